@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+#   make            swupd and mixer in $(O)/bin
+#   make check      installs what it needs, lint, all tests; the last line counts them
+#   make release    installs what it needs, builds, cuts two releases from Debian, installs a root from the first and
+#                   updates it to the second; the last lines say where everything lies
+#   make unit func  the tests alone
+#   make lint       clang-format, clang-tidy, shellcheck
+#   make bench      writes the tables of README's "Performance"
+#   make deb        swupd and mixer as Debian packages in $(O)/deb
+#   make install    into $(DESTDIR)$(PREFIX)
+#   make format clean
+#
+# O=build (SAN=1: build-san). CFLAGS and LDFLAGS are yours, ours stand in ALL_CFLAGS and SANFLAGS.
+
+SAN    ?=
+O      ?= build$(if $(SAN),-san)
+CC     ?= gcc
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr
+
+content.src := $(wildcard swupd/base/*.c swupd/content/*.c)
+client.src  := $(wildcard swupd/client/*.c)
+step.src    := $(wildcard mixer/input/*.c mixer/step/*.c)
+swupd.src   := $(wildcard swupd/main.c swupd/cmd/*.c)
+mixer.src   := $(wildcard mixer/main.c mixer/cmd/*.c)
+unit.src    := $(wildcard tests/unit/*.c)
+fuzz.src    := $(wildcard tests/fuzz/*.c)
+scripts     := $(shell git ls-files -co --exclude-standard 'ci/*' 'tests/*.sh' 'tests/**/*.sh' '.ci/run' 2>/dev/null | \
+		xargs -r grep -lE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' 2>/dev/null)
+
+content.pkgs := libarchive libcrypto libzstd liblzma zlib
+client.pkgs  := $(content.pkgs) libcurl
+step.pkgs    := $(content.pkgs) libcurl libsolv libsolvext libelf
+swupd.pkgs   := $(client.pkgs)
+mixer.pkgs   := $(step.pkgs)
+unit.pkgs    := $(sort $(client.pkgs) $(step.pkgs) cmocka)
+# no pkg-config files: libbz2, libdivsufsort
+LDLIBS_ALL   := -lbz2 -ldivsufsort -lpthread
+
+WARN       := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla
+comma      := ,
+SANFLAGS   := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
+ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -MMD -MP $(WARN) $(SANFLAGS) \
+	      -ffile-prefix-map=$(CURDIR)=. $(CFLAGS)
+
+objs = $($(1).src:%.c=$(O)/%.o)
+
+all: $(O)/bin/swupd $(O)/bin/mixer
+
+$(O)/bin/swupd: $(call objs,swupd) $(O)/client.a $(O)/content.a
+$(O)/bin/mixer: $(call objs,mixer) $(O)/step.a $(O)/content.a
+$(O)/bin/unit:  $(call objs,unit) $(O)/client.a $(O)/step.a $(O)/content.a
+$(foreach a,content client step,$(eval $(O)/$(a).a: $(call objs,$(a))))
+
+$(O)/bin/%:
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $($*.pkgs)) $(LDLIBS_ALL) $(LDLIBS)
+$(O)/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcsD $@ $^
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+-include $(foreach p,content client step swupd mixer unit,$(patsubst %.o,%.d,$(call objs,$(p))))
+
+setup:
+	ci/setup
+
+unit: $(O)/bin/unit
+	$(O)/bin/unit
+
+func: all
+	ci/func
+
+lint:
+	ci/lint
+
+check: setup
+	ci/check
+
+release: setup
+	$(MAKE) all
+	ci/release
+
+bench: all
+	ci/bench
+
+deb: all
+	ci/deb
+
+format:
+	clang-format -i $(shell git ls-files -co --exclude-standard '*.c' '*.h')
+
+install: all
+	install -D -m 0755 $(O)/bin/swupd $(DESTDIR)$(PREFIX)/bin/swupd
+	install -D -m 0755 $(O)/bin/mixer $(DESTDIR)$(PREFIX)/bin/mixer
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 0644 swupd/man/*.8 mixer/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 0644 swupd/man/*.5 mixer/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+
+clean:
+	rm -rf build build-san
+
+.PHONY: all setup unit func lint check release bench deb format install clean
+.DELETE_ON_ERROR:

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stddef.h>
+
+struct buf;
+struct err;
+
+enum codec { CODEC_NONE, CODEC_GZIP, CODEC_BZIP2, CODEC_XZ, CODEC_ZSTD };
+
+/* "none", "gzip", "bzip2", "xz", "zstd" ↔ codec; -EINVAL for another name. */
+const char *codec_name(enum codec c);
+int codec_parse(const char *name, enum codec *out);
+
+/* By the first bytes; CODEC_NONE when none of the others. */
+enum codec codec_detect(const void *data, size_t len);
+
+/*
+ * Compress into one stream (added to out), the same bytes for the same input on any machine: no names, no times.
+ * level: of the codec; 0 its usual best (gzip 9, bzip2 9, xz 9 | extreme with CRC32, zstd 19).
+ */
+int compress_mem(enum codec c, int level, const void *in, size_t len, struct buf *out, struct err *e);
+
+/*
+ * Decompress all streams of in, one after the other (added to out). -ERR_LIMIT: more than max bytes come out (max bounds memory).
+ * -ERR_FORMAT: damaged, or something follows the last stream. xz needing over 80 MiB to decode is -ERR_LIMIT.
+ */
+int decompress_mem(enum codec c, const void *in, size_t len, size_t max, struct buf *out, struct err *e);
