@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "swupd/base/compress.h"
+#include "swupd/base/text.h"
+#include "swupd/content/signature.h"
+
+struct err;
+
+/*
+ * The workspace of a mix is a directory:
+ *
+ *     mixer.conf        this configuration; 'mixer init' writes it with comments
+ *     mixbundles        the bundles of the mix, a name per line
+ *     mixer.lock        which packages exactly (lock.h)
+ *     mixer.state       release=, previous=: numbers that 'build' moves on
+ *     local-bundles/    own definitions; they hide those of [mix] bundles
+ *     local-debs/       own packages
+ *     Swupd_Root.pem private.pem
+ *     update/www/       the published tree
+ *     update/releases/<V>/   what 'build bundles' found out about release V (tree.h), input of 'build update' and of later deltas
+ */
+
+enum repository_kind { REPOSITORY_DEBIAN, REPOSITORY_DIRECTORY };
+
+struct repository {
+	char *name; /* [repository NAME] */
+	enum repository_kind kind;
+	char *uri; /* debian: of the archive; "apt": the one that this machine's apt uses for the suite */
+	char *suite;
+	struct strv components;
+	char *keyring;     /* debian: for gpgv */
+	char *path;        /* directory: of .deb files, absolute */
+	uint32_t priority; /* the higher wins, whatever the version; default 500 */
+};
+
+struct config {
+	int dir;         /* the workspace */
+	char *path;      /* of the workspace, absolute, for messages */
+	char *name, *id; /* of the OS, for os-release */
+	uint32_t format;
+	char *content_url, *version_url;
+	char *architecture;      /* Debian's name: "amd64" */
+	struct strv bundle_dirs; /* absolute, in order of search: local-bundles first */
+	char *drop_file;         /* packages.drop: dependencies not to follow; NULL: none */
+	char *rules_file;        /* convert.rules: the stateless conversion; NULL: none */
+	char *update_bundle;     /* receives URLs, format and certificate: "os-core-update" */
+	char *cache;             /* absolute; default /var/cache/limpid */
+	struct repository *repositories;
+	size_t n_repositories;
+	struct signer signer;
+	enum codec codec; /* of fullfiles and packs */
+	int level;
+	uint32_t freshness_days;
+	unsigned threads; /* 0: one per core */
+	bool classic;     /* publish the predecessor's per-file names (for old clients) */
+};
+
+/* Read <path>/mixer.conf. Unknown sections and keys are -ERR_CONFIG with file and line; relative paths are taken from the workspace. */
+int config_load(const char *path, struct config **out, struct err *e);
+void config_free(struct config *c);
+
+/* The text that init writes: every key, commented, with its default. */
+extern const char config_template[];
+
+/* mixer.state: the number of the release to build next, of the one published last (0: none), and the format of that. */
+struct mix_state {
+	uint32_t release, previous, format;
+};
+int mix_state_load(const struct config *c, struct mix_state *out, struct err *e);
+int mix_state_save(const struct config *c, const struct mix_state *s, struct err *e);

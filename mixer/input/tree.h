@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stddef.h>
+
+#include "swupd/content/digest.h"
+#include "swupd/content/file.h"
+
+struct arena;
+struct buf;
+struct err;
+struct table;
+
+/*
+ * A tree is a list of what a package, a bundle or a release has, without its content, which lies in the store under the node's hash.
+ * Nothing needs to be unpacked or owned by root for a release to be built.
+ */
+struct node {
+	const char *path; /* absolute, as in the release */
+	struct attrs attrs;
+	struct digest hash; /* the file hash */
+	const char *link;   /* a link's target, else NULL */
+	const char *origin; /* package name, "bundle NAME" or "generated": for messages and the SBOM */
+};
+
+struct tree {
+	struct node *nodes;
+	size_t n, cap;
+	struct arena *arena; /* holds all strings */
+};
+
+struct tree *tree_new(void);
+void tree_free(struct tree *t);
+
+/* Append a copy. */
+struct node *tree_add(struct tree *t, const struct node *n);
+void tree_sort(struct tree *t);                                 /* by path, bytewise */
+struct node *tree_find(const struct tree *t, const char *path); /* t is sorted */
+
+/* One line per node: kind, mode, uid, gid, size, hash, origin, path, link; tabs between. Round trip. tree_parse: -ERR_FORMAT. */
+void tree_format(const struct tree *t, struct buf *out);
+int tree_parse(const char *text, size_t len, struct tree **out, struct err *e);
+
+/*
+ * The store: content by file hash, in <cache>/objects/xx/<hash>: files hold the content (0644, whoever runs mixer owns them), links their target. Directories have none.
+ * Several runs and threads may use it at once. What is there is whole.
+ */
+struct store;
+int store_open(int cachefd, struct store **out, struct err *e);
+void store_close(struct store *s);
+int store_has(const struct store *s, const struct digest *d);
+
+/* Put content (size bytes) under the hash of a and it; *out is that hash. */
+int store_put(struct store *s, const struct attrs *a, const void *content, struct digest *out, struct err *e);
+
+/* The same, streaming: begin with complete attributes, write, end. */
+struct store_writer;
+int store_begin(struct store *s, const struct attrs *a, struct store_writer **out, struct err *e);
+int store_write(struct store_writer *w, const void *data, size_t len, struct err *e);
+int store_end(struct store_writer *w, struct digest *out, struct err *e); /* takes w in any case */
+void store_abort(struct store_writer *w);
+
+int store_get_fd(const struct store *s, const struct digest *d, struct err *e); /* an fd to read; -ENOENT */
+int store_load(const struct store *s, const struct digest *d, size_t max, struct buf *out, struct err *e);
+
+/* Write the whole tree as real files below dirfd (hard links into the store where modes allow, else copies), for tools that want one (depmod, hwdb). Ownership only when root. */
+int tree_checkout(const struct tree *t, const struct store *s, int dirfd, struct err *e);

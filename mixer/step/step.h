@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mixer/input/bundle.h"
+#include "mixer/input/config.h"
+#include "mixer/input/lock.h"
+#include "mixer/input/tree.h"
+
+struct err;
+struct progress;
+struct ui;
+
+/*
+ * The steps of a build, in order; each is a function of files, so each runs alone or all in one process.
+ *
+ *     collect    mixbundles, definitions      → bundle set
+ *     resolve    bundle set, archives, drop   → mixer.lock
+ *     populate   lock, store, rules           → update/releases/<V>/: a tree per bundle, "full", SBOM
+ *     describe   trees, previous manifests    → update/www/.new-<V>/Manifest.*
+ *     compress   full manifest, store         → …/files/*.tar
+ *     assemble   manifests, store             → …/pack-*-from-0.tar
+ *     publish    all of it, signer            → update/www/<V>/, then version/…/latest
+ *     diff       two published releases       → www/<V>/delta/, Manifest-*-delta-from-*, pack-*-from-<V0>.tar
+ *
+ * Caches in <cache>: debs/<sha256>.deb, indexes/, packages/<key> (a tree per converted package), objects/ (tree.h), frames/<codec-level>/…
+ * (compressed content), deltas/<from>-<to>.
+ */
+struct mix {
+	const struct config *config;
+	struct ui *ui;
+	struct progress *progress; /* may be NULL */
+	int cache;                 /* directory fd of config->cache */
+	struct store *store;
+	uint32_t release, previous, format;
+};
+
+/* What 'build bundles' leaves for a release. */
+struct bundle_tree {
+	const char *name;
+	struct strv includes, also_add; /* direct, present in the set, os-core first */
+	bool experimental;
+	struct strv unexports;
+	struct tree *
+		tree; /* everything its packages, content() trees and generators bring; not yet subtracted along includes */
+};
+
+struct release_trees {
+	int64_t time;                /* of the lock */
+	struct bundle_tree *bundles; /* sorted by name */
+	size_t n;
+	struct tree *full; /* the union */
+};
+
+int release_trees_save(const struct mix *m, const struct release_trees *r, struct err *e);
+int release_trees_load(const struct mix *m, uint32_t release, struct release_trees **out, struct err *e);
+void release_trees_free(struct release_trees *r);
+
+int collect(const struct mix *m, struct bundle_set *out, struct err *e);
+
+/* only: names of the repositories to use, NULL for all. keep: stay with the locked version of each package where it is still to be had. old: the lock before, or NULL. */
+int resolve(const struct mix *m, const struct bundle_set *set, const struct strv *only, bool keep,
+	    const struct lock *old, struct lock **out, struct err *e);
+
+/* Is the lock made for these wishes? */
+bool resolve_is_current(const struct mix *m, const struct bundle_set *set, const struct lock *l);
+
+/* Bring every locked package into <cache>/debs, checked by sha256; parallel, resumed. */
+int fetch_packages(const struct mix *m, const struct lock *l, struct err *e);
+
+/* l may get new ids: the caller saves it. */
+int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, struct release_trees **out,
+	     struct err *e);
+
+/* The rest works on what lies in update/. */
+int describe(const struct mix *m, const struct release_trees *r, uint32_t minversion, struct err *e);
+int compress(const struct mix *m, struct err *e);
+int assemble(const struct mix *m, struct err *e);
+int publish(const struct mix *m, bool sign, struct err *e);
+int diff_packs(const struct mix *m, uint32_t from, uint32_t to, struct err *e);
+int diff_manifests(const struct mix *m, uint32_t from, uint32_t to, struct err *e);
