@@ -20,7 +20,7 @@ struct ui;
  *     resolve    bundle set, archives, drop   → mixer.lock
  *     populate   lock, store, rules           → update/releases/<V>/: a tree per bundle, "full", SBOM
  *     describe   trees, previous manifests    → update/www/.new-<V>/Manifest.*
- *     compress   full manifest, store         → …/files/*.tar
+ *     compress   full manifest, store         → …/files/<hash>.tar
  *     assemble   manifests, store             → …/pack-*-from-0.tar
  *     publish    all of it, signer            → update/www/<V>/, then version/…/latest
  *     diff       two published releases       → www/<V>/delta/, Manifest-*-delta-from-*, pack-*-from-<V0>.tar
