@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+struct err;
+struct progress;
+
+/*
+ * Transfers over libcurl: one set of connections for a whole run (HTTP/2 where the server has it, else keep-alive), retries with backoff,
+ * resume. URLs are base + "/" + a name from layout.h. file:// is a server like any other.
+ *
+ * Errors: -ERR_MISSING (404, no such file), -ERR_CONNECT, -ERR_TLS, -ERR_DOWNLOAD (any other), -ERR_LIMIT (more than max bytes),
+ * -ENOSPC and the like from writing. Nothing that came in is verified here.
+ */
+struct fetch;
+
+struct fetch_options {
+	unsigned parallel;       /* transfers at once */
+	unsigned retries;        /* after the first try; none for 403, 404, write errors, file:// */
+	unsigned delay_s;        /* before the first retry; doubled up to 60 */
+	uint32_t port;           /* 0: as in the URL */
+	bool allow_http;         /* else http:// is refused (-ERR_CONFIG) */
+	const char *client_cert; /* PEM with certificate and key, or NULL */
+	const char *user_agent;
+};
+
+int fetch_new(const struct fetch_options *o, struct fetch **out, struct err *e);
+void fetch_free(struct fetch *f);
+
+/* One small thing into memory. */
+int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, struct buf *out, struct err *e);
+
+/*
+ * Many files. Each is written to name in dirfd (through name + ".part", which is resumed when it is there). done is called for each as soon as it ends, from
+ * the thread that called fetch_files, in any order: result is 0 or the error, e its text; a negative return of done stops everything. size is a
+ * hint for progress (0: unknown). A job that fails does not end the others.
+ */
+struct fetch_job {
+	const char *path;
+	const char *name;
+	uint64_t size;
+	void *user;
+};
+typedef int fetch_done_fn(void *arg, const struct fetch_job *job, int result, struct err *e);
+int fetch_files(struct fetch *f, const char *base, int dirfd, const struct fetch_job *jobs, size_t n,
+		fetch_done_fn *done, void *arg, struct progress *p, struct err *e);
+
+/* Bytes and requests so far, for --time and the benchmark. */
+void fetch_count(const struct fetch *f, uint64_t *bytes, uint64_t *requests);

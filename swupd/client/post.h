@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct err;
+struct machine;
+struct plan;
+
+/*
+ * After a commit (spec/swupd-client-behaviour.md section 6.5): boot manager when boot files changed, ldconfig, systemd daemon-reload or daemon-reexec and
+ * update-triggers.target; for another root only what is safe there. --no-scripts and --no-boot-update are obeyed. What is not installed is not run. A failed
+ * action is -ERR_CHILD: the release is installed, but the exit status tells.
+ */
+int post_update(struct machine *m, const struct plan *p, struct err *e);
+
+/* Empty the cache of what the installed release does not need; all: of everything. dry_run: only count. *bytes: freed. */
+int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint64_t *bytes, struct err *e);
