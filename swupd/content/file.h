@@ -34,14 +34,20 @@ int attrs_from_stat(const struct stat *st, struct attrs *out, struct err *e);
  */
 int name_check(const char *name, struct err *e);
 
-/* A bundle's name: letters, digits, "-_+.", not beginning with '.' or '-', not "MoM" or "full". -ERR_BUNDLE. */
+/*
+ * A bundle's name: letters, digits, "-_+.", not beginning with '.' or '-', not "MoM" or "full", at most BUNDLE_NAME_LIMIT bytes.
+ * -ERR_BUNDLE with the reason.
+ */
 int bundle_name_check(const char *name, struct err *e);
 
 /* The kernel takes 4096 with the NUL (PATH_MAX), and a root's own path stands before it. */
 #define NAME_LIMIT 3500
 
+/* A file name takes 255, and "Manifest-<name>-delta-from-<release>-to-<release>" and the like are file names. */
+#define BUNDLE_NAME_LIMIT 200
+
 /*
- * Paths with a meaning of their own (spec/swupd-client-behaviour.md section 6.3).
+ * Paths with a meaning of their own (spec/swupd-client-behaviour.md section 6.3). "Below" leaves out the directory itself.
  * state: below /etc /var /home /root /srv /run /tmp /dev /proc /sys /data /lost+found, and /usr/src but debug and kernel: never touched by
  * updates. boot: below /boot /usr/lib/modules /usr/lib/kernel /usr/lib/systemd/boot: never deleted while it may be booted from, and changes
  * ask for the boot manager.
