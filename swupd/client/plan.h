@@ -5,14 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "swupd/base/text.h"
 #include "swupd/content/manifest.h"
 
-struct arena;
 struct catalog;
 struct err;
 struct machine;
-struct strv;
-struct table;
 
 /*
  * A plan is what is to be done to the root, before anything is fetched. Every command that changes a system makes one; stage.h brings what it
@@ -27,7 +25,12 @@ struct files {
 };
 void files_of(const struct catalog *c, struct files *out);
 void files_free(struct files *f);
-const struct entry *files_find(const struct files *f, const char *name);
+size_t files_at(const struct files *f, const char *name);                /* SIZE_MAX: not there */
+const struct entry *files_find(const struct files *f, const char *name); /* may be NULL */
+
+/* How the disk has it. */
+enum { DISK_SAME, DISK_DIFFERENT, DISK_MISSING };
+int entry_on_disk(int root, const struct entry *want);
 
 struct change {
 	const char *name;         /* absolute */
@@ -39,17 +42,24 @@ struct plan {
 	uint32_t from, to;      /* releases */
 	struct change *changes; /* sorted by name, each name once */
 	size_t n_changes, cap_changes;
-	struct strv *mark, *unmark; /* bundles to track and to forget, made with the commit */
-	const struct files *old;    /* what is installed, by its manifests: source of deltas and renames; may be NULL */
-	uint64_t bytes;             /* of new content, where the manifests tell */
-	bool boot, systemd;         /* boot files, PID 1's program change */
+	struct strv mark, unmark; /* bundles to track and to forget, made with the commit */
+	const struct files *old;  /* what is installed, by its manifests: source of deltas and renames; may be NULL */
+	uint64_t bytes;           /* of new content, where the manifests tell */
+	struct strv names;        /* those that no manifest holds */
+	bool boot, systemd;       /* boot files, PID 1's program change */
 };
 
 struct plan *plan_new(uint32_t from, uint32_t to);
 void plan_free(struct plan *p);
 void plan_put(struct plan *p, const struct entry *want, const char *bundle);
 void plan_remove(struct plan *p, const char *name);
-void plan_sort(struct plan *p);
+void plan_remove_copy(struct plan *p, const char *name); /* the plan keeps its own copy of name */
+/*
+ * Sort, and add the directories that something is placed into but that are not there: -ERR_NOT_LISTED when a release does not
+ * know one. The functions below end with it.
+ */
+int plan_complete(const struct machine *m, const struct files *new, struct plan *p, struct err *e);
+const struct change *plan_find(const struct plan *p, const char *name); /* p is sorted; may be NULL */
 
 /*
  * From old to new. Unchanged entries are not in the plan; one that is the same but was stamped anew (minversion) is looked at on disk. State paths and mount points are

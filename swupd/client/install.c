@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "swupd/client/install.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/table.h"
+#include "swupd/base/ui.h"
+#include "swupd/client/journal.h"
+#include "swupd/client/machine.h"
+#include "swupd/client/place.h"
+#include "swupd/client/plan.h"
+#include "swupd/client/stage.h"
+#include "swupd/content/layout.h"
+
+#define NEXT         STAGE_PARENT "/next"
+#define JOURNAL_NAME "journal" /* in STAGE_PARENT */
+
+DEFINE_CLEANUP(struct journal *, journal_free);
+
+/* What prepare() works with. */
+struct prepare {
+	const struct machine *m;
+	const struct plan *p;
+	int staged, next;     /* directory fds */
+	dev_t dev;            /* of next */
+	struct table *leaves; /* names that will be files or links */
+	struct journal *j;
+};
+
+/* A path below one that becomes a file or link has to go before that can take its place. */
+static bool goes_with_parent(const struct prepare *w, const char *name)
+{
+	_cleanup_free_ char *path = xstrdup(name);
+
+	for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
+		*slash = '\0';
+		if (table_find_str(w->leaves, path))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Refuse before the commit what the commit could not do: a mount point or an immutable object in the way. found: 1 if something is there (its kind in
+ * *kind), 0 if not. *dev: the file system on which the path lies or will lie.
+ */
+static int look_at_target(const struct prepare *w, const char *path, mode_t *kind, dev_t *dev, struct err *e)
+{
+	struct statx sx;
+	const char *base;
+
+	_cleanup_free_ char *at = xstrdup(path);
+	for (bool target = true;; target = false) {
+		_cleanup_close_ int dir = fs_open_parent(w->m->root, at, &base, NULL);
+		if (dir >= 0 && statx(dir, base, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &sx) == 0) {
+			if (target && (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT))
+				return err_set(e, -EBUSY, "cannot replace '/%s': it is a mount point", path);
+			if (sx.stx_attributes & (STATX_ATTR_IMMUTABLE | (target ? STATX_ATTR_APPEND : 0)))
+				return err_hint(
+					e, err_set(e, -EPERM, "cannot replace '/%s': '/%s' is immutable", path, at),
+					"chattr -i '/%s'", at);
+			*dev = makedev(sx.stx_dev_major, sx.stx_dev_minor);
+			*kind = sx.stx_mode & S_IFMT;
+			return target ? 1 : 0;
+		}
+		char *slash = strrchr(at, '/');
+		if (!slash) {
+			struct stat st;
+			if (fstat(w->m->root, &st) < 0)
+				return err_errno(e, "%s", w->m->path);
+			*dev = st.st_dev;
+			return 0;
+		}
+		*slash = '\0';
+	}
+}
+
+/* Where another file system than next's takes the path: a name beside the nearest directory that exists, so that placing is a rename there, too. */
+static int prepared_elsewhere(const struct prepare *w, const char *path, size_t number, char **out, struct err *e)
+{
+	_cleanup_free_ char *at = xstrdup(path);
+
+	for (;;) {
+		char *slash = strrchr(at, '/');
+		if (slash)
+			*slash = '\0';
+		else
+			*at = '\0';
+		_cleanup_close_ int dir = fs_open_beneath(w->m->root, at, O_PATH | O_DIRECTORY, 0, NULL);
+		if (dir >= 0) {
+			*out = xasprintf("%s%s.swupd-%zu", at, *at ? "/" : "", number);
+			return 0;
+		}
+		if (!*at)
+			return err_set(e, -ENOENT, "%s", w->m->path);
+	}
+}
+
+static int copy_object(int from_dir, const char *from, int to_dir, const char *to, struct err *e)
+{
+	struct stat st;
+
+	if (fstatat(from_dir, from, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_errno(e, "staged object %s", from);
+	if (S_ISLNK(st.st_mode)) {
+		_cleanup_free_ char *target = xcalloc(1, (size_t)st.st_size + 1);
+		if (readlinkat(from_dir, from, target, (size_t)st.st_size) < 0 || symlinkat(target, to_dir, to) < 0)
+			return err_errno(e, "cannot copy to %s", to);
+	} else {
+		_cleanup_close_ int in = openat(from_dir, from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		_cleanup_close_ int out =
+			openat(to_dir, to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (in < 0 || out < 0)
+			return err_errno(e, "cannot copy to %s", to);
+		int r = fs_copy_fd(in, out, (uint64_t)st.st_size, e);
+		if (r < 0)
+			return r;
+	}
+	/* the owner first: chown() clears setuid and setgid */
+	const struct timespec times[2] = {st.st_mtim, st.st_mtim};
+	if (fchownat(to_dir, to, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    (!S_ISLNK(st.st_mode) && fchmodat(to_dir, to, st.st_mode & 07777, 0) < 0) ||
+	    utimensat(to_dir, to, times, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_errno(e, "cannot copy to %s", to);
+	return 0;
+}
+
+/* Give the staged object a second name under which the commit takes it. */
+static int prepare_leaf(struct prepare *w, const char *hex, const char *prepared, struct err *e)
+{
+	const char *base;
+	_cleanup_close_ int dir = fs_open_parent(w->m->root, prepared, &base, e);
+
+	if (dir < 0)
+		return dir;
+	(void)unlinkat(dir, base, 0);
+	if (linkat(w->staged, hex, dir, base, 0) == 0)
+		return 0;
+	/* another file system, or too many links to one inode */
+	if (errno != EXDEV && errno != EMLINK && errno != EPERM && errno != EOPNOTSUPP)
+		return err_errno(e, "cannot prepare %s", prepared);
+	int r = copy_object(w->staged, hex, dir, base, e);
+	if (r >= 0) {
+		_cleanup_close_ int fd = fs_open_beneath(w->m->root, prepared, O_RDONLY | O_NONBLOCK, 0, NULL);
+		if (fd >= 0 && fsync(fd) < 0)
+			r = err_errno(e, "%s: fsync", prepared);
+	}
+	return r;
+}
+
+static int prepare_dir(struct prepare *w, const struct attrs *a, const char *prepared, struct err *e)
+{
+	const char *base;
+	_cleanup_close_ int dir = fs_open_parent(w->m->root, prepared, &base, e);
+
+	if (dir < 0)
+		return dir;
+	(void)unlinkat(dir, base, AT_REMOVEDIR);
+	if (mkdirat(dir, base, 0700) < 0)
+		return err_errno(e, "cannot prepare %s", prepared);
+	return place_attributes(dir, base, a, e);
+}
+
+static int prepare_put(struct prepare *w, const struct change *c, size_t number, struct err *e)
+{
+	const char *path = c->name + 1;
+	struct journal_step s = {.kind = STEP_PUT, .target = path, .attrs = {.kind = c->want->kind}};
+	char hex[DIGEST_HEX];
+	struct stat st;
+	mode_t kind = 0;
+	dev_t dev;
+
+	int there = look_at_target(w, path, &kind, &dev, e);
+	if (there < 0)
+		return there;
+	digest_format(&c->want->hash, hex);
+	if (fstatat(w->staged, hex, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_errno(e, "%s: its staged object %s", c->name, hex);
+	if (c->want->kind == KIND_DIR) {
+		struct attrs a;
+		int r = attrs_from_stat(&st, &a, e);
+		if (r < 0)
+			return r;
+		if (there && S_ISDIR(kind)) {
+			s.kind = STEP_DIR;
+			s.attrs = a;
+			journal_add(w->j, &s);
+			return 0;
+		}
+		s.attrs = a;
+	}
+	_cleanup_free_ char *prepared = NULL;
+	if (dev == w->dev)
+		prepared = xasprintf(NEXT "/%zu", number);
+	else {
+		int r = prepared_elsewhere(w, path, number, &prepared, e);
+		if (r < 0)
+			return r;
+	}
+	int r = c->want->kind == KIND_DIR ? prepare_dir(w, &s.attrs, prepared, e) : prepare_leaf(w, hex, prepared, e);
+	if (r < 0)
+		return err_in(e, r, "%s", c->name);
+	s.prepared = prepared;
+	journal_add(w->j, &s);
+	return 0;
+}
+
+static int prepare_del(struct prepare *w, const struct change *c, struct err *e)
+{
+	const struct journal_step s = {.kind = STEP_DEL, .target = c->name + 1};
+	mode_t kind;
+	dev_t dev;
+
+	int r = look_at_target(w, s.target, &kind, &dev, e);
+	if (r > 0)
+		journal_add(w->j, &s);
+	return r;
+}
+
+static bool is_os_release(const struct change *c)
+{
+	return strcmp(c->name, "/" INSTALLED_OS_RELEASE) == 0;
+}
+
+/* Fill the journal in the order of the commit (install.h, step 4). Numbers are those of the changes. */
+static int prepare_steps(struct prepare *w, struct err *e)
+{
+	const struct plan *p = w->p;
+	const struct change *last = NULL;
+	size_t last_number = 0;
+	int r = 0;
+
+	for (size_t i = p->n_changes; i-- > 0 && r >= 0;)
+		if (!p->changes[i].want && goes_with_parent(w, p->changes[i].name))
+			r = prepare_del(w, &p->changes[i], e);
+	for (size_t i = 0; i < p->n_changes && r >= 0; i++) {
+		if (!p->changes[i].want)
+			continue;
+		progress_add(w->m->progress, 1);
+		if (is_os_release(&p->changes[i])) {
+			last = &p->changes[i];
+			last_number = i;
+			continue;
+		}
+		r = prepare_put(w, &p->changes[i], i, e);
+	}
+	for (size_t i = p->n_changes; i-- > 0 && r >= 0;)
+		if (!p->changes[i].want && !goes_with_parent(w, p->changes[i].name))
+			r = prepare_del(w, &p->changes[i], e);
+	for (size_t i = 0; i < p->mark.n; i++)
+		journal_add(w->j, &(struct journal_step){.kind = STEP_MARK, .target = p->mark.items[i]});
+	for (size_t i = 0; i < p->unmark.n; i++)
+		journal_add(w->j, &(struct journal_step){.kind = STEP_UNMARK, .target = p->unmark.items[i]});
+	if (last && r >= 0)
+		r = prepare_put(w, last, last_number, e);
+	return r < 0 ? r : 0;
+}
+
+static void prepare_free(struct prepare *w)
+{
+	closep(&w->staged);
+	closep(&w->next);
+	table_free(w->leaves);
+	journal_free(w->j);
+}
+
+static int prepare(struct machine *m, const struct plan *p, struct journal **out, struct err *e)
+{
+	_cleanup_(prepare_free) struct prepare w = {
+		.m = m, .p = p, .next = -1, .leaves = table_new(), .j = journal_new(p->from, p->to)};
+	struct stat st;
+
+	w.staged = stage_open(m, e);
+	if (w.staged < 0)
+		return w.staged;
+	int r = fs_remove_tree(m->root, NEXT, e);
+	if (r >= 0)
+		r = w.next = fs_make_dir(m->root, NEXT, 0700, e);
+	if (r < 0)
+		return r;
+	if (fstat(w.next, &st) < 0)
+		return err_errno(e, "%s", NEXT);
+	w.dev = st.st_dev;
+	for (size_t i = 0; i < p->n_changes; i++) {
+		const struct entry *want = p->changes[i].want;
+		if (want && want->kind != KIND_DIR)
+			(void)table_add_str(w.leaves, want->name, (void *)want);
+	}
+	progress_stage(m->progress, "update_files", p->n_changes, false);
+	r = prepare_steps(&w, e);
+	if (r < 0)
+		return r;
+	if (syncfs(w.next) < 0)
+		return err_errno(e, "cannot write out the prepared files");
+	*out = take(w.j);
+	return 0;
+}
+
+static int write_journal(const struct machine *m, const struct journal *j, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+
+	journal_format(j, &text);
+	return fs_save(m->root, STAGE_PARENT "/" JOURNAL_NAME, text.data, text.len, 0600, e);
+}
+
+static int mark(const struct machine *m, const char *bundle, bool set, struct err *e)
+{
+	_cleanup_free_ char *name = xasprintf("bundles/%s", bundle);
+
+	if (m->data < 0)
+		return 0;
+	if (set) {
+		int r = fs_mkdirs(m->data, "bundles", 0755, e);
+		return r < 0 ? r : fs_save(m->data, name, "", 0, 0600, e);
+	}
+	if (unlinkat(m->data, name, 0) < 0 && errno != ENOENT)
+		return err_errno(e, "%s", name);
+	return fs_sync_dir(m->data, "bundles", e);
+}
+
+static int commit(struct machine *m, const struct journal *j, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < j->n && r >= 0; i++) {
+		const struct journal_step *s = &j->steps[i];
+		switch (s->kind) {
+		case STEP_PUT:
+			r = place_put(m->root, s->prepared, s->target, s->attrs.kind, m->now, e);
+			break;
+		case STEP_DIR:
+			r = place_dir(m->root, s->target, &s->attrs, e);
+			break;
+		case STEP_DEL:
+			r = place_del(m->root, s->target, e);
+			break;
+		case STEP_MARK:
+		case STEP_UNMARK:
+			r = mark(m, s->target, s->kind == STEP_MARK, e);
+			break;
+		}
+		if (r < 0)
+			return err_hint(e, err_in(e, r, "cannot complete the change to release %u", j->to),
+					"the journal is kept: the next run goes on from here");
+	}
+	return 0;
+}
+
+static int finish(struct machine *m, const struct journal *j, struct err *e)
+{
+	const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
+	char version[16];
+
+	/* systemd's ConditionNeedsUpdate= compares the time of /usr with that of /etc/.updated (systemd.unit(5)) */
+	if (utimensat(m->root, "usr", now, 0) < 0)
+		return err_errno(e, "%s/usr", m->path);
+	_cleanup_close_ int usr = fs_open_dir(m->root, "usr", e);
+	if (usr < 0)
+		return usr;
+	if (syncfs(usr) < 0)
+		return err_errno(e, "cannot write out the new release");
+	if (m->data >= 0) {
+		snprintf(version, sizeof(version), "%u\n", j->to);
+		int r = fs_save(m->data, "version", version, strlen(version), 0644, e);
+		if (r < 0)
+			return r;
+	}
+	if (unlinkat(m->root, STAGE_PARENT "/" JOURNAL_NAME, 0) < 0 && errno != ENOENT)
+		return err_errno(e, "cannot remove the journal");
+	int r = fs_sync_dir(m->root, STAGE_PARENT, e);
+	if (r >= 0)
+		r = fs_remove_tree(m->root, STAGE_PARENT, e);
+	m->release = j->to;
+	return r;
+}
+
+int install(struct machine *m, const struct plan *p, struct err *e)
+{
+	_cleanup_(journal_freep) struct journal *j = NULL;
+
+	int r = prepare(m, p, &j, e);
+	if (r >= 0)
+		r = write_journal(m, j, e);
+	if (r < 0) {
+		/* nothing installed has changed; staged objects stay for the next try */
+		(void)fs_remove_tree(m->root, NEXT, NULL);
+		return r;
+	}
+	r = commit(m, j, e);
+	if (r >= 0)
+		r = finish(m, j, e);
+	progress_end(m->progress);
+	return r;
+}
+
+int install_recover(struct machine *m, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_(journal_freep) struct journal *j = NULL;
+
+	_cleanup_close_ int dir = fs_open_beneath(m->root, STAGE_PARENT, O_RDONLY | O_DIRECTORY, 0, NULL);
+	if (dir < 0)
+		return 0;
+	int r = fs_load(dir, JOURNAL_NAME, JOURNAL_MAX, &text, NULL);
+	if (r == -ENOENT)
+		return fs_remove_tree(m->root, NEXT, e);
+	if (r >= 0)
+		r = journal_parse(text.data, text.len, &j, e);
+	if (r < 0)
+		return err_hint(e, err_in(e, r, "cannot read %s/" STAGE_PARENT "/" JOURNAL_NAME, m->path),
+				"remove it, then run 'swupd repair'");
+	r = commit(m, j, e);
+	if (r >= 0)
+		r = finish(m, j, e);
+	return r < 0 ? r : 1;
+}
