@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stddef.h>
+
+#include "swupd/base/mem.h"
 
 /* A hash table from byte strings to pointers. Neither keys nor values are copied: they must live as long as the table. */
 struct table;
 
 struct table *table_new(void);
 void table_free(struct table *t);
+DEFINE_CLEANUP(struct table *, table_free);
 
 /* The value under key, or NULL. */
 void *table_find(const struct table *t, const void *key, size_t key_len);
