@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "swupd/base/compress.h"
+#include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/content/signature.h"
 
@@ -28,8 +30,8 @@ struct err;
 enum repository_kind { REPOSITORY_DEBIAN, REPOSITORY_DIRECTORY };
 
 struct repository {
-	char *name; /* [repository NAME] */
-	enum repository_kind kind;
+	char *name;                /* [repository NAME] */
+	enum repository_kind kind; /* told by its keys: 'suite' or 'path' */
 	char *uri; /* debian: of the archive; "apt": the one that this machine's apt uses for the suite */
 	char *suite;
 	struct strv components;
@@ -49,7 +51,7 @@ struct config {
 	char *drop_file;         /* packages.drop: dependencies not to follow; NULL: none */
 	char *rules_file;        /* convert.rules: the stateless conversion; NULL: none */
 	char *update_bundle;     /* receives URLs, format and certificate: "os-core-update" */
-	char *cache;             /* absolute; default /var/cache/limpid */
+	char *cache; /* absolute; default /var/cache/limpid, for other users than root limpid in their own cache */
 	struct repository *repositories;
 	size_t n_repositories;
 	struct signer signer;
@@ -63,9 +65,19 @@ struct config {
 /* Read <path>/mixer.conf. Unknown sections and keys are -ERR_CONFIG with file and line; relative paths are taken from the workspace. */
 int config_load(const char *path, struct config **out, struct err *e);
 void config_free(struct config *c);
+DEFINE_CLEANUP(struct config *, config_free);
+
+/* The same from text[0..len), which is named file in messages; dir and path are of the workspace. dir is taken in any case. */
+int config_parse(const char *text, size_t len, const char *file, int dir, const char *path, struct config **out,
+		 struct err *e);
 
 /* The text that init writes: every key, commented, with its default. */
 extern const char config_template[];
+
+const struct repository *config_repository(const struct config *c, const char *name); /* may be NULL */
+
+/* path seen from the directory base (NULL: the current one), absolute, not resolved; caller frees. */
+char *path_absolute(const char *base, const char *path);
 
 /* mixer.state: the number of the release to build next, of the one published last (0: none), and the format of that. */
 struct mix_state {

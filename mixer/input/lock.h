@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/content/digest.h"
 
@@ -13,13 +15,13 @@ struct config;
 struct err;
 
 /*
- * mixer.lock: which packages exactly a mix is made of. Building twice from one lock gives the same bytes; 'mixer lock' moves it forward.
+ * mixer.lock(5): which packages exactly a mix is made of. Building twice from one lock gives the same bytes; 'mixer lock' moves it forward.
  * Text, sorted, so that a version control's diff of it reads as what changed:
  *
  *     limpid-lock 1
  *     time 1763700000                                       newest date of the indexes used: the time of the release
  *     input <sha256>                                        of the wishes: bundles, their packages, drop list; tells a stale lock
- *     archive NAME SUITE <sha256 of InRelease> DATE         one per Debian repository
+ *     archive NAME SUITE <sha256 of InRelease> DATE         one per Debian repository; DATE as in 2026-11-14T09:41:00Z
  *     package NAME VERSION ARCH <sha256> SIZE REPOSITORY SOURCE SOURCE-VERSION FILE   FILE: below the archive's URI, or in the directory
  *     bundle NAME PACKAGE…                                  the closure of its own wishes (not of its includes'), names only
  *     id user|group NAME NUMBER                             numbers given to users that packages declare without one; never reused
@@ -66,12 +68,20 @@ struct lock {
 
 struct lock *lock_new(void);
 void lock_free(struct lock *l);
+DEFINE_CLEANUP(struct lock *, lock_free);
+
+/* -ERR_FORMAT with "line N: ". */
 int lock_parse(const char *text, size_t len, struct lock **out, struct err *e);
 void lock_format(const struct lock *l, struct buf *out);                 /* sorts */
 int lock_load(const struct config *c, struct lock **out, struct err *e); /* -ENOENT: none yet */
 int lock_save(const struct config *c, struct lock *l, struct err *e);
+
+/* NULL: not in it. l is sorted, as lock_parse, lock_format and resolve leave it. */
 const struct locked_package *lock_find(const struct lock *l, const char *name);
 const struct locked_bundle *lock_find_bundle(const struct lock *l, const char *name);
 
-/* The number of a user or group; one is given (999 downwards, then 799…, none that is taken) and remembered in l when there is none. */
+/*
+ * The number of a user or group. When there is none, one is given and remembered in l: that of the group or user of the same name, else the
+ * highest below 1000 that neither has. -ERR_LIMIT: none is left down to 100 (below are Debian's fixed ones).
+ */
 int lock_id(struct lock *l, const char *kind, const char *name, uint32_t *out, struct err *e);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mixer/step/step.h"
+#include "swupd/base/ui.h"
+
+struct config;
+struct err;
+
+/* The context that main gives to every command: what the global options say. */
+struct session {
+	struct ui ui;
+	struct progress *progress; /* made by main */
+	const char *workspace;     /* --workspace; "." by default */
+	const char *cache;         /* --cache; NULL: as configured */
+	uint32_t threads;          /* --threads; 0: as configured */
+};
+
+enum {
+	MIX_WRITE = 1 << 0, /* takes the workspace's lock: for all that write there */
+	MIX_STORE = 1 << 1, /* opens cache and store: for all that build */
+};
+
+/*
+ * Read mixer.conf and mixer.state of the session's workspace (global options win over the file) and open what flags ask for.
+ * *out: the caller closes it. -ERR_LOCKED: another mixer writes to the workspace. -ERR_CONFIG, also when it is no workspace.
+ */
+int mix_open(struct session *s, unsigned flags, struct mix **out, struct err *e);
+void mix_close(struct mix *m);
