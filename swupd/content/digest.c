@@ -171,8 +171,6 @@ void file_hash_end(struct file_hash *h, struct digest *out)
 	must(EVP_MAC_final(h->ctx, out->bytes, NULL, sizeof(out->bytes)) == 1);
 }
 
-DEFINE_CLEANUP(struct file_hash *, file_hash_free);
-
 void file_hash_mem(const struct attrs *a, const void *data, size_t len, struct digest *out)
 {
 	_cleanup_(file_hash_freep) struct file_hash *h = file_hash_new(a);

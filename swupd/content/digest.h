@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "swupd/base/mem.h"
 
 struct attrs;
 struct err;
@@ -30,6 +33,7 @@ int sha256_fd(int fd, struct digest *out, struct err *e); /* from the current po
 struct file_hash;
 struct file_hash *file_hash_new(const struct attrs *a);
 void file_hash_free(struct file_hash *h);
+DEFINE_CLEANUP(struct file_hash *, file_hash_free);
 void file_hash_add(struct file_hash *h, const void *data, size_t len);
 void file_hash_end(struct file_hash *h, struct digest *out);
 

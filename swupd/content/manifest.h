@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "swupd/base/mem.h"
 #include "swupd/content/digest.h"
 #include "swupd/content/file.h"
 
@@ -32,12 +34,13 @@ struct entry {
 	enum file_status status;
 	uint8_t variant; /* CPU optimisation, 0..19, see spec/swupd-format.md section 2.4; 0: for every CPU */
 	bool exported;   /* 'x' */
-	uint64_t size;   /* of attrs.size; SIZE_UNKNOWN when the manifest does not tell (an old one) */
+	uint64_t
+		size; /* attrs.size, of a bundle: of its manifest; SIZE_UNKNOWN when the text does not tell (an old one) */
 };
 
 /* A file that lies beside the manifest on the server and is bound to it: SBOM, lock. */
 struct attached {
-	const char *name; /* below "<release>/" */
+	const char *name; /* in "<release>/": one component */
 	struct digest sha256;
 	uint64_t size;
 };
@@ -60,11 +63,13 @@ struct manifest {
 
 struct manifest *manifest_new(void);
 void manifest_free(struct manifest *m);
+DEFINE_CLEANUP(struct manifest *, manifest_free);
 
 /*
  * Read a manifest. text[0..len) is copied. mom: whether the lines are bundles (KIND_BUNDLE) or paths. release: which one was asked for, 0: any.
  * -ERR_FORMAT: not a whole manifest as manifest(5) says; names, types, counts and duplicates are checked, the message has the line's number.
- * Lines with a variant above 19 are dropped.
+ * -ERR_LIMIT: more than MANIFEST_MAX bytes or MANIFEST_ENTRIES_MAX lines. Lines without a meaning are dropped: variants above 19, type 'I', deleted
+ * bundles in a MoM, the same line again.
  */
 int manifest_parse(const char *text, size_t len, bool mom, uint32_t release, struct manifest **out, struct err *e);
 
@@ -75,12 +80,13 @@ void manifest_format(const struct manifest *m, struct buf *out);
 void manifest_sort(struct manifest *m);
 
 /*
- * One line per path remains: for each path with variants, the best for a CPU with these levels (bit 0 AVX2, 1 AVX512, 2 APX; 0: baseline only).
+ * One line per path remains: for each path with variants, the best for a CPU with these levels (bit 0 AVX2, 1 AVX512, 2 APX; 0: baseline only), or
+ * none if no variant is for this CPU.
  */
 void manifest_select(struct manifest *m, unsigned levels);
 unsigned manifest_cpu_levels(void); /* of the CPU we run on */
 
-/* An index from name to struct entry *; the caller frees it with table_free, before the manifest. */
+/* An index from name to struct entry * (of several variants the first); the caller frees it with table_free, before the manifest. */
 struct table *manifest_index(const struct manifest *m);
 
 const struct entry *manifest_find(const struct manifest *m, const char *name); /* linear: for the few */
