@@ -5,11 +5,11 @@
 #include <stdint.h>
 
 #include "swupd/content/digest.h"
+#include "swupd/content/root.h"
 #include "swupd/content/signature.h"
 
 struct buf;
 struct err;
-struct strv;
 
 /*
  * freshness(5): one small signed file per format that says which release is the newest, when that was said and until when it may be believed. It
@@ -24,6 +24,20 @@ struct strv;
  *     mom:\t<64 hex>\n           file hash of that release's MoM (as a 0644 root:root file)
  *     \n
  *     -----BEGIN CMS-----\n … base64 of a detached DER signature over all bytes before … -----END CMS-----\n
+ *
+ * A client walks from what it trusts to that statement so. It has root N, or (N = 0) only the installed certificates.
+ *
+ *     freshness_parse(text, …, &f, …)                   unverified: f.root = M only tells what to fetch, and how far
+ *     for n = N+1 … M:                                  none when M <= N
+ *             fetch layout_root(n), root_parse(…, &next)
+ *             n == 1 ? root_verify_first(next, anchors) : root_verify(cur, next)
+ *             save next durably, then cur = next        a verified root is final, whatever fails later
+ *     root_anchors(cur, now, &release_keys)             N = M = 0: the installed certificates stay the anchors
+ *     freshness_read(text, …, format, release_keys, now, &f)
+ *     f.root < N, or f.release or f.time behind the highest seen: -ERR_STALE
+ *
+ * A root that is missing or wrong ends the walk with an error: whoever forged a high M gains nothing. Neither can a file be
+ * used before freshness_read returned 0. latest, latest.sig and MoM signatures are verified with the same release_keys.
  */
 struct freshness {
 	uint32_t format, release, root;
@@ -31,42 +45,30 @@ struct freshness {
 	struct digest mom;
 };
 
-/* Parse without verifying: root tells which keys to learn first. signed_len: how many bytes of text the signature covers. */
+#define FRESHNESS_AHEAD_MAX                                                                                            \
+	86400 /* seconds that time may be ahead of our clock: the slack that the predecessor allowed */
+
+/*
+ * Parse without verifying: root tells which keys to learn first. signed_len: how many bytes of text the signature covers;
+ * the signature (DER) is added to sig. Both may be NULL. -ERR_FORMAT: not of exactly that form, the message names the line;
+ * -ERR_LIMIT: larger than SMALL_TEXT_MAX.
+ */
 int freshness_parse(const char *text, size_t len, struct freshness *out, size_t *signed_len, struct buf *sig,
 		    struct err *e);
 
-/* Parse and verify against the anchors. -ERR_SIGNATURE, -ERR_EXPIRED (expires < now), -ERR_CLOCK (time is over a day ahead of now). */
-int freshness_read(const char *text, size_t len, const struct anchors *a, int64_t now, struct freshness *out,
-		   struct err *e);
-int freshness_write(const struct freshness *f, const struct signer *s, struct buf *out, struct err *e);
+/*
+ * Parse and verify against the anchors. format: the one it was asked for; another is -ERR_FORMAT (a mirror may exchange
+ * files). -ERR_SIGNATURE, -ERR_EXPIRED (expires < now, or the signer's certificate), -ERR_CLOCK (time is over
+ * FRESHNESS_AHEAD_MAX ahead of now).
+ */
+int freshness_read(const char *text, size_t len, uint32_t format, const struct anchors *a, int64_t now,
+		   struct freshness *out, struct err *e);
+
+/* The signed part of the text, added to out. */
+void freshness_format(const struct freshness *f, struct buf *out);
 
 /*
- * root(5): which keys may sign. Root N+1 must be signed by at least threshold(N) of the root keys of N and threshold(N+1) of those of N+1, in the
- * manner of TUF. Release keys sign MoM, latest and freshness.
- *
- *     ROOT\t1\n
- *     number:\t2\n
- *     threshold:\t1\n
- *     root-key:\t<sha256 of the certificate's DER>\n      one or more
- *     release-key:\t<sha256 of the certificate's DER>\n   one or more
- *     \n
- *     the certificates named above, in PEM
- *     -----BEGIN CMS-----\n … one block per signature, over all bytes before the first block …
+ * Sign; the text is added to out. -ERR_EXPIRED: s->cert is not valid at f->time, so nobody would believe it. A statement
+ * that freshness_parse would refuse (expires before time, no release) is -EINVAL.
  */
-struct root_keys;
-int root_parse(const char *text, size_t len, struct root_keys **out, struct err *e);
-void root_free(struct root_keys *r);
-uint32_t root_number(const struct root_keys *r);
-
-/* Is next (its text) a valid successor of cur (NULL: next must be signed by its own threshold only, for a first root that is trusted otherwise)? */
-int root_verify(const struct root_keys *cur, const struct root_keys *next, struct err *e);
-
-/* The release keys as anchors. */
-int root_anchors(const struct root_keys *r, int64_t now, struct anchors **out, struct err *e);
-
-/* Does one of the root keys equal one of the anchors? So a first root is tied to the certificate that is installed. */
-bool root_has_anchor(const struct root_keys *r, const struct anchors *a);
-
-/* Write root number with these certificates (PEM files), signed by each signer. */
-int root_write(uint32_t number, uint32_t threshold, const struct strv *root_certs, const struct strv *release_certs,
-	       const struct signer *signers, size_t n_signers, struct buf *out, struct err *e);
+int freshness_write(const struct freshness *f, const struct signer *s, struct buf *out, struct err *e);
