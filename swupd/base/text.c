@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "swupd/base/mem.h"
 
@@ -248,4 +249,16 @@ char *text_size(uint64_t bytes)
 		u++;
 	}
 	return u == 0 ? xasprintf("%llu B", (unsigned long long)bytes) : xasprintf("%.1f %s", x, units[u]);
+}
+
+char *text_time(int64_t seconds)
+{
+	time_t t = (time_t)seconds;
+	struct tm tm;
+	char out[64];
+
+	/* fails only for years that do not fit into an int */
+	if (!gmtime_r(&t, &tm) || strftime(out, sizeof(out), "%Y-%m-%d %H:%M:%S UTC", &tm) == 0)
+		return xasprintf("second %lld", (long long)seconds);
+	return xstrdup(out);
 }

@@ -56,5 +56,8 @@ int text_unhex(const char *hex, void *out, size_t n);
 /* "12.3 MiB"; caller frees. */
 char *text_size(uint64_t bytes);
 
+/* Seconds since 1970 as "2026-11-21 05:18:05 UTC"; caller frees. */
+char *text_time(int64_t seconds);
+
 /* qsort and bsearch on char *. */
 int text_compare(const void *a, const void *b);
