@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "swupd/base/mem.h"
 #include "swupd/content/digest.h"
 #include "swupd/content/file.h"
 
@@ -18,11 +20,17 @@ struct object;
 
 /* Begin one of these attributes in dirfd (lent until commit or abort). link: its target, else NULL. */
 int object_begin(int dirfd, const struct attrs *a, const char *link, struct object **out, struct err *e);
+
+/* Add to a file's content. -ERR_DIGEST: beyond attrs.size, so that no more than that ever comes onto the disk. */
 int object_write(struct object *o, const void *data, size_t len, struct err *e);
 
-/* Compare with want and give it its name. Takes o in any case. -ERR_DIGEST: it is not want (nothing remains), or its size differs. */
+/*
+ * Compare with want and give it its name, which it replaces. Takes o in any case. -ERR_DIGEST: it is not want, or its size differs; nothing
+ * remains. Other owners than the caller need root. No fsync is made.
+ */
 int object_commit(struct object *o, const struct digest *want, struct err *e);
 void object_abort(struct object *o);
+DEFINE_CLEANUP(struct object *, object_abort);
 
 /* Is it there? Trusts the directory: only object_commit makes names in it, and it is cleaned when it was not ours. */
 bool object_exists(int dirfd, const struct digest *d);

@@ -61,7 +61,7 @@ TEST(layout_finds_the_fullfile_of_each_entry)
 
 	assert_ok(fs_load(fd, "Manifest.editors", 1 << 20, &b, &e), &e);
 	assert_ok(manifest_parse(b.data, b.len, false, 30, &m, &e), &e);
-	assert_true(m->n_entries > 10);
+	assert_true(m->n_entries >= 5);
 	for (size_t i = 0; i < m->n_entries; i++)
 		if (m->entries[i].kind != KIND_NONE)
 			assert_there(layout_fullfile(m->entries[i].release, &m->entries[i].hash));
