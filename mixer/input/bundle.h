@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
 struct config;
 struct err;
 
-/* A bundle's definition: the grammar of spec/mixer-behaviour.md section 3. */
+/* A bundle's definition: bundle(5), the grammar of spec/mixer-behaviour.md section 3. */
 struct bundle {
 	char *name;
 	char *title, *description, *status, *capabilities, *maintainer; /* "" when the header is missing */
@@ -27,6 +29,16 @@ int bundle_parse(const char *text, size_t len, const char *name, const char *fil
 int bundle_load(const struct config *c, const char *name, struct bundle **out,
 		struct err *e); /* -ERR_BUNDLE: in no folder */
 void bundle_free(struct bundle *b);
+DEFINE_CLEANUP(struct bundle *, bundle_free);
+
+/* Letters, digits and - _ + . but not what manifests need for themselves (MoM, full) nor what else lies in a folder of definitions. */
+bool bundle_name_valid(const char *name);
+
+/* The names of the definitions in one folder, sorted; a missing folder has none. */
+int bundle_names(const char *folder, struct strv *out, struct err *e);
+
+/* The folder that name's definition is taken from, lent from c; NULL: it is in none. */
+const char *bundle_folder(const struct config *c, const char *name);
 
 /* The bundles of a mix, closed over includes and also-adds, sorted by name. */
 struct bundle_set {
@@ -43,6 +55,6 @@ int bundle_set_load(const struct config *c, const struct strv *names, bool stric
 /* All that b includes, transitively, without b itself; names, in a fixed order: nearest first. */
 void bundle_set_includes(const struct bundle_set *s, const struct bundle *b, struct strv *out);
 
-/* mixbundles */
+/* mixbundles: a name per line, '#' begins a comment. Loaded sorted; -ERR_CONFIG with line, also when the file is missing. */
 int mixbundles_load(const struct config *c, struct strv *out, struct err *e);
 int mixbundles_save(const struct config *c, const struct strv *names, struct err *e); /* sorted */

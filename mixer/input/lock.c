@@ -60,7 +60,7 @@ static int parse_digest(const char *hex, struct digest *out, struct err *e)
 
 static int parse_time(struct lock *l, char *line, struct err *e)
 {
-	char *f[2];
+	char *f[2] = {0};
 	uint64_t t;
 
 	int r = split(line, f, 2, e);
@@ -74,7 +74,7 @@ static int parse_time(struct lock *l, char *line, struct err *e)
 
 static int parse_input(struct lock *l, char *line, struct err *e)
 {
-	char *f[2];
+	char *f[2] = {0};
 
 	int r = split(line, f, 2, e);
 	return r < 0 ? r : parse_digest(f[1], &l->input, e);
@@ -111,7 +111,7 @@ static int parse_package(struct lock *l, char *line, struct err *e)
 	if (text_u64(f[5], 1, INT64_MAX, &p.size) < 0)
 		return err_set(e, -ERR_FORMAT, "'%s' is no size of a package", f[5]);
 	/* it becomes part of a URL or of a path below a directory of ours */
-	if (f[9][0] == '/' || strstr(f[9], ".."))
+	if (f[9][0] == '/' || text_starts(f[9], "../") || strstr(f[9], "/../"))
 		return err_set(e, -ERR_FORMAT, "'%s' is no name of a package's file", f[9]);
 	p.name = f[1];
 	p.version = f[2];
