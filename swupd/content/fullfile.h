@@ -6,6 +6,7 @@
 #include "swupd/base/compress.h"
 #include "swupd/content/digest.h"
 #include "swupd/content/file.h"
+#include "swupd/content/tar.h" /* tar_read_texts, tar_write_texts for manifests */
 
 struct buf;
 struct err;
@@ -19,15 +20,7 @@ int fullfile_write(const struct digest *name, const struct attrs *a, const void 
 		   struct buf *out, struct err *e);
 
 /*
- * Read one from fd and make it an object in dirfd. -ERR_FORMAT: not a tar with exactly this member; -ERR_DIGEST: other content. Memory: constant.
+ * Read one from fd and make it an object in dirfd. -ERR_FORMAT: not a tar with exactly this member; -ERR_DIGEST: other content. Memory: constant. The disk
+ * takes at most the size that the tar claims, as fast as its bytes come; nothing remains of what fails.
  */
 int fullfile_unpack(int fd, const struct digest *want, int dirfd, struct err *e);
-
-/* Read a tar that has only members of these names (n of them), each at most max bytes, all plain files, into texts (one struct buf each). A
- * missing one stays empty; any other member is -ERR_FORMAT. For Manifest.<B>.tar and Manifest.MoM.tar. */
-int tar_read_texts(const void *tar, size_t len, const char *const *names, size_t n, size_t max, struct buf *texts,
-		   struct err *e);
-
-/* Write such a tar: plain files 0644 root:root. */
-int tar_write_texts(const char *const *names, const struct buf *texts, size_t n, enum codec codec, int level,
-		    struct buf *out, struct err *e);

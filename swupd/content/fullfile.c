@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "swupd/content/fullfile.h"
+
+#include <string.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/content/object.h"
+
+#define CHUNK 65536
+
+int fullfile_write(const struct digest *name, const struct attrs *a, const void *content, enum codec codec, int level,
+		   struct buf *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf tar = {0}, small = {0};
+	char hex[DIGEST_HEX];
+
+	digest_format(name, hex);
+	tar_add(&tar, hex, a, content);
+	tar_end(&tar);
+	int r = compress_mem(codec, level, tar.data, tar.len, &small, e);
+	if (r < 0)
+		return err_in(e, r, "%s", hex);
+	const struct buf *best = small.len < tar.len ? &small : &tar;
+	buf_add(out, best->data, best->len);
+	return 0;
+}
+
+static int copy_content(struct tar *t, struct object *o, struct err *e)
+{
+	char chunk[CHUNK];
+	int n;
+
+	while ((n = tar_read(t, chunk, sizeof(chunk), e)) > 0) {
+		int r = object_write(o, chunk, (size_t)n, e);
+		if (r < 0)
+			return r;
+	}
+	return n;
+}
+
+static bool is_named(const struct tar_member *m, const char *hex)
+{
+	return strncmp(m->name, hex, DIGEST_HEX - 1) == 0 &&
+	       (m->name[DIGEST_HEX - 1] == '\0' ||
+		(m->attrs.kind == KIND_DIR && strcmp(m->name + DIGEST_HEX - 1, "/") == 0));
+}
+
+static int unpack(int fd, const struct digest *want, const char *hex, int dirfd, struct err *e)
+{
+	_cleanup_(tar_closep) struct tar *t = NULL;
+	_cleanup_(object_abortp) struct object *o = NULL;
+	struct tar_member m;
+
+	int r = tar_open(fd, &t, e);
+	if (r < 0)
+		return r;
+	r = tar_next(t, &m, e);
+	if (r < 0)
+		return r;
+	if (r == 0 || !is_named(&m, hex) || m.attrs.kind == KIND_NONE)
+		return err_set(e, -ERR_FORMAT, "the first member is not this object");
+	r = object_begin(dirfd, &m.attrs, m.link, &o, e);
+	if (r >= 0 && m.attrs.kind == KIND_FILE)
+		r = copy_content(t, o, e);
+	if (r >= 0)
+		r = tar_next(t, &m, e);
+	if (r < 0)
+		return r;
+	if (r > 0)
+		return err_set(e, -ERR_FORMAT, "there is a second member");
+	return object_commit(take(o), want, e);
+}
+
+int fullfile_unpack(int fd, const struct digest *want, int dirfd, struct err *e)
+{
+	char hex[DIGEST_HEX];
+
+	digest_format(want, hex);
+	int r = unpack(fd, want, hex, dirfd, e);
+	return r < 0 ? err_in(e, r, "fullfile %s", hex) : 0;
+}
