@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "swupd/base/mem.h"
 #include "swupd/content/digest.h"
 #include "swupd/content/file.h"
 
@@ -27,6 +29,7 @@ struct pack_member {
 
 int pack_open(int fd, struct pack **out, struct err *e); /* fd is lent until pack_close */
 void pack_close(struct pack *p);
+DEFINE_CLEANUP(struct pack *, pack_close);
 int pack_next(struct pack *p, struct pack_member *m, struct err *e);  /* 1 item, 0 end, negative failure */
 int pack_read(struct pack *p, void *data, size_t len, struct err *e); /* bytes of the member read, 0 at its end */
 
