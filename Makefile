@@ -42,7 +42,7 @@ WARN       := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -W
 comma      := ,
 SANFLAGS   := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
 ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -MMD -MP $(WARN) $(SANFLAGS) \
-	      -ffile-prefix-map=$(CURDIR)=. $(CFLAGS)
+	      -ffile-prefix-map=$(CURDIR)=. -DLIMPID_VERSION='"$(shell cat ci/version)"' $(CFLAGS)
 
 objs = $($(1).src:%.c=$(O)/%.o)
 
@@ -55,7 +55,7 @@ $(foreach a,content client step,$(eval $(O)/$(a).a: $(call objs,$(a))))
 
 $(O)/bin/%:
 	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $($*.pkgs)) $(LDLIBS_ALL) $(LDLIBS)
+	$(CC) $(SANFLAGS) -Wl,--as-needed $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $($*.pkgs)) $(LDLIBS_ALL) $(LDLIBS)
 $(O)/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@

@@ -23,6 +23,7 @@ struct progress {
 	bool bytes;
 	int64_t began_ms, drawn_ms;
 	int percent_said; /* JSON: the last one written */
+	struct buf times; /* a line for each stage that ended */
 };
 
 void ui_init(struct ui *u, const char *program)
@@ -204,6 +205,7 @@ static void finish_stage(struct progress *p)
 {
 	if (!p->name)
 		return;
+	buf_printf(&p->times, "%10.3f s  %s\n", (double)(now_ms() - p->began_ms) / 1000, p->name);
 	if (p->ui->json && p->ui->json_open) {
 		draw_json(p, p->total ? 100 : -1);
 	} else if (!p->ui->json && !p->ui->no_progress && p->ui->level >= UI_MESSAGE) {
@@ -270,5 +272,12 @@ void progress_free(struct progress *p)
 		return;
 	progress_end(p);
 	pthread_mutex_destroy(&p->lock);
+	buf_free(&p->times);
 	free(p);
+}
+
+void progress_print_times(struct progress *p)
+{
+	if (p && p->times.data)
+		fputs(p->times.data, stderr);
 }

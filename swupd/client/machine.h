@@ -11,6 +11,7 @@ struct anchors;
 struct err;
 struct fetch;
 struct progress;
+struct trust;
 struct ui;
 
 /* The global options, as the command line and the configuration files fill them (swupd(8)); zero or NULL: not given. */
@@ -46,6 +47,7 @@ struct machine {
 	uint32_t release;                /* installed, from os-release; 0: unknown or none */
 	int64_t now;                     /* seconds since 1970, taken once */
 	struct anchors *anchors; /* of the installed certificate; NULL until trust_load, and with --nosigcheck */
+	struct trust *trust;     /* NULL until trust_load; trust.h */
 	struct fetch *fetch;     /* NULL until the first request */
 };
 
@@ -66,9 +68,15 @@ enum {
 int machine_open(const struct client_options *opts, unsigned needs, struct ui *ui, struct machine **out, struct err *e);
 void machine_close(struct machine *m);
 
+/* For a command that finds out that it has to ask the server after all: what NEEDS_STATE | NEEDS_SERVER | NEEDS_TRUST would have done. */
+int machine_open_remote(struct machine *m, struct err *e);
+
 /* The release named by an os-release text; 0 when it names none. */
 uint32_t os_release_version(const char *text);
 int machine_read_release(struct machine *m, struct err *e); /* sets m->release */
+
+/* The first line of usr/share/defaults/swupd/format below the root; NULL: none. The caller frees it. */
+char *machine_installed_format(const struct machine *m);
 
 /* Names of the installed bundles (files in INSTALLED_BUNDLES), sorted; "os-core" is always among them when anything is installed. */
 int machine_bundles(const struct machine *m, struct strv *out, struct err *e);

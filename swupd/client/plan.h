@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/content/manifest.h"
 
@@ -46,11 +48,13 @@ struct plan {
 	const struct files *old;  /* what is installed, by its manifests: source of deltas and renames; may be NULL */
 	uint64_t bytes;           /* of new content, where the manifests tell */
 	struct strv names;        /* those that no manifest holds */
+	bool unchecked_space;     /* the user knows better: stage() does not check the free space */
 	bool boot, systemd;       /* boot files, PID 1's program change */
 };
 
 struct plan *plan_new(uint32_t from, uint32_t to);
 void plan_free(struct plan *p);
+DEFINE_CLEANUP(struct plan *, plan_free);
 void plan_put(struct plan *p, const struct entry *want, const char *bundle);
 void plan_remove(struct plan *p, const char *name);
 void plan_remove_copy(struct plan *p, const char *name); /* the plan keeps its own copy of name */

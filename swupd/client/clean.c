@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "swupd/client/post.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/table.h"
+#include "swupd/base/text.h"
+#include "swupd/client/catalog.h"
+#include "swupd/client/machine.h"
+#include "swupd/client/stage.h"
+#include "swupd/content/manifest.h"
+
+struct cleaning {
+	bool dry_run;
+	uint64_t *files, *bytes;
+};
+
+/* Count and, unless it is a rehearsal, remove name and all below it. */
+static int remove_counted(const struct cleaning *c, int dirfd, const char *name, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+	struct stat st;
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : err_errno(e, "%s", name);
+	if (!S_ISDIR(st.st_mode)) {
+		(*c->files)++;
+		*c->bytes += (uint64_t)st.st_blocks * 512;
+		if (!c->dry_run && unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
+			return err_errno(e, "cannot remove %s", name);
+		return 0;
+	}
+	_cleanup_close_ int dir = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return err_errno(e, "%s", name);
+	int r = fs_list(dir, ".", &names, e);
+	for (size_t i = 0; r >= 0 && i < names.n; i++)
+		r = remove_counted(c, dir, names.items[i], e);
+	if (r >= 0 && !c->dry_run && unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		r = err_errno(e, "cannot remove %s", name);
+	return r;
+}
+
+/* All in dir but the names in keep (NULL: none are kept). */
+static int sweep(const struct cleaning *c, int cache, const char *dir, const struct table *keep, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+	_cleanup_close_ int fd = openat(cache, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	int r = fs_list(fd, ".", &names, e);
+	for (size_t i = 0; r >= 0 && i < names.n; i++)
+		if (!keep || !table_find_str(keep, names.items[i]))
+			r = remove_counted(c, fd, names.items[i], e);
+	return r;
+}
+
+/* What the predecessor left in the same directory: its layouts before and after 4.2.1. Our data lies beside it. */
+static int sweep_predecessors(const struct cleaning *c, int cache, struct err *e)
+{
+	static const char *const left[] = {"cache", "staged", "delta", "temp"};
+	_cleanup_(strv_free) struct strv names = {0};
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(left); i++)
+		r = remove_counted(c, cache, left[i], e);
+	if (r >= 0)
+		r = fs_list(cache, ".", &names, e);
+	for (size_t i = 0; r >= 0 && i < names.n; i++)
+		if (text_starts(names.items[i], "pack-") && text_ends(names.items[i], ".tar"))
+			r = remove_counted(c, cache, names.items[i], e);
+	return r;
+}
+
+/* The hashes of the manifests that the installed release lists; none when its MoM cannot be read from the cache. */
+static void wanted_manifests(struct machine *m, struct table *keep, struct strv *hexes)
+{
+	struct manifest *mom = NULL;
+
+	if (!m->content_url || catalog_mom(m, m->release, &mom, NULL) < 0)
+		return;
+	for (size_t i = 0; i < mom->n_entries; i++) {
+		char hex[DIGEST_HEX];
+		digest_format(&mom->entries[i].hash, hex);
+		strv_add(hexes, hex);
+	}
+	for (size_t i = 0; i < hexes->n; i++)
+		(void)table_add_str(keep, hexes->items[i], hexes->items[i]);
+	manifest_free(mom);
+}
+
+int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint64_t *bytes, struct err *e)
+{
+	const struct cleaning c = {.dry_run = dry_run, .files = files, .bytes = bytes};
+	_cleanup_(table_freep) struct table *manifests = table_new(), *moms = table_new();
+	_cleanup_(strv_free) struct strv hexes = {0}, names = {0};
+
+	*files = *bytes = 0;
+	if (!all && m->release) {
+		_cleanup_close_ int dir = openat(m->cache, "mom", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		_cleanup_free_ char *mom = xasprintf("-%u", m->release), *sig = xasprintf("-%u.sig", m->release);
+		if (dir >= 0) {
+			int r = fs_list(dir, ".", &names, e);
+			if (r < 0)
+				return r;
+		}
+		for (size_t i = 0; i < names.n; i++)
+			if (text_ends(names.items[i], mom) || text_ends(names.items[i], sig))
+				(void)table_add_str(moms, names.items[i], names.items[i]);
+		/* only when it is cached: cleaning up needs no server */
+		if (table_count(moms))
+			wanted_manifests(m, manifests, &hexes);
+	}
+	int r = sweep(&c, m->cache, "mom", moms, e);
+	if (r >= 0)
+		r = sweep(&c, m->cache, "manifest", manifests, e);
+	if (r >= 0)
+		r = sweep(&c, m->cache, "download", NULL, e);
+	if (r >= 0)
+		r = sweep_predecessors(&c, m->cache, e);
+	/* with a journal, what is staged is half of a release and not ours to remove */
+	_cleanup_close_ int stage = fs_open_beneath(m->root, STAGE_PARENT, O_RDONLY | O_DIRECTORY, 0, NULL);
+	if (r >= 0 && stage >= 0 && !fs_exists(stage, "journal"))
+		r = sweep(&c, stage, ".", NULL, e);
+	return r;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
+#include <string.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/base/ui.h"
+#include "swupd/client/catalog.h"
+#include "swupd/client/machine.h"
+#include "swupd/client/stage.h"
+#include "swupd/cmd/cmd.h"
+#include "swupd/content/signature.h"
+
+static int info_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	struct machine *m = context;
+	struct err why = ERR_INIT;
+
+	(void)opts;
+	(void)args;
+	(void)e;
+	if (m->release)
+		ui_answer(m->ui, "release: %u", m->release);
+	else
+		ui_answer(m->ui, "release: none");
+	ui_answer(m->ui, "root: %s", m->path);
+	ui_answer(m->ui, "format: %s", m->format_text);
+	ui_answer(m->ui, "content URL: %s", m->content_url ? m->content_url : "not set");
+	ui_answer(m->ui, "version URL: %s", m->version_url ? m->version_url : "not set");
+	if (fs_exists(m->root, STAGE_PARENT "/journal"))
+		ui_answer(m->ui, "interrupted run: yes, the next change completes it");
+	if (m->opts->nosigcheck) {
+		ui_answer(m->ui, "keys: not checked (--nosigcheck)");
+	} else if (trust_load(m, &why) < 0) {
+		ui_answer(m->ui, "keys: %s", why.text);
+		err_clear(&why);
+	} else {
+		_cleanup_free_ char *keys = anchors_describe(m->anchors);
+		_cleanup_(strv_free) struct strv lines = {0};
+		strv_split(&lines, keys, "\n");
+		for (size_t i = 0; i < lines.n; i++)
+			ui_answer(m->ui, "key: %s", lines.items[i]);
+	}
+	return 0;
+}
+
+const struct command cmd_info = {
+	.name = "info",
+	.args = "",
+	.summary = "show the installed release, where it comes from and which keys are trusted",
+	.run = info_run,
+};

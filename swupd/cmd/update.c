@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/base/ui.h"
+#include "swupd/client/apply.h"
+#include "swupd/client/catalog.h"
+#include "swupd/client/machine.h"
+#include "swupd/client/post.h"
+#include "swupd/cmd/cmd.h"
+#include "swupd/cmd/common.h"
+
+struct update_opts {
+	const char *version;
+	bool status, keepcache, download;
+};
+
+static const struct opt update_options[] = {
+	{'V', "version", OPT_STRING, offsetof(struct update_opts, version), "N", "to this release ('latest')", 0, 0},
+	{'m', "manifest", OPT_STRING, offsetof(struct update_opts, version), "N", NULL, 0, 0},
+	{'s', "status", OPT_FLAG, offsetof(struct update_opts, status), NULL, "only say whether there is a newer one",
+	 0, 0},
+	{'k', "keepcache", OPT_FLAG, offsetof(struct update_opts, keepcache), NULL, "do not clean the cache afterwards",
+	 0, 0},
+	{0, "download", OPT_FLAG, offsetof(struct update_opts, download), NULL, "fetch everything, but change nothing",
+	 0, 0},
+	{0},
+};
+
+/* The release to go to; m->release when there is nothing to do. */
+static int choose_target(struct machine *m, const struct update_opts *o, uint32_t *target, struct err *e)
+{
+	uint32_t wanted = 0, newest;
+	int r = parse_release(o->version, &wanted, e);
+
+	if (r < 0)
+		return r;
+	if (wanted && wanted < m->release)
+		return err_hint(e,
+				err_set(e, -ERR_USAGE, "release %u is older than the installed %u", wanted, m->release),
+				"'swupd repair --force --version=%u' goes back", wanted);
+	r = catalog_newest(m, &newest, e);
+	if (r < 0)
+		return r;
+	*target = wanted && wanted < newest ? wanted : newest;
+	if (*target < m->release)
+		*target = m->release;
+	return 0;
+}
+
+/* What remains of the installed bundles, and what is forgotten because the release has dropped it. */
+static int follow_bundles(struct machine *m, const struct strv *installed, const struct strv *missing,
+			  struct strv *unmark)
+{
+	for (size_t i = 0; i < missing->n; i++) {
+		if (!strv_has(installed, missing->items[i]))
+			continue;
+		ui_message(m->ui, "bundle '%s' is no longer part of the OS and is removed", missing->items[i]);
+		strv_add(unmark, missing->items[i]);
+	}
+	return 0;
+}
+
+static int load_target(struct machine *m, uint32_t target, const struct content *old, struct content *new,
+		       struct strv *unmark, struct err *e)
+{
+	_cleanup_(strv_free) struct strv installed = {0}, missing = {0};
+	struct manifest *mom = NULL;
+
+	int r = catalog_mom(m, target, &mom, e);
+	if (r >= 0)
+		r = machine_bundles(m, &installed, e);
+	if (r >= 0)
+		r = catalog_load(m, mom, &installed, false, old->catalog, &missing, &new->catalog, e);
+	if (r < 0)
+		return r;
+	files_of(new->catalog, &new->files);
+	return follow_bundles(m, &installed, &missing, unmark);
+}
+
+static int update_to(struct machine *m, const struct update_opts *o, uint32_t target, struct err *e)
+{
+	_cleanup_(content_free) struct content old = {0}, new = {0};
+	_cleanup_(plan_freep) struct plan *p = plan_new(m->release, target);
+	uint64_t files, bytes;
+
+	ui_message(m->ui, "updating from release %u to %u", m->release, target);
+	progress_stage(m->progress, "load_manifests", 0, true);
+	int r = catalog_installed(m, &old.catalog, e);
+	if (r < 0)
+		return r;
+	files_of(old.catalog, &old.files);
+	r = load_target(m, target, &old, &new, &p->unmark, e);
+	if (r >= 0)
+		r = plan_update(m, &old.files, &new.files, p, e);
+	if (r >= 0)
+		r = apply(m, p, old.catalog, new.catalog, o->download, e);
+	if (r < 0)
+		return err_in(e, r, "cannot update to release %u", target);
+	progress_end(m->progress);
+	ui_message(m->ui,
+		   o->download ? "release %u is downloaded: %zu paths to change"
+			       : "release %u is installed: %zu paths changed",
+		   target, p->n_changes);
+	if (o->keepcache || o->download)
+		return 0;
+	return clean_cache(m, false, false, &files, &bytes, e);
+}
+
+/*
+ * A release that ends a format (spec/swupd-format.md section 1.3) installs the next format's number: then go on from there, as the program that
+ * it brought.
+ */
+static int go_on_in_new_format(struct machine *m, const char *format_before, bool named, struct err *e)
+{
+	_cleanup_free_ char *format = machine_installed_format(m);
+
+	if (!format || !format_before || strcmp(format, format_before) == 0 || named || m->opts->format)
+		return 0;
+	uint32_t state = m->release;
+	int r = machine_read_release(m, e);
+	if (r < 0)
+		return r;
+	if (m->release < state)
+		return err_set(e, -ERR_RELEASE, "os-release says %u after an update to %u", m->release, state);
+	ui_message(m->ui, "the format is now %s: looking for releases of it", format);
+	free(m->format_text);
+	m->format_text = take(format);
+	return text_u32(m->format_text, 1, INT32_MAX, &m->format) < 0
+		       ? err_set(e, -ERR_FORMAT, "the new format '%s' is not a number", m->format_text)
+		       : 1;
+}
+
+static int update_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	struct machine *m = context;
+	const struct update_opts *o = opts;
+	uint32_t target = 0;
+
+	(void)args;
+	for (;;) {
+		int r = m->release ? choose_target(m, o, &target, e)
+				   : err_set(e, -ERR_RELEASE, "cannot tell which release is installed in %s", m->path);
+		if (r < 0)
+			return r;
+		if (o->status) {
+			ui_answer(m->ui,
+				  target > m->release ? "installed: %u, newest: %u" : "installed: %u, the newest",
+				  m->release, target);
+			return target > m->release ? 0 : -ERR_NO;
+		}
+		if (target == m->release) {
+			ui_message(m->ui, "release %u is already the newest", m->release);
+			return 0;
+		}
+		_cleanup_free_ char *format = machine_installed_format(m);
+		r = update_to(m, o, target, e);
+		if (r >= 0 && !o->download)
+			r = go_on_in_new_format(m, format, o->version && strcmp(o->version, "latest") != 0, e);
+		if (r <= 0 || o->download)
+			return r;
+	}
+}
+
+const struct command cmd_update = {
+	.name = "update",
+	.args = "",
+	.summary = "bring this system to the newest release",
+	.needs = NEEDS_ROOT_USER | NEEDS_STATE | NEEDS_LOCK | NEEDS_SERVER | NEEDS_TRUST,
+	.opts = update_options,
+	.opts_size = sizeof(struct update_opts),
+	.run = update_run,
+};
