@@ -74,3 +74,113 @@ int work_each(unsigned threads, size_t n, work_fn *fn, void *arg, struct err *e)
 		err_move(e, &l.err);
 	return l.result;
 }
+
+struct work_queue {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	work_item_fn *fn;
+	void *arg;
+	void **items; /* a ring of room places */
+	size_t room, first, n;
+	bool ended;
+	int result;
+	struct err err;
+	pthread_t ids[THREADS_MAX];
+	unsigned started;
+};
+
+static void run_item(struct work_queue *q, void *item)
+{
+	struct err e = ERR_INIT;
+
+	int r = q->fn(q->arg, item, &e);
+	if (r < 0) {
+		pthread_mutex_lock(&q->lock);
+		if (q->result == 0) {
+			q->result = r;
+			err_move(&q->err, &e);
+		}
+		pthread_mutex_unlock(&q->lock);
+	}
+	err_clear(&e);
+}
+
+static void *queue_worker(void *p)
+{
+	struct work_queue *q = p;
+
+	for (;;) {
+		pthread_mutex_lock(&q->lock);
+		while (q->n == 0 && !q->ended)
+			pthread_cond_wait(&q->changed, &q->lock);
+		bool stop = q->n == 0 || q->result < 0;
+		void *item = NULL;
+		if (stop) {
+			q->n = 0; /* who waits for room may go on */
+		} else {
+			item = q->items[q->first];
+			q->first = (q->first + 1) % q->room;
+			q->n--;
+		}
+		pthread_cond_broadcast(&q->changed);
+		pthread_mutex_unlock(&q->lock);
+		if (stop)
+			return NULL;
+		run_item(q, item);
+	}
+}
+
+struct work_queue *work_queue_new(unsigned threads, size_t room, work_item_fn *fn, void *arg)
+{
+	struct work_queue *q = xcalloc(1, sizeof(*q));
+
+	pthread_mutex_init(&q->lock, NULL);
+	pthread_cond_init(&q->changed, NULL);
+	q->fn = fn;
+	q->arg = arg;
+	q->room = MAX(room, (size_t)1);
+	q->items = xcalloc(q->room, sizeof(*q->items));
+	if (threads == 0)
+		threads = work_cores();
+	threads = MIN(threads, (unsigned)THREADS_MAX);
+	while (q->started < threads && pthread_create(&q->ids[q->started], NULL, queue_worker, q) == 0)
+		q->started++;
+	return q;
+}
+
+int work_queue_put(struct work_queue *q, void *item)
+{
+	if (q->started == 0) { /* no thread to be had: the work is done all the same */
+		if (q->result == 0)
+			run_item(q, item);
+		return q->result;
+	}
+	pthread_mutex_lock(&q->lock);
+	while (q->n == q->room && q->result == 0)
+		pthread_cond_wait(&q->changed, &q->lock);
+	int r = q->result;
+	if (r == 0) {
+		q->items[(q->first + q->n++) % q->room] = item;
+		pthread_cond_broadcast(&q->changed);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return r;
+}
+
+int work_queue_end(struct work_queue *q, struct err *e)
+{
+	pthread_mutex_lock(&q->lock);
+	q->ended = true;
+	pthread_cond_broadcast(&q->changed);
+	pthread_mutex_unlock(&q->lock);
+	for (unsigned i = 0; i < q->started; i++)
+		pthread_join(q->ids[i], NULL);
+	int r = q->result;
+	if (r < 0)
+		err_move(e, &q->err);
+	pthread_cond_destroy(&q->changed);
+	pthread_mutex_destroy(&q->lock);
+	free(q->items);
+	free(q);
+	return r;
+}
