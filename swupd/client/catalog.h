@@ -47,9 +47,15 @@ void catalog_free(struct catalog *c);
 /*
  * The manifests of these bundles and, transitively, of all they include (also_add: and optionally add), fetched in parallel as few
  * rounds as the depth of includes. Takes mom. Names that mom does not list: -ERR_BUNDLE, or skipped and added to missing when that is not NULL. CPU variants
- * are already selected. base: manifests of an older release of the same bundles (may be NULL), which manifest deltas are tried against.
+ * are already selected. Progress: one thing for each bundle, in the stage that the caller began. base: manifests of an older release of the same bundles (may be NULL), which manifest deltas are tried against.
  */
 int catalog_load(struct machine *m, struct manifest *mom, const struct strv *names, bool also_add,
 		 const struct catalog *base, struct strv *missing, struct catalog **out, struct err *e);
+
+/*
+ * Is mom of the machine's format? -ERR_MANIFEST. For what compares or installs a release that the format's own statements did not name (diagnose, repair,
+ * os-install without --force); an update crosses formats by way of its releases.
+ */
+int catalog_check_format(const struct machine *m, const struct manifest *mom, struct err *e);
 
 struct manifest *catalog_find(const struct catalog *c, const char *name); /* may be NULL */

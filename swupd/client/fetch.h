@@ -7,6 +7,7 @@
 
 struct buf;
 struct err;
+struct machine;
 struct progress;
 
 /*
@@ -28,8 +29,13 @@ struct fetch_options {
 	const char *user_agent;
 };
 
+#define FETCH_CLIENT_CERT "/etc/swupd/client.pem" /* used when it is there */
+
 int fetch_new(const struct fetch_options *o, struct fetch **out, struct err *e);
 void fetch_free(struct fetch *f);
+
+/* Make m->fetch from the machine's options, unless it is there. */
+int fetch_machine(struct machine *m, struct err *e);
 
 /* One small thing into memory. */
 int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, struct buf *out, struct err *e);
@@ -38,11 +44,14 @@ int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, 
  * Many files. Each is written to name in dirfd (through name + ".part", which is resumed when it is there). done is called for each as soon as it ends, from
  * the thread that called fetch_files, in any order: result is 0 or the error, e its text; a negative return of done stops everything. size is a
  * hint for progress (0: unknown). A job that fails does not end the others.
+ *
+ * Killed at any moment, this leaves a ".part" at most: name itself is whole.
  */
 struct fetch_job {
 	const char *path;
 	const char *name;
 	uint64_t size;
+	uint64_t max; /* a larger one is -ERR_LIMIT; 0: any size */
 	void *user;
 };
 typedef int fetch_done_fn(void *arg, const struct fetch_job *job, int result, struct err *e);

@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "swupd/client/fetch.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/base/ui.h"
+#include "swupd/client/machine.h"
+
+#define CONNECT_TIMEOUT_S 30
+#define STALLED_S         120 /* a transfer below one byte a second for so long is dead */
+#define DELAY_MAX_S       60
+#define REDIRECTS_MAX     5
+#define POLL_MS           1000
+#define BUFFER            (256L << 10)
+#define ERROR_BODY_MAX                                                                                                 \
+	(256U << 10) /* of a 404 page: read, so that the connection stays usable; closing is cheaper beyond */
+
+struct fetch {
+	struct fetch_options o; /* its strings are the two below */
+	char *client_cert, *user_agent;
+	CURLM *multi;
+	bool reached; /* some server has answered in this run, so a refused connection may be passing */
+	uint64_t bytes, requests;
+};
+
+/* A place for one transfer at a time; its easy handle serves one job after the other. */
+struct slot {
+	struct batch *batch;
+	CURL *easy;
+	const struct fetch_job *job; /* NULL: free */
+	char *url, *part;
+	bool local;        /* file:// */
+	int fd;            /* of part, when it goes into a file */
+	uint64_t at;       /* bytes that part, or text, has */
+	uint64_t reported; /* bytes that progress knows of */
+	bool sized;        /* progress knows the total */
+	bool ranged;       /* the rest is asked for, from at */
+	bool restarted;    /* the rest could not be had once; not asked for again */
+	bool begun;        /* the head of this answer was looked at */
+	bool dropping;     /* its body is not what we want */
+	unsigned dropped;
+	unsigned tries;
+	int64_t due_ms; /* nonzero: waits until then for the next try */
+	int result;     /* of our own side: writing, limits */
+	struct err err;
+	char detail[CURL_ERROR_SIZE];
+};
+
+struct batch {
+	struct fetch *f;
+	const char *base;
+	int dirfd;
+	struct buf *text; /* NULL: into files */
+	const struct fetch_job *jobs;
+	size_t n, next;
+	fetch_done_fn *done;
+	void *arg;
+	struct progress *progress;
+	struct slot *slots;
+	size_t n_slots, busy;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int fetch_new(const struct fetch_options *o, struct fetch **out, struct err *e)
+{
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return err_set(e, -ERR_CONNECT, "cannot initialise libcurl");
+	CURLM *multi = curl_multi_init();
+	if (!multi) {
+		curl_global_cleanup();
+		return err_set(e, -ERR_CONNECT, "cannot initialise libcurl");
+	}
+	struct fetch *f = xcalloc(1, sizeof(*f));
+	f->o = *o;
+	if (f->o.parallel == 0)
+		f->o.parallel = 1;
+	f->o.client_cert = f->client_cert = o->client_cert ? xstrdup(o->client_cert) : NULL;
+	f->o.user_agent = f->user_agent = xstrdup(o->user_agent ? o->user_agent : "swupd");
+	f->multi = multi;
+	curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+	curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)f->o.parallel);
+	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)f->o.parallel + 1);
+	*out = f;
+	return 0;
+}
+
+void fetch_free(struct fetch *f)
+{
+	if (!f)
+		return;
+	curl_multi_cleanup(f->multi);
+	free(f->client_cert);
+	free(f->user_agent);
+	free(f);
+	curl_global_cleanup();
+}
+
+void fetch_count(const struct fetch *f, uint64_t *bytes, uint64_t *requests)
+{
+	*bytes = f->bytes;
+	*requests = f->requests;
+}
+
+int fetch_machine(struct machine *m, struct err *e)
+{
+	const struct client_options *o = m->opts;
+
+	if (m->fetch)
+		return 0;
+	struct fetch_options fo = {
+		.parallel = o->max_parallel_downloads,
+		.retries = o->max_retries,
+		.delay_s = o->retry_delay,
+		.port = o->port,
+		.allow_http = o->allow_insecure_http,
+		.client_cert = fs_exists(AT_FDCWD, FETCH_CLIENT_CERT) ? FETCH_CLIENT_CERT : NULL,
+		.user_agent = "swupd/" LIMPID_VERSION,
+	};
+	return fetch_new(&fo, &m->fetch, e);
+}
+
+/* Does the body begin where what we have ends? One that begins elsewhere must not be put behind it. */
+static bool continues(struct slot *s)
+{
+	struct curl_header *h;
+	uint64_t from;
+
+	return curl_easy_header(s->easy, "Content-Range", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
+	       text_starts(h->value, "bytes ") &&
+	       text_u64_n(h->value + 6, strspn(h->value + 6, "0123456789"), 0, UINT64_MAX, &from) >= 0 && from == s->at;
+}
+
+/* The part of an answer that says whether and where its body goes. False: the body is to be dropped. */
+static bool body_wanted(struct slot *s)
+{
+	long code = 0;
+
+	curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &code);
+	if (code == 206 && s->ranged) {
+		s->restarted = !continues(s);
+		return !s->restarted;
+	}
+	if (code != 200 && !s->local)
+		return false;
+	s->at = 0; /* a server that does not know ranges sends all of it */
+	if (s->fd >= 0 && ftruncate(s->fd, 0) < 0) {
+		s->result = err_errno(&s->err, "cannot write %s", s->part);
+		return false;
+	}
+	if (s->batch->text)
+		s->batch->text->len = 0;
+	return true;
+}
+
+static void begin_body(struct slot *s)
+{
+	curl_off_t length = -1;
+
+	s->begun = true;
+	s->dropping = !body_wanted(s);
+	if (s->dropping || s->sized)
+		return;
+	s->sized = true;
+	if (s->job->size == 0 && curl_easy_getinfo(s->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) == CURLE_OK &&
+	    length > 0)
+		progress_total(s->batch->progress, (uint64_t)length + s->at);
+}
+
+static void report(struct slot *s)
+{
+	if (s->at > s->reported) {
+		progress_add(s->batch->progress, s->at - s->reported);
+		s->reported = s->at;
+	}
+}
+
+static size_t on_data(char *data, size_t size, size_t n, void *arg)
+{
+	struct slot *s = arg;
+	size_t len = size * n;
+
+	if (!s->begun)
+		begin_body(s);
+	if (s->result < 0)
+		return CURL_WRITEFUNC_ERROR;
+	if (s->dropping) {
+		s->dropped += (unsigned)len;
+		return s->dropped > ERROR_BODY_MAX ? CURL_WRITEFUNC_ERROR : len;
+	}
+	if (s->job->max && len > s->job->max - MIN(s->at, s->job->max)) {
+		s->result = err_set(&s->err, -ERR_LIMIT, "%s: larger than %llu bytes", s->url,
+				    (unsigned long long)s->job->max);
+		return CURL_WRITEFUNC_ERROR;
+	}
+	if (s->batch->text) {
+		buf_add(s->batch->text, data, len);
+	} else {
+		s->result = fs_write_all(s->fd, data, len, &s->err);
+		if (s->result < 0) {
+			s->result = err_in(&s->err, s->result, "cannot write %s", s->part);
+			return CURL_WRITEFUNC_ERROR;
+		}
+	}
+	s->at += len;
+	report(s);
+	return len;
+}
+
+/* The trust in TLS servers can be moved as with curl(1). */
+static void set_authorities(CURL *c)
+{
+	const char *file = getenv("SSL_CERT_FILE"); /* NOLINT(concurrency-mt-unsafe): nobody calls setenv */
+	const char *dir = getenv("SSL_CERT_DIR");   /* NOLINT(concurrency-mt-unsafe) */
+
+	if (file && *file)
+		curl_easy_setopt(c, CURLOPT_CAINFO, file);
+	if (dir && *dir)
+		curl_easy_setopt(c, CURLOPT_CAPATH, dir);
+}
+
+static int check_scheme(const struct fetch *f, const char *url, bool *https, bool *local, struct err *e)
+{
+	*local = strncasecmp(url, "file://", 7) == 0;
+	*https = strncasecmp(url, "https://", 8) == 0;
+	if (*local || *https)
+		return 0;
+	if (strncasecmp(url, "http://", 7) != 0)
+		return err_set(e, -ERR_CONFIG, "'%s': only https, http and file URLs are possible", url);
+	if (f->o.allow_http)
+		return 0;
+	return err_hint(
+		e, err_set(e, -ERR_CONFIG, "'%s': without TLS anybody on the way sees what this system installs", url),
+		"use https, or --allow-insecure-http (content is verified all the same)");
+}
+
+/*
+ * Of curl's defaults these stay: *_proxy in the environment is obeyed, the server's certificate and name are verified. CURLOPT_NOSIGNAL stays off, so that
+ * libcurl keeps SIGPIPE away from us (Debian's resolver is a thread, no alarm is used).
+ */
+static void set_options(struct slot *s, bool https)
+{
+	const struct fetch_options *o = &s->batch->f->o;
+	CURL *c = s->easy;
+
+	curl_easy_reset(c);
+	curl_easy_setopt(c, CURLOPT_URL, s->url);
+	curl_easy_setopt(c, CURLOPT_PRIVATE, s);
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, s->detail);
+	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
+	curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
+	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, BUFFER);
+	curl_easy_setopt(c, CURLOPT_USERAGENT, o->user_agent);
+	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https,file");
+	curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, https ? "https" : "http,https");
+	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+	curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
+	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	curl_easy_setopt(c, CURLOPT_PIPEWAIT, https ? 1L : 0L); /* rather a stream than a connection */
+	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+	curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
+	if (o->client_cert) {
+		curl_easy_setopt(c, CURLOPT_SSLCERT, o->client_cert);
+		curl_easy_setopt(c, CURLOPT_SSLKEY, o->client_cert);
+	}
+	if (o->port)
+		curl_easy_setopt(c, CURLOPT_PORT, (long)o->port);
+	set_authorities(c);
+}
+
+/* Send the request: the first one for a job, or one more. */
+static int ask(struct slot *s, struct err *e)
+{
+	char range[32];
+	bool https;
+
+	int r = check_scheme(s->batch->f, s->url, &https, &s->local, e);
+	if (r < 0)
+		return r;
+	set_options(s, https);
+	s->begun = s->dropping = false;
+	s->dropped = 0;
+	s->detail[0] = '\0';
+	s->ranged = s->fd >= 0 && s->at > 0 && !s->local && !s->restarted;
+	if (s->ranged) {
+		snprintf(range, sizeof(range), "%llu-", (unsigned long long)s->at);
+		curl_easy_setopt(s->easy, CURLOPT_RANGE, range);
+	}
+	s->due_ms = 0;
+	if (s->tries == 0)
+		s->tries = 1;
+	CURLMcode code = curl_multi_add_handle(s->batch->f->multi, s->easy);
+	return code ? err_set(e, -ERR_DOWNLOAD, "%s: %s", s->url, curl_multi_strerror(code)) : 0;
+}
+
+static int open_part(struct slot *s, struct err *e)
+{
+	struct stat st;
+
+	s->part = xasprintf("%s.part", s->job->name);
+	s->fd = openat(s->batch->dirfd, s->part, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (s->fd < 0 || fstat(s->fd, &st) < 0)
+		return err_errno(e, "cannot write %s", s->part);
+	s->at = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int begin_job(struct slot *s, const struct fetch_job *job, struct err *e)
+{
+	s->job = job;
+	s->url = xasprintf("%s/%s", s->batch->base, job->path);
+	s->fd = -1;
+	s->batch->busy++;
+	if (!s->easy && !(s->easy = curl_easy_init()))
+		return err_set(e, -ERR_DOWNLOAD, "%s: libcurl gives no handle", s->url);
+	int r = s->batch->text ? 0 : open_part(s, e);
+	return r < 0 ? r : ask(s, e);
+}
+
+/* Free the slot. A part is kept for the next run, unless there is nothing in it or it will never be wanted. */
+static void clear_slot(struct slot *s, bool keep_part)
+{
+	if (s->fd >= 0) {
+		if (!keep_part || s->at == 0)
+			(void)unlinkat(s->batch->dirfd, s->part, 0);
+		close(s->fd);
+	}
+	free(s->url);
+	free(s->part);
+	err_clear(&s->err);
+	*s = (struct slot){.batch = s->batch, .easy = s->easy, .fd = -1};
+	s->batch->busy--;
+}
+
+/* Tell the caller how the job ended; negative when the caller wants no more. */
+static int end_job(struct slot *s, int result, struct err *e)
+{
+	const struct batch *b = s->batch;
+	const struct fetch_job *job = s->job;
+
+	if (result >= 0 && s->fd >= 0) {
+		if (renameat(b->dirfd, s->part, b->dirfd, job->name) < 0) {
+			result = err_errno(e, "cannot write %s", job->name);
+		} else {
+			close(s->fd);
+			s->fd = -1;
+		}
+	}
+	/* kept is what can be gone on with; not when it is unwanted, nor when the disk is full and it stands in the way */
+	clear_slot(s, result <= -ERR_USAGE && result != -ERR_MISSING && result != -ERR_LIMIT);
+	if (result >= 0)
+		err_clear(e);
+	int r = b->done(b->arg, job, result, e);
+	if (r >= 0)
+		err_clear(e);
+	return r;
+}
+
+/* What the HTTP status means. *again: the next try may bring another. */
+static int status_error(const struct slot *s, long code, bool *again, struct err *e)
+{
+	*again = code >= 500 || code == 408 || code == 429;
+	if (code == 404 || code == 410)
+		return err_set(e, -ERR_MISSING, "%s: not on the server (%ld)", s->url, code);
+	if (code == 403)
+		return err_set(e, -ERR_DOWNLOAD, "%s: forbidden (403)", s->url);
+	return err_set(e, -ERR_DOWNLOAD, "%s: the server answers %ld", s->url, code);
+}
+
+static int transfer_error(const struct slot *s, CURLcode rc, bool *again, struct err *e)
+{
+	const char *why = *s->detail ? s->detail : curl_easy_strerror(rc);
+	curl_off_t connected = 0;
+	long redirects = 0;
+
+	*again = false;
+	curl_easy_getinfo(s->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+	switch (rc) {
+	case CURLE_FILE_COULDNT_READ_FILE:
+		return err_set(e, -ERR_MISSING, "%s: no such file", s->url);
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
+	case CURLE_COULDNT_CONNECT:
+		*again = s->batch->f->reached;
+		return err_set(e, -ERR_CONNECT, "%s: %s", s->url, why);
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CIPHER:
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_ISSUER_ERROR:
+		return err_set(e, -ERR_TLS, "%s: %s", s->url, why);
+	case CURLE_URL_MALFORMAT:
+		return err_set(e, -ERR_CONFIG, "'%s': %s", s->url, why);
+	case CURLE_OPERATION_TIMEDOUT:
+		curl_easy_getinfo(s->easy, CURLINFO_CONNECT_TIME_T, &connected);
+		if (connected == 0) {
+			*again = s->batch->f->reached;
+			return err_set(e, -ERR_CONNECT, "%s: %s", s->url, why);
+		}
+		break;
+	case CURLE_UNSUPPORTED_PROTOCOL:
+	case CURLE_TOO_MANY_REDIRECTS:
+		return err_set(e, -ERR_DOWNLOAD, "%s: redirected %ld times: %s", s->url, redirects, why);
+	default:
+		break;
+	}
+	*again = !s->local; /* cut short, reset, stalled */
+	return err_set(e, -ERR_DOWNLOAD, "%s: %s", s->url, why);
+}
+
+static void count(struct slot *s)
+{
+	curl_off_t bytes = 0;
+	long redirects = 0;
+
+	curl_easy_getinfo(s->easy, CURLINFO_SIZE_DOWNLOAD_T, &bytes);
+	curl_easy_getinfo(s->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+	s->batch->f->bytes += (uint64_t)bytes;
+	s->batch->f->requests += 1 + (uint64_t)redirects;
+}
+
+/* The next try: at once when only the range was wrong, else after a pause. True: there will be one. */
+static bool try_again(struct slot *s, struct err *e)
+{
+	const struct fetch_options *o = &s->batch->f->o;
+	curl_off_t wished = 0;
+
+	if (s->tries > o->retries)
+		return false;
+	uint64_t delay = MIN((uint64_t)o->delay_s << MIN(s->tries - 1, 16U), (uint64_t)DELAY_MAX_S);
+	if (curl_easy_getinfo(s->easy, CURLINFO_RETRY_AFTER, &wished) == CURLE_OK && wished > 0 && o->delay_s > 0)
+		delay = MIN(MAX(delay, (uint64_t)wished), (uint64_t)DELAY_MAX_S);
+	s->tries++;
+	s->due_ms = now_ms() + (int64_t)delay * 1000;
+	err_clear(e);
+	return true;
+}
+
+/* libcurl is through with a request. Negative: the caller wants no more. */
+static int on_end(struct slot *s, CURLcode rc, struct err *e)
+{
+	bool again = false;
+	long code = 0;
+	int r;
+
+	count(s);
+	curl_multi_remove_handle(s->batch->f->multi, s->easy);
+	if (s->result < 0) {
+		err_move(e, &s->err);
+		return end_job(s, s->result, e);
+	}
+	curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &code);
+	if (code > 0)
+		s->batch->f->reached = true;
+	if (rc == CURLE_OK && !s->begun)
+		begin_body(s); /* an empty one */
+	if (s->result < 0) {
+		err_move(e, &s->err);
+		return end_job(s, s->result, e);
+	}
+	if (s->ranged && (code == 416 || s->restarted)) {
+		/* what we have is not the beginning of what the server has: all of it, once */
+		s->restarted = true;
+		s->at = 0;
+		s->due_ms = now_ms();
+		if (ftruncate(s->fd, 0) == 0)
+			return 0;
+		r = err_errno(e, "cannot write %s", s->part);
+		return end_job(s, r, e);
+	}
+	if (rc == CURLE_OK && !s->dropping)
+		return end_job(s, 0, e);
+	if (code >= 400 || rc == CURLE_OK)
+		r = status_error(s, code, &again, e);
+	else
+		r = transfer_error(s, rc, &again, e);
+	if (again && try_again(s, e))
+		return 0;
+	return end_job(s, r, e);
+}
+
+/* Fill free slots with jobs, and ask again where it is time. Returns how long nothing will be due, or negative. */
+static int start_due(struct batch *b, struct err *e)
+{
+	int64_t now = now_ms(), wait = POLL_MS;
+
+	for (size_t i = 0; i < b->n_slots; i++) {
+		struct slot *s = &b->slots[i];
+		int r = 0;
+		while (!s->job && b->next < b->n && r >= 0) {
+			r = begin_job(s, &b->jobs[b->next++], e);
+			if (r < 0)
+				r = end_job(s, r, e);
+		}
+		if (r < 0)
+			return r;
+		if (!s->job || s->due_ms == 0)
+			continue;
+		if (s->due_ms > now) {
+			wait = MIN(wait, s->due_ms - now);
+			continue;
+		}
+		r = ask(s, e);
+		if (r < 0 && (r = end_job(s, r, e)) < 0)
+			return r;
+	}
+	return (int)wait;
+}
+
+static int run(struct batch *b, struct err *e)
+{
+	int left, running;
+
+	for (;;) {
+		int wait = start_due(b, e);
+		if (wait < 0)
+			return wait;
+		if (b->busy == 0 && b->next == b->n)
+			return 0;
+		CURLMcode code = curl_multi_perform(b->f->multi, &running);
+		bool ended = false;
+		for (const CURLMsg *msg; !code && (msg = curl_multi_info_read(b->f->multi, &left)) != NULL;) {
+			struct slot *s = NULL;
+			if (msg->msg != CURLMSG_DONE)
+				continue;
+			CURLcode rc = msg->data.result; /* msg dies with the handle's removal */
+			curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &s);
+			int r = on_end(s, rc, e);
+			if (r < 0)
+				return r;
+			ended = true;
+		}
+		if (!code && !ended)
+			code = curl_multi_poll(b->f->multi, NULL, 0, wait, NULL);
+		if (code)
+			return err_set(e, -ERR_DOWNLOAD, "libcurl: %s", curl_multi_strerror(code));
+	}
+}
+
+static int run_batch(struct batch *b, struct err *e)
+{
+	b->n_slots = MIN((size_t)b->f->o.parallel, b->n);
+	b->slots = xcalloc(b->n_slots, sizeof(*b->slots));
+	for (size_t i = 0; i < b->n_slots; i++)
+		b->slots[i] = (struct slot){.batch = b, .fd = -1};
+	int r = run(b, e);
+	for (size_t i = 0; i < b->n_slots; i++) {
+		struct slot *s = &b->slots[i];
+		if (s->job) {
+			curl_multi_remove_handle(b->f->multi, s->easy);
+			clear_slot(s, true);
+		}
+		curl_easy_cleanup(s->easy);
+	}
+	free(b->slots);
+	return r;
+}
+
+/* fetch_text: its one job's failure is the failure of all */
+static int pass_on(void *arg __attribute__((unused)), const struct fetch_job *job __attribute__((unused)), int result,
+		   struct err *e __attribute__((unused)))
+{
+	return result;
+}
+
+int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, struct buf *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	const struct fetch_job job = {.path = path, .max = max};
+	struct batch b = {.f = f, .base = base, .dirfd = -1, .text = &text, .jobs = &job, .n = 1, .done = pass_on};
+
+	int r = run_batch(&b, e);
+	if (r < 0)
+		return r;
+	buf_add(&text, "", 0);
+	buf_free(out);
+	*out = text;
+	text = (struct buf){0};
+	return 0;
+}
+
+int fetch_files(struct fetch *f, const char *base, int dirfd, const struct fetch_job *jobs, size_t n,
+		fetch_done_fn *done, void *arg, struct progress *p, struct err *e)
+{
+	struct batch b = {
+		.f = f,
+		.base = base,
+		.dirfd = dirfd,
+		.jobs = jobs,
+		.n = n,
+		.done = done,
+		.arg = arg,
+		.progress = p,
+	};
+	struct err local = ERR_INIT;
+
+	/* done's text must be there although our caller wants none */
+	int r = run_batch(&b, &local);
+	err_move(r < 0 ? e : NULL, &local);
+	return r;
+}
