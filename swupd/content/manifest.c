@@ -43,16 +43,6 @@ static const char kinds[] = {
 static const char statuses[] = {
 	[STATUS_PRESENT] = '.', [STATUS_DELETED] = 'd', [STATUS_GHOSTED] = 'g', [STATUS_EXPERIMENTAL] = 'e'};
 static const char variants[] = ".acdefghijklmnopqrtuvwxyzABDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#^*";
-#define VARIANT_MAX 19 /* those above have no meaning yet */
-
-/* For which CPU level a variant is: 0 all, 1 AVX2, 2 AVX512, 3 APX */
-static const uint8_t variant_level[VARIANT_MAX + 1] = {
-	0, 0, 0, 0, /* . a c d: for all, beside none, AVX2, AVX512, both */
-	1, 1, 2, 2, /* e f g h */
-	0, 0, 0, 0, /* i j k l: the same beside APX */
-	1, 1, 2, 2, /* m n o p */
-	3, 3, 3, 3, /* q r t u */
-};
 
 struct manifest *manifest_new(void)
 {
@@ -325,7 +315,7 @@ static int parse_flags(const struct parser *p, struct entry *x, struct err *e)
 	int kind = find_letter(kinds, sizeof(kinds), f[0]);
 	int status = find_letter(statuses, sizeof(statuses), f[1]);
 	/* b (boot), s (state), C (configuration) are of formats before there were variants */
-	int variant = memchr("bsC", f[2], 3) ? 0 : find_letter(variants, sizeof(variants) - 1, f[2]);
+	int variant = strchr("bsC", f[2]) ? 0 : find_letter(variants, sizeof(variants) - 1, f[2]);
 
 	if (f[0] == 'I') /* a list of bundles that is no more */
 		return 0;
@@ -335,7 +325,7 @@ static int parse_flags(const struct parser *p, struct entry *x, struct err *e)
 		return bad_line(p, "unknown status", e);
 	if (variant < 0)
 		return bad_line(p, "unknown variant", e);
-	if (!memchr(".xrm", f[3], 4)) /* r (renamed) and m (of a local mix) mean nothing any more */
+	if (!strchr(".xrm", f[3])) /* r (renamed) and m (of a local mix) mean nothing any more */
 		return bad_line(p, "unknown fourth flag", e);
 	if (status == STATUS_DELETED || status == STATUS_GHOSTED) {
 		if (p->mom) /* a bundle that is not in the MoM is gone, too */
@@ -576,90 +566,6 @@ void manifest_sort(struct manifest *m)
 	if (m->n_entries)
 		qsort(m->entries, m->n_entries, sizeof(*m->entries), compare_entries);
 }
-
-static bool is_level(unsigned levels, uint8_t variant)
-{
-	unsigned level = variant_level[variant];
-
-	return level == 0 || levels & 1U << (level - 1);
-}
-
-void manifest_select(struct manifest *m, unsigned levels)
-{
-	_cleanup_(table_freep) struct table *best = table_new();
-	size_t kept = 0, i = 0;
-
-	while (i < m->n_entries && m->entries[i].variant == 0)
-		i++;
-	if (i == m->n_entries)
-		return;
-	/*
-	 * The highest level of this CPU that the path has. The predecessor asks each line whether it is the best of the set that its
-	 * letter claims, which leaves none or two when the lines do not agree; this always leaves one if one can run.
-	 */
-	for (i = 0; i < m->n_entries; i++) {
-		struct entry *x = &m->entries[i];
-		const struct entry *other = table_find_str(best, x->name);
-		if (is_level(levels, x->variant) &&
-		    (!other || variant_level[x->variant] > variant_level[other->variant]))
-			table_set_str(best, x->name, x);
-	}
-	bool *keep = xcalloc(m->n_entries, sizeof(*keep));
-	for (i = 0; i < m->n_entries; i++)
-		keep[i] = table_find_str(best, m->entries[i].name) == &m->entries[i];
-	for (i = 0; i < m->n_entries; i++)
-		if (keep[i])
-			m->entries[kept++] = m->entries[i];
-	m->n_entries = kept;
-	free(keep);
-}
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-
-/* Does the kernel save this state component at a switch? XCR0 tells (Intel SDM volume 1, 13.3). */
-static bool has_state(unsigned bit)
-{
-	unsigned a, b, c, d, low, high;
-
-	if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
-		return false;
-	__asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-	return ((uint64_t)high << 32 | low) >> bit & 1;
-}
-
-/* Tiger Lake lowers its clock so much for AVX512 that the predecessor chose AVX2 there */
-static bool is_slow_avx512(void)
-{
-	unsigned a, b, c, d;
-
-	if (!__builtin_cpu_is("intel") || !__get_cpuid(1, &a, &b, &c, &d))
-		return false;
-	unsigned model = (a >> 4 & 0xf) | (a >> 12 & 0xf0);
-	return (a >> 8 & 0xf) == 6 && (model == 0x8c || model == 0x8d);
-}
-
-unsigned manifest_cpu_levels(void)
-{
-	unsigned levels = 0, a, b, c, d;
-
-	__builtin_cpu_init();
-	if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
-		return 0;
-	levels |= 1;
-	if (__builtin_cpu_supports("avx512vl") && !is_slow_avx512())
-		levels |= 2;
-	/* APX: leaf 7.1 EDX bit 21, and its 16 registers are state component 19 */
-	if (__get_cpuid_count(7, 1, &a, &b, &c, &d) && d & 1U << 21 && has_state(19))
-		levels |= 4;
-	return levels;
-}
-#else
-unsigned manifest_cpu_levels(void)
-{
-	return 0;
-}
-#endif
 
 struct table *manifest_index(const struct manifest *m)
 {

@@ -25,6 +25,7 @@ enum file_status {
 };
 
 #define SIZE_UNKNOWN UINT64_MAX
+#define VARIANT_MAX  19 /* the letters above have no meaning yet */
 
 struct entry {
 	const char *name;   /* absolute path, or a bundle's name */
@@ -32,7 +33,7 @@ struct entry {
 	uint32_t release;   /* in which it last changed: where its fullfile lies */
 	enum file_kind kind;
 	enum file_status status;
-	uint8_t variant; /* CPU optimisation, 0..19, see spec/swupd-format.md section 2.4; 0: for every CPU */
+	uint8_t variant; /* CPU optimisation, 0..VARIANT_MAX, see spec/swupd-format.md section 2.4; 0: for every CPU */
 	bool exported;   /* 'x' */
 	uint64_t
 		size; /* attrs.size, of a bundle: of its manifest; SIZE_UNKNOWN when the text does not tell (an old one) */

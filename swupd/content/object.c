@@ -158,9 +158,9 @@ static int place(struct object *o, const char *hex, struct err *e)
 	return 0;
 }
 
-int object_commit(struct object *o, const struct digest *want, struct err *e)
+int object_commit(struct object *taken, const struct digest *want, struct err *e)
 {
-	_cleanup_(object_abortp) struct object *object = o;
+	_cleanup_(object_abortp) struct object *o = taken;
 	char hex[DIGEST_HEX];
 	struct digest got;
 

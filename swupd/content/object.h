@@ -25,10 +25,10 @@ int object_begin(int dirfd, const struct attrs *a, const char *link, struct obje
 int object_write(struct object *o, const void *data, size_t len, struct err *e);
 
 /*
- * Compare with want and give it its name, which it replaces. Takes o in any case. -ERR_DIGEST: it is not want, or its size differs; nothing
+ * Compare with want and give it its name, which it replaces. Takes the object in any case. -ERR_DIGEST: it is not want, or its size differs; nothing
  * remains. Other owners than the caller need root. No fsync is made.
  */
-int object_commit(struct object *o, const struct digest *want, struct err *e);
+int object_commit(struct object *taken, const struct digest *want, struct err *e);
 void object_abort(struct object *o);
 DEFINE_CLEANUP(struct object *, object_abort);
 

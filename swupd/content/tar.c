@@ -31,7 +31,8 @@ static int bad_tar(const struct tar *t, struct err *e)
 {
 	const char *why = archive_error_string(t->archive);
 
-	return err_set(e, -ERR_FORMAT, "tar: %s", why ? why : "damaged");
+	err_set(e, -ERR_FORMAT, "tar: %s", why ? why : "damaged");
+	return -ERR_FORMAT;
 }
 
 static struct tar *tar_new(void)
@@ -247,6 +248,7 @@ static void add_pax_header(struct buf *out, const struct buf *records)
 
 void tar_add(struct buf *out, const char *name, const struct attrs *a, const void *content)
 {
+	static const char types[] = {[KIND_FILE] = '0', [KIND_DIR] = '5', [KIND_LINK] = '2'};
 	const char *link = a->kind == KIND_LINK ? content : "";
 	const size_t link_len = a->kind == KIND_LINK ? a->size : 0;
 	const uint64_t size = a->kind == KIND_FILE ? a->size : 0;
@@ -264,7 +266,7 @@ void tar_add(struct buf *out, const char *name, const struct attrs *a, const voi
 	put_octal(h.uid, sizeof(h.uid), a->uid <= OCTAL_7 ? a->uid : 0);
 	put_octal(h.gid, sizeof(h.gid), a->gid <= OCTAL_7 ? a->gid : 0);
 	put_octal(h.size, sizeof(h.size), size <= OCTAL_11 ? size : 0);
-	add_header(out, &h, a->kind == KIND_FILE ? '0' : a->kind == KIND_DIR ? '5' : '2');
+	add_header(out, &h, types[a->kind]);
 	if (size)
 		add_padded(out, content, size);
 }

@@ -32,6 +32,8 @@ static size_t split_tabs(char *line, char *col[V_N])
 {
 	size_t n = 0;
 
+	for (size_t i = 0; i < V_N; i++)
+		col[i] = line + strlen(line);
 	for (char *s = line; s && n < V_N; n++) {
 		col[n] = s;
 		s = strchr(s, '\t');

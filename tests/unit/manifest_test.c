@@ -179,7 +179,7 @@ TEST(manifest_written_again_has_the_same_bytes)
 			_cleanup_(buf_free) struct buf b = load(trees[t], name), again = {0};
 			_cleanup_(manifest_freep) struct manifest *m = NULL;
 			bool mom = strcmp(name, "Manifest.MoM") == 0;
-			uint32_t release = (uint32_t)atoi(strrchr(trees[t], '/') + 1);
+			uint32_t release = (uint32_t)strtoul(strrchr(trees[t], '/') + 1, NULL, 10);
 			assert_ok(manifest_parse(b.data, b.len, mom, release, &m, &e), &e);
 			manifest_format(m, &again);
 			n++;
