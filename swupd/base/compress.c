@@ -72,9 +72,11 @@ static int gzip_mem(int level, const void *in, size_t len, struct buf *out, stru
 	z.next_out = (Bytef *)buf_reserve(out, bound);
 	z.avail_out = (uInt)bound;
 	int r = deflate(&z, Z_FINISH);
-	out->len += bound - z.avail_out;
 	deflateEnd(&z);
-	return r == Z_STREAM_END ? 0 : err_set(e, -EIO, "gzip: cannot compress");
+	if (r != Z_STREAM_END)
+		return err_set(e, -EIO, "gzip: cannot compress (%d)", r);
+	out->len += bound - z.avail_out;
+	return 0;
 }
 
 static int bzip2_mem(int level, const void *in, size_t len, struct buf *out, struct err *e)
@@ -82,8 +84,8 @@ static int bzip2_mem(int level, const void *in, size_t len, struct buf *out, str
 	if (len > UINT32_MAX / 2)
 		return err_set(e, -ERR_LIMIT, "bzip2: more than 2 GiB");
 	unsigned bound = (unsigned)(len + len / 100 + 601); /* as bzlib.h asks for */
-	int r = BZ2_bzBuffToBuffCompress(buf_reserve(out, bound), &bound, (char *)in, (unsigned)len, level ? level : 9,
-					 0, 0);
+	char *from = len ? (char *)in : (char[1]){0};       /* it takes no NULL */
+	int r = BZ2_bzBuffToBuffCompress(buf_reserve(out, bound), &bound, from, (unsigned)len, level ? level : 9, 0, 0);
 	if (r != BZ_OK)
 		return err_set(e, -EIO, "bzip2: cannot compress (%d)", r);
 	out->len += bound;
@@ -95,9 +97,15 @@ static int xz_mem(int level, const void *in, size_t len, struct buf *out, struct
 	/* level 9's decoder wants 65 MiB, so it is within XZ_MEMORY_MAX */
 	uint32_t preset = level ? (uint32_t)level : 9 | LZMA_PRESET_EXTREME;
 	size_t bound = lzma_stream_buffer_bound(len), pos = 0;
+	lzma_options_lzma options;
+	lzma_filter filters[] = {{.id = LZMA_FILTER_LZMA2, .options = &options}, {.id = LZMA_VLI_UNKNOWN}};
 
-	lzma_ret r = lzma_easy_buffer_encode(preset, LZMA_CHECK_CRC32, NULL, in, len,
-					     (uint8_t *)buf_reserve(out, bound), &pos, bound);
+	if (lzma_lzma_preset(&options, preset))
+		return err_set(e, -EINVAL, "xz: no level %d", level);
+	/* a dictionary larger than the input only costs memory: ten times its size here, its size in each reader */
+	options.dict_size = (uint32_t)MAX(MIN(len, options.dict_size), LZMA_DICT_SIZE_MIN);
+	lzma_ret r = lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC32, NULL, in, len,
+					       (uint8_t *)buf_reserve(out, bound), &pos, bound);
 	if (r != LZMA_OK)
 		return err_set(e, -EIO, "xz: cannot compress (%d)", (int)r);
 	out->len += pos;
@@ -281,27 +289,46 @@ static const struct decoder decoders[] = {
 	[CODEC_ZSTD] = {.begin = zstd_begin, .step = zstd_step, .end = zstd_end},
 };
 
+/* Decode one stream to the end of b, which may reach max bytes. 0; -1: damaged, -2: more than max, or wants too much memory */
 static int decode_stream(struct decoder *d, const uint8_t **in, size_t *len, size_t max, struct buf *b)
 {
 	for (;;) {
 		/* one byte of room beyond max tells "exactly max" from "more" */
-		size_t room = MIN(max + 1 - b->len, STEP), left = room, before = *len;
+		size_t room = MIN(max - b->len, STEP - 1) + 1, left = room, before = *len;
 		uint8_t *to = (uint8_t *)buf_reserve(b, room);
 		int r = d->step(d, in, len, &to, &left);
+		if (room - left > max - b->len)
+			return -2;
 		b->len += room - left;
 		if (r != 0)
-			return b->len > max ? -2 : r;
-		if (b->len > max)
-			return -2;
+			return r < 0 ? r : 0;
 		if (left == room && *len == before)
 			return -1; /* no progress: the input ends inside the stream */
 	}
 }
 
+static int decode_streams(enum codec c, const uint8_t *in, size_t len, size_t max, struct buf *b, struct err *e)
+{
+	do {
+		struct decoder d = decoders[c];
+		int r = d.begin(&d);
+		if (r < 0)
+			return err_set(e, -ENOMEM, "%s: cannot start", names[c]);
+		r = decode_stream(&d, &in, &len, max, b);
+		d.end(&d);
+		if (r == -2)
+			return err_set(e, -ERR_LIMIT,
+				       "%s: expands to more than the expected size or needs too much memory", names[c]);
+		if (r < 0)
+			return err_set(e, -ERR_FORMAT, "%s: the data is damaged or truncated", names[c]);
+	} while (len > 0);
+	return 0;
+}
+
 int decompress_mem(enum codec c, const void *in, size_t len, size_t max, struct buf *out, struct err *e)
 {
-	_cleanup_(buf_free) struct buf b = {0};
-	const uint8_t *p = in;
+	size_t before = out->len;
+	int r = 0;
 
 	if (c == CODEC_NONE) {
 		if (len > max)
@@ -309,19 +336,10 @@ int decompress_mem(enum codec c, const void *in, size_t len, size_t max, struct 
 		buf_add(out, in, len);
 		return 0;
 	}
-	do {
-		struct decoder d = decoders[c];
-		int r = d.begin(&d);
-		if (r < 0)
-			return err_set(e, -ENOMEM, "%s: cannot start", names[c]);
-		r = decode_stream(&d, &p, &len, max, &b);
-		d.end(&d);
-		if (r == -2)
-			return err_set(e, -ERR_LIMIT, "%s: expands to more than %zu bytes or needs too much memory",
-				       names[c], max);
-		if (r < 0)
-			return err_set(e, -ERR_FORMAT, "%s: the data is damaged or truncated", names[c]);
-	} while (len > 0);
-	buf_add(out, b.data, b.len);
-	return 0;
+	r = decode_streams(c, in, len, MIN(max, SIZE_MAX - before) + before, out, e);
+	if (r < 0)
+		out->len = before;
+	if (out->data)
+		out->data[out->len] = '\0';
+	return r;
 }
