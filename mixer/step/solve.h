@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <solv/pool.h>
+#include <solv/queue.h>
+
+struct buf;
+struct err;
+struct lock;
+struct universe;
+struct world;
+
+/*
+ * Choose packages for all bundles together, so that everything that any of them wants can be installed on one system, and write them and each bundle's
+ * closure into l (packages, bundles). The same world gives the same choice.
+ *
+ * Of the alternatives "a | b" the first that can be had is taken, unless a later one is there anyway; of several that provide a name the one that
+ * is called so, else of the highest priority, else the lowest name; of several versions the newest. -ERR_UNRESOLVABLE: the text says who wants what, and
+ * what stands against it.
+ */
+int solve(const struct world *w, struct lock *l, struct err *e);
+
+/* explain.c: the wishes that no package satisfies; -ERR_UNRESOLVABLE when there are any. */
+int explain_wishes(const struct universe *u, struct err *e);
+
+/*
+ * explain.c: the text of one problem. type, source, target, dep: of solver_ruleinfo. likely: solvables that would be chosen if
+ * all went well, through which the way from a bundle's wish is shown.
+ */
+void explain_problem(const struct universe *u, int type, Id source, Id target, Id dep, const Queue *likely,
+		     struct buf *out);
