@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <solv/bitmap.h>
+#include <solv/evr.h>
 #include <solv/solver.h>
 
 #include "mixer/input/bundle.h"
@@ -172,40 +173,65 @@ static void format_way(const struct universe *u, Id solvable, const Queue *likel
 /* What is there under the name of alternative, though none of it fits */
 static void format_others(const struct universe *u, Id alternative, struct buf *out)
 {
-	const struct package_list *all = u->world->packages;
-	const char *name = pool_id2str(u->pool, alternative_name(u, alternative));
+	Id name = alternative_name(u, alternative);
 	unsigned n = 0;
 
-	for (size_t i = 0; i < all->n; i++) {
-		const struct package *p = &all->items[i];
-		if (strcmp(p->name, name) != 0 || ++n > SHOWN)
+	for (const Id *s = pool_whatprovides_ptr(u->pool, name); *s; s++) {
+		const struct package *p = universe_package(u, *s);
+		if (!p || ++n > SHOWN)
 			continue;
-		buf_printf(out, "%s%s (%s)", n > 1 ? ", " : "", p->version, p->repository);
-	}
-	Id plain = alternative_name(u, alternative);
-	for (const Id *p = pool_whatprovides_ptr(u->pool, plain); *p; p++) {
-		const struct package *provider = universe_package(u, *p);
-		if (!provider || strcmp(provider->name, name) == 0 || ++n > SHOWN)
-			continue;
-		buf_printf(out, "%s'%s' (%s)", n > 1 ? ", " : "", provider->name, provider->repository);
+		buf_puts(out, n > 1 ? ", " : "");
+		if (candidate_is_called(u, *s, name))
+			buf_printf(out, "%s (%s)", p->version, p->repository);
+		else
+			buf_printf(out, "'%s' (%s)", p->name, p->repository);
 	}
 }
 
-static void format_missing(const struct universe *u, Id dep, struct buf *out)
+static bool version_fits(const struct universe *u, Id alternative, const char *version)
+{
+	if (!ISRELDEP(alternative))
+		return true;
+	const Reldep *rel = GETRELDEP(u->pool, alternative);
+	int r = pool_evrcmp_str(u->pool, version, pool_id2str(u->pool, rel->evr), EVRCMP_COMPARE);
+	return rel->flags & (r < 0 ? REL_LT : r > 0 ? REL_GT : REL_EQ);
+}
+
+/* A package would do, but a repository of higher priority has the same name */
+static void hint_at_hidden(const struct universe *u, Id alternative, struct buf *hint)
+{
+	const struct package_list *all = u->world->packages;
+	Id name = alternative_name(u, alternative), best = 0;
+
+	for (const Id *p = pool_whatprovides_ptr(u->pool, name); *p; p++)
+		if (universe_package(u, *p) && candidate_is_called(u, *p, name))
+			best = *p;
+	const struct package *winner = best ? universe_package(u, best) : NULL;
+	for (size_t i = 0; winner && i < all->n; i++) {
+		const struct package *p = &all->items[i];
+		if (strcmp(p->name, winner->name) != 0 || p->priority >= winner->priority ||
+		    !version_fits(u, alternative, p->version))
+			continue;
+		buf_printf(hint, "%s'%s' %s of repository '%s' would do, but repository '%s' has a higher priority",
+			   hint->len ? "; " : "", p->name, p->version, p->repository, winner->repository);
+		return;
+	}
+}
+
+static void format_missing(const struct universe *u, Id dep, struct buf *out, struct buf *hint)
 {
 	_cleanup_(buf_free) struct buf others = {0};
 	bool several = false;
 
 	for (Id rest = dep; rest;) {
+		_cleanup_(buf_free) struct buf these = {0};
 		Id alternative = alternative_take(u, &rest);
 		several |= rest != 0;
-		size_t before = others.len;
-		_cleanup_(buf_free) struct buf these = {0};
+		hint_at_hidden(u, alternative, hint);
 		format_others(u, alternative, &these);
 		if (!these.len)
 			continue;
-		if (before)
-			buf_puts(&others, ", ");
+		buf_puts(&others, others.len ? ", " : "");
 		if (several)
 			buf_printf(&others, "%s ", pool_id2str(u->pool, alternative_name(u, alternative)));
 		buf_puts(&others, these.data);
@@ -224,31 +250,31 @@ static void format_needs(const struct universe *u, Id source, Id dep, const Queu
 	buf_putc(out, '\'');
 }
 
-void explain_problem(const struct universe *u, int type, Id source, Id target, Id dep, const Queue *likely,
-		     struct buf *out)
+void explain_problem(const struct universe *u, const struct problem *p, const Queue *likely, struct buf *out,
+		     struct buf *hint)
 {
-	switch (type) {
+	switch (p->type) {
 	case SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
-		format_needs(u, source, dep, likely, out);
-		format_missing(u, dep, out);
+		format_needs(u, p->source, p->dep, likely, out);
+		format_missing(u, p->dep, out, hint);
 		return;
 	case SOLVER_RULE_PKG_CONFLICTS:
-		format_way(u, source, likely, out);
+		format_way(u, p->source, likely, out);
 		buf_puts(out, ", which conflicts with '");
-		dependency_format(u, dep, out);
+		dependency_format(u, p->dep, out);
 		buf_puts(out, "', but ");
-		format_way(u, target, likely, out);
+		format_way(u, p->target, likely, out);
 		return;
 	case SOLVER_RULE_PKG_SAME_NAME:
-		format_way(u, source, likely, out);
+		format_way(u, p->source, likely, out);
 		buf_puts(out, ", but ");
-		format_way(u, target, likely, out);
+		format_way(u, p->target, likely, out);
 		buf_printf(out, ", and '%s' cannot be there in the versions %s and %s at once",
-			   universe_package(u, source)->name, universe_package(u, source)->version,
-			   universe_package(u, target)->version);
+			   universe_package(u, p->source)->name, universe_package(u, p->source)->version,
+			   universe_package(u, p->target)->version);
 		return;
 	case SOLVER_RULE_PKG_REQUIRES:
-		format_needs(u, source, dep, likely, out);
+		format_needs(u, p->source, p->dep, likely, out);
 		buf_puts(out, ", which cannot be installed");
 		return;
 	default:

@@ -149,46 +149,54 @@ static void make_job(const struct universe *u, const struct walk *w, Queue *job)
 		queue_push2(job, SOLVER_FAVOR | SOLVER_SOLVABLE, w->found.elements[i]);
 }
 
+static int rank(int type)
+{
+	switch (type) {
+	case SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP:
+		return 4;
+	case SOLVER_RULE_PKG_CONFLICTS:
+		return 3;
+	case SOLVER_RULE_PKG_SAME_NAME:
+		return 2;
+	case SOLVER_RULE_PKG_REQUIRES:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 /* The rule of a problem that says most: what is missing before what conflicts before what follows from these */
-static void explain_one(const struct universe *u, Solver *solver, Id problem, const Queue *likely, struct buf *out)
+static void find_rule(Solver *solver, Id problem, struct problem *best)
 {
 	_cleanup_(queue_free) Queue rules;
-	Id source, target, dep, best[4] = {0};
-	int best_rank = -1;
+	struct problem p;
 
+	*best = (struct problem){0};
 	queue_init(&rules);
 	solver_findallproblemrules(solver, problem, &rules);
 	for (int i = 0; i < rules.count; i++) {
-		SolverRuleinfo type = solver_ruleinfo(solver, rules.elements[i], &source, &target, &dep);
-		int rank = type == SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP                             ? 4
-			   : type == SOLVER_RULE_PKG_CONFLICTS                                      ? 3
-			   : type == SOLVER_RULE_PKG_SAME_NAME || type == SOLVER_RULE_PKG_OBSOLETES ? 2
-			   : type == SOLVER_RULE_PKG_REQUIRES                                       ? 1
-												    : 0;
-		if (rank <= best_rank)
-			continue;
-		best_rank = rank;
-		best[0] = (Id)type;
-		best[1] = source;
-		best[2] = target;
-		best[3] = dep;
+		p.type = (int)solver_ruleinfo(solver, rules.elements[i], &p.source, &p.target, &p.dep);
+		if (rank(p.type) > rank(best->type))
+			*best = p;
 	}
-	explain_problem(u, best[0], best[1], best[2], best[3], likely, out);
 }
 
 static int unresolvable(const struct universe *u, Solver *solver, const Queue *likely, struct err *e)
 {
-	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_(buf_free) struct buf text = {0}, hint = {0};
 	int n = (int)solver_problem_count(solver);
+	struct problem p;
 
 	for (int i = 1; i <= n && i <= PROBLEMS_SHOWN; i++) {
 		if (i > 1)
 			buf_puts(&text, "; and ");
-		explain_one(u, solver, i, likely, &text);
+		find_rule(solver, i, &p);
+		explain_problem(u, &p, likely, &text, &hint);
 	}
 	if (n > PROBLEMS_SHOWN)
 		buf_printf(&text, "; and %d more of the kind", n - PROBLEMS_SHOWN);
-	return err_set(e, -ERR_UNRESOLVABLE, "cannot resolve: %s", text.data);
+	int r = err_set(e, -ERR_UNRESOLVABLE, "cannot resolve: %s", text.data);
+	return hint.len ? err_hint(e, r, "%s", hint.data) : r;
 }
 
 /* Sets chosen (by solvable). */

@@ -23,9 +23,15 @@ int solve(const struct world *w, struct lock *l, struct err *e);
 /* explain.c: the wishes that no package satisfies; -ERR_UNRESOLVABLE when there are any. */
 int explain_wishes(const struct universe *u, struct err *e);
 
+/* One rule that cannot be kept, as solver_ruleinfo has it. */
+struct problem {
+	int type; /* SOLVER_RULE_… */
+	Id source, target, dep;
+};
+
 /*
- * explain.c: the text of one problem. type, source, target, dep: of solver_ruleinfo. likely: solvables that would be chosen if
- * all went well, through which the way from a bundle's wish is shown.
+ * explain.c: add the text of one problem, and a way out, if there is one, to hint. likely: solvables that would be chosen if all went well, through
+ * which the way from a bundle's wish is shown.
  */
-void explain_problem(const struct universe *u, int type, Id source, Id target, Id dep, const Queue *likely,
-		     struct buf *out);
+void explain_problem(const struct universe *u, const struct problem *p, const Queue *likely, struct buf *out,
+		     struct buf *hint);
