@@ -118,6 +118,12 @@ static int open_dir_of(int dirfd, const char *name, const char **base, struct er
 	return fd >= 0 ? fd : err_errno(e, "%s", dir);
 }
 
+/* A plain user's write() clears setuid and setgid */
+static int set_mode_again(int fd, mode_t mode, struct err *e)
+{
+	return mode & (S_ISUID | S_ISGID) && fchmod(fd, mode) < 0 ? err_errno(e, "chmod") : 0;
+}
+
 static int save(int dirfd, const char *name, const void *data, size_t len, mode_t mode, bool durable, struct err *e)
 {
 	const char *base;
@@ -128,6 +134,8 @@ static int save(int dirfd, const char *name, const void *data, size_t len, mode_
 	int r = fs_tmp_open(dir, mode, &t, e);
 	if (r >= 0)
 		r = fs_write_all(t.fd, data, len, e);
+	if (r >= 0)
+		r = set_mode_again(t.fd, mode, e);
 	if (r >= 0 && durable && fsync(t.fd) < 0)
 		r = err_errno(e, "fsync");
 	if (r >= 0)
@@ -245,6 +253,8 @@ int fs_link_or_copy(int from_dir, const char *from, int to_dir, const char *to, 
 	int r = fs_tmp_open(dir, st.st_mode & 07777, &t, e);
 	if (r >= 0)
 		r = fs_copy_fd(in, t.fd, (uint64_t)st.st_size, e);
+	if (r >= 0)
+		r = set_mode_again(t.fd, st.st_mode & 07777, e);
 	if (r >= 0)
 		r = fs_tmp_commit(&t, base, e);
 	return r < 0 ? err_in(e, r, "cannot copy %s to %s", from, to) : 0;
