@@ -161,11 +161,12 @@ static bool body_wanted(struct slot *s)
 	}
 	if (code != 200 && !s->local)
 		return false;
-	s->at = 0; /* a server that does not know ranges sends all of it */
-	if (s->fd >= 0 && ftruncate(s->fd, 0) < 0) {
+	/* a server that does not know ranges sends all of it */
+	if (s->fd >= 0 && s->at > 0 && ftruncate(s->fd, 0) < 0) {
 		s->result = err_errno(&s->err, "cannot write %s", s->part);
 		return false;
 	}
+	s->at = 0;
 	if (s->batch->text)
 		s->batch->text->len = 0;
 	return true;

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/ui.h"
+#include "swupd/base/work.h"
+#include "swupd/client/fetch.h"
+#include "swupd/client/machine.h"
+#include "swupd/client/staging.h"
+#include "swupd/content/fullfile.h"
+#include "swupd/content/layout.h"
+
+/* What no other way brought: one request each. Unpacked by threads as they arrive. */
+
+#define WAITING_MAX 64          /* fullfiles on disk that wait for a thread: the transfers pause beyond */
+#define TAR_SLACK   (1UL << 20) /* headers and padding of the tar of one member, however its name and owner are coded */
+#define TRIES       2           /* the second for what a damaged copy, or a ".part" of something else, brought */
+
+struct transfer {
+	struct staging *s;
+	struct work_queue *queue;
+	bool last;
+};
+
+static char *tar_name(const struct want *w)
+{
+	char hex[DIGEST_HEX];
+
+	digest_format(&w->entry->hash, hex);
+	return xasprintf("%s.tar", hex);
+}
+
+static int unpack(void *arg, void *item, struct err *e)
+{
+	struct transfer *t = arg;
+	struct staging *s = t->s;
+	struct want *w = item;
+	_cleanup_free_ char *name = tar_name(w);
+
+	_cleanup_close_ int fd = openat(s->download, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_errno(e, "%s", name);
+	int r = fullfile_unpack(fd, &w->entry->hash, s->dir, e);
+	(void)unlinkat(s->download, name, 0);
+	want_settle(s, w, r >= 0);
+	if (r >= 0)
+		return 0;
+	w->bad = true;
+	if (stage_is_fatal(r))
+		return err_in(e, r, "'%s'", w->entry->name);
+	if (t->last)
+		return err_in(e, -ERR_DIGEST, "the fullfile of '%s' is damaged on the server", w->entry->name);
+	stage_note(s, xasprintf("the fullfile of '%s' is fetched again: %s", w->entry->name,
+				e && e->text ? e->text : "it is damaged"));
+	return 0;
+}
+
+static int on_done(void *arg, const struct fetch_job *job, int result, struct err *e)
+{
+	struct transfer *t = arg;
+	struct want *w = job->user;
+
+	if (result >= 0) {
+		progress_add(t->s->m->progress, 1);
+		return work_queue_put(t->queue, w);
+	}
+	want_settle(t->s, w, false);
+	if (result == -ERR_MISSING)
+		result = err_as(e, -ERR_DOWNLOAD);
+	return err_in(e, result, "cannot fetch '%s'", w->entry->name);
+}
+
+static void free_jobs(struct fetch_job *jobs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free((char *)jobs[i].path);
+		free((char *)jobs[i].name);
+	}
+	free(jobs);
+}
+
+static int fetch_missing(struct staging *s, bool last, struct err *e)
+{
+	struct fetch_job *jobs = xcalloc(s->n, sizeof(*jobs));
+	struct transfer t = {.s = s, .last = last};
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		struct want *w = &s->wants[i];
+		if (!want_claim(s, &w->entry->hash))
+			continue;
+		uint64_t max = w->size_max < UINT64_MAX / 2 ? w->size_max + w->size_max / 64 + TAR_SLACK : 0;
+		jobs[n++] = (struct fetch_job){
+			.path = layout_fullfile(w->entry->release, &w->entry->hash),
+			.name = tar_name(w),
+			.max = max,
+			.user = w,
+		};
+	}
+	t.queue = work_queue_new(0, WAITING_MAX, unpack, &t);
+	int r = fetch_files(s->m->fetch, s->m->content_url, s->download, jobs, n, on_done, &t, NULL, e);
+	/* what unpacking says comes first: it is what stopped the transfers */
+	struct err why = ERR_INIT;
+	int unpacked = work_queue_end(t.queue, &why);
+	if (unpacked < 0) {
+		err_move(e, &why);
+		r = unpacked;
+	}
+	free_jobs(jobs, n);
+	return r;
+}
+
+int stage_fullfiles(struct staging *s, struct err *e)
+{
+	progress_stage(s->m->progress, "download_fullfiles", s->missing, false);
+	int r = s->missing ? fetch_machine(s->m, e) : 0;
+	for (int i = 1; r >= 0 && i <= TRIES && s->missing; i++)
+		r = fetch_missing(s, i == TRIES, e);
+	/* of the predecessor's steps: ours were unpacked as they came */
+	progress_stage(s->m->progress, "extract_fullfiles", 0, false);
+	return r;
+}
