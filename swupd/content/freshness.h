@@ -12,8 +12,9 @@ struct buf;
 struct err;
 
 /*
- * freshness(5): one small signed file per format that says which release is the newest, when that was said and until when it may be believed. It
- * replaces latest + latest.sig for our client (one request, and a mirror cannot freeze or roll back unnoticed).
+ * freshness(5): one small signed file per format that says which release is the newest, when that was said and until
+ * when it may be believed. It replaces latest + latest.sig for our client (one request, and a mirror cannot freeze or
+ * roll back unnoticed).
  *
  *     FRESHNESS\t1\n
  *     format:\t30\n
@@ -25,7 +26,8 @@ struct err;
  *     \n
  *     -----BEGIN CMS-----\n … base64 of a detached DER signature over all bytes before … -----END CMS-----\n
  *
- * A client walks from what it trusts to that statement so. It has root N, or (N = 0) only the installed certificates.
+ * A client walks from what it trusts to that statement so. It has root N (the higher of the one that it adopted and the
+ * one that its release brought, INSTALLED_ROOT), or (N = 0) only the installed certificates.
  *
  *     freshness_parse(text, …, &f, …)                   unverified: f.root = M only tells what to fetch, and how far
  *     for n = N+1 … M:                                  none when M <= N
@@ -36,8 +38,9 @@ struct err;
  *     freshness_read(text, …, format, release_keys, now, &f)
  *     f.root < N, or f.release or f.time behind the highest seen: -ERR_STALE
  *
- * A root that is missing or wrong ends the walk with an error: whoever forged a high M gains nothing. Neither can a file be
- * used before freshness_read returned 0. latest, latest.sig and MoM signatures are verified with the same release_keys.
+ * A root that is missing or wrong ends the walk with an error: whoever forged a high M gains nothing. Neither can a
+ * file be used before freshness_read returned 0. latest, latest.sig and MoM signatures are verified with the same
+ * release_keys.
  */
 struct freshness {
 	uint32_t format, release, root;
@@ -45,13 +48,12 @@ struct freshness {
 	struct digest mom;
 };
 
-#define FRESHNESS_AHEAD_MAX                                                                                            \
-	86400 /* seconds that time may be ahead of our clock: the slack that the predecessor allowed */
+#define FRESHNESS_AHEAD_MAX 86400 /* seconds that time may be ahead of our clock; the predecessor allowed as much */
 
 /*
- * Parse without verifying: root tells which keys to learn first. signed_len: how many bytes of text the signature covers;
- * the signature (DER) is added to sig. Both may be NULL. -ERR_FORMAT: not of exactly that form, the message names the line;
- * -ERR_LIMIT: larger than SMALL_TEXT_MAX.
+ * Parse without verifying: root tells which keys to learn first. signed_len: how many bytes of text the signature
+ * covers; the signature (DER) is added to sig. Both may be NULL. -ERR_FORMAT: not of exactly that form, the message
+ * names the line; -ERR_LIMIT: larger than SMALL_TEXT_MAX.
  */
 int freshness_parse(const char *text, size_t len, struct freshness *out, size_t *signed_len, struct buf *sig,
 		    struct err *e);
@@ -68,7 +70,7 @@ int freshness_read(const char *text, size_t len, uint32_t format, const struct a
 void freshness_format(const struct freshness *f, struct buf *out);
 
 /*
- * Sign; the text is added to out. -ERR_EXPIRED: s->cert is not valid at f->time, so nobody would believe it. A statement
- * that freshness_parse would refuse (expires before time, no release) is -EINVAL.
+ * Sign; the text is added to out. -ERR_EXPIRED: s->cert is not valid at f->time, so nobody would believe it. A
+ * statement that freshness_parse would refuse (expires before time, no release) is -EINVAL.
  */
 int freshness_write(const struct freshness *f, const struct signer *s, struct buf *out, struct err *e);

@@ -14,8 +14,8 @@ struct err;
 struct strv;
 
 /*
- * root(5): which keys may sign. Root N+1 must be signed by at least threshold(N) of the root keys of N and threshold(N+1) of those of N+1, in the
- * manner of TUF. Release keys sign MoM, latest and freshness.
+ * root(5): which keys may sign. Root N+1 must be signed by at least threshold(N) of the root keys of N and
+ * threshold(N+1) of those of N+1, in the manner of TUF. Release keys sign MoM, latest and freshness.
  *
  *     ROOT\t1\n
  *     number:\t2\n
@@ -28,7 +28,7 @@ struct strv;
  *
  * How a client gets from what it trusts to the newest keys: see freshness.h.
  */
-#define ROOT_KEYS_MAX   32 /* certificates in one file; SMALL_TEXT_MAX allows no more of the usual size */
+#define ROOT_KEYS_MAX   32 /* of each role; SMALL_TEXT_MAX allows no more of the usual size */
 #define ROOT_BLOCKS_MAX 64 /* signatures in one file: the keys of two roots */
 
 struct root_keys;
@@ -45,16 +45,16 @@ uint32_t root_number(const struct root_keys *r);
 uint32_t root_threshold(const struct root_keys *r);
 
 /*
- * Is next a valid successor of cur? cur NULL: is next signed by its own threshold? That alone is no reason to trust it
- * (anybody can make such a file): root_verify_first. Validity dates do not matter here: a machine that was switched off for
- * years walks along keys that expired meanwhile.
- * -ERR_SIGNATURE: too few of the keys signed; -ERR_STALE: not newer than cur; -ERR_FORMAT: a number was skipped.
+ * Is next a valid successor of cur? cur NULL: is next signed by its own threshold? That alone is no reason to trust
+ * it (anybody can make such a file): root_verify_first. Validity dates do not matter here: a machine that was
+ * switched off for years walks along keys that expired meanwhile. -ERR_SIGNATURE: too few of the keys signed;
+ * -ERR_STALE: not newer than cur; -ERR_FORMAT: a number was skipped.
  */
 int root_verify(const struct root_keys *cur, const struct root_keys *next, struct err *e);
 
 /*
- * May first be believed by who has only the installed certificates? It must be signed by its own threshold, and by one of
- * its root keys that is an anchor. -ERR_SIGNATURE.
+ * May first be believed by who has only the installed certificates? It must be number 1 (else -ERR_FORMAT), be signed
+ * by its own threshold, and by one of its root keys that is an anchor (else -ERR_SIGNATURE).
  */
 int root_verify_first(const struct root_keys *first, const struct anchors *a, struct err *e);
 
@@ -65,9 +65,9 @@ int root_anchors(const struct root_keys *r, int64_t now, struct anchors **out, s
 char *root_describe(const struct root_keys *r);
 
 /*
- * Write root number with these certificates (PEM files, one certificate each), signed by each signer; the text is added to
- * out. A file may be signed at several places: with n_signers 0 the text has no signature yet, and root_sign adds one. Whether
- * enough have signed is for root_verify to say.
+ * Write root number with these certificates (PEM files, one certificate each), signed by each signer; the text is
+ * added to out. A file may be signed at several places: with n_signers 0 the text has no signature yet, and root_sign
+ * adds one. Whether enough have signed is for root_verify to say.
  */
 int root_write(uint32_t number, uint32_t threshold, const struct strv *root_certs, const struct strv *release_certs,
 	       const struct signer *signers, size_t n_signers, struct buf *out, struct err *e);
