@@ -2,6 +2,7 @@
 # For the functional tests: worlds made by the real mixer, trees compared file by file.
 # shellcheck shell=bash disable=SC2154 # bats sets status, output and BATS_*
 
+bats_require_minimum_version 1.5.0
 load /usr/lib/bats/bats-support/load.bash
 load /usr/lib/bats/bats-assert/load.bash
 load /usr/lib/bats/bats-file/load.bash
