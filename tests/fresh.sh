@@ -10,19 +10,26 @@ targets=("$@")
 command -v mmdebstrap >/dev/null || { echo "fresh.sh: mmdebstrap is missing: run ci/setup" >&2; exit 1; }
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/limpid-fresh.XXXXXX")
 
+# shellcheck disable=SC2317 # it is called by the trap
 cleanup()
 {
 	local dir
 	for dir in var/cache/limpid dev/shm dev/pts dev sys proc; do
-		mountpoint -q "$root/$dir" && umount -R "$root/$dir"
+		! mountpoint -q "$root/$dir" || umount -R "$root/$dir"
 	done
-	[ -n "${KEEP:-}" ] && echo "kept: $root" || rm -rf --one-file-system "$root"
+	if [ -n "${KEEP:-}" ]; then
+		echo "kept: $root"
+	else
+		rm -rf --one-file-system "$root"
+	fi
 }
 trap cleanup EXIT
 
 echo "== a fresh Debian 12 in $root"
 # the archive is the machine's own; only the suites of Debian 12
+# shellcheck disable=SC2016 # apt's variables
 uri=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL) $(CODENAME)' | awk '$2 == "Debian" && $3 == "Debian" { print $1; exit }')
+# shellcheck disable=SC2016
 security=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' | awk '$3 == "Debian-Security" { print $1; exit }')
 sources=("deb $uri bookworm main" "deb $uri bookworm-updates main")
 [ -z "$security" ] || sources+=("deb $security bookworm-security main")
