@@ -53,7 +53,7 @@ static int check_clock(const struct machine *m, struct err *e)
 		return 0;
 	}
 	if (r < 0)
-		return err_hint(e, err_as(e, err_in(e, r, "cannot check the clock")),
+		return err_hint(e, err_in(e, -ERR_CLOCK, "cannot check the clock"),
 				"--ignore-time goes on without that check");
 	size_t digits = MIN(strspn(text.data, "0123456789"), (size_t)STAMP_DIGITS);
 	if (text_u64_n(text.data, digits, 0, INT64_MAX, &stamp) < 0)
@@ -81,7 +81,7 @@ static int load_certificate(struct machine *m, struct err *e)
 	if (r == -ENOENT && !m->opts->certpath && m->release == 0)
 		r = fs_load(AT_FDCWD, "/" INSTALLED_CERTIFICATE, CERTIFICATE_MAX, &pem, e);
 	if (r < 0)
-		return err_hint(e, err_as(e, err_in(e, -ERR_SIGNATURE, "no certificate to check releases with")),
+		return err_hint(e, err_in(e, -ERR_SIGNATURE, "no certificate to check releases with"),
 				"name it with --certpath=FILE; --nosigcheck would install what anybody made");
 	r = anchors_load(pem.data, pem.len, m->now, &m->anchors, e);
 	return r < 0 ? err_in(e, r == -ERR_FORMAT ? -ERR_SIGNATURE : r, "%s", name) : 0;
