@@ -19,8 +19,6 @@ struct open_mix {
 	int lock; /* the fd that holds the workspace's lock */
 };
 
-DEFINE_CLEANUP(struct mix *, mix_close);
-
 void mix_close(struct mix *m)
 {
 	struct open_mix *o = (struct open_mix *)m;
@@ -46,7 +44,7 @@ static int open_cache(struct mix *m, struct err *e)
 			       ? err_hint(e, r, "--cache=DIR, or 'cache =' in mixer.conf, names another place")
 			       : r;
 	}
-	return store_open(m->cache, &m->store, e);
+	return 0;
 }
 
 int mix_open(struct session *s, unsigned flags, struct mix **out, struct err *e)
@@ -78,11 +76,12 @@ int mix_open(struct session *s, unsigned flags, struct mix **out, struct err *e)
 	m->release = state.release;
 	m->previous = state.previous;
 	m->format = m->config->format;
-	if (flags & MIX_STORE) {
+	if (flags & (MIX_CACHE | MIX_STORE))
 		r = open_cache(m, e);
-		if (r < 0)
-			return r;
-	}
+	if (r >= 0 && flags & MIX_STORE)
+		r = store_open(m->cache, &m->store, e);
+	if (r < 0)
+		return r;
 	*out = take(m);
 	return 0;
 }

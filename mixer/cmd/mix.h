@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <stdbool.h>
+#include <errno.h>
 #include <stdint.h>
 
 #include "mixer/step/step.h"
+#include "swupd/base/mem.h"
 #include "swupd/base/ui.h"
 
 struct config;
@@ -21,7 +22,8 @@ struct session {
 
 enum {
 	MIX_WRITE = 1 << 0, /* takes the workspace's lock: for all that write there */
-	MIX_STORE = 1 << 1, /* opens cache and store: for all that build */
+	MIX_CACHE = 1 << 1, /* opens the cache: for all that download */
+	MIX_STORE = 1 << 2, /* opens cache and store: for all that build */
 };
 
 /*
@@ -30,3 +32,4 @@ enum {
  */
 int mix_open(struct session *s, unsigned flags, struct mix **out, struct err *e);
 void mix_close(struct mix *m);
+DEFINE_CLEANUP(struct mix *, mix_close);
