@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stddef.h>
 
+#include "swupd/base/mem.h"
 #include "swupd/content/digest.h"
 #include "swupd/content/file.h"
 
@@ -31,6 +33,7 @@ struct tree {
 
 struct tree *tree_new(void);
 void tree_free(struct tree *t);
+DEFINE_CLEANUP(struct tree *, tree_free);
 
 /* Append a copy. */
 struct node *tree_add(struct tree *t, const struct node *n);
@@ -42,13 +45,14 @@ void tree_format(const struct tree *t, struct buf *out);
 int tree_parse(const char *text, size_t len, struct tree **out, struct err *e);
 
 /*
- * The store: content by file hash, in <cache>/objects/xx/<hash>: files hold the content (0644, whoever runs mixer owns them), links their target. Directories have none.
+ * The store: content by file hash, in <cache>/objects/xx/<hash>: files hold the content (0644, whoever runs mixer owns them). Directories and links have none.
  * Several runs and threads may use it at once. What is there is whole.
  */
 struct store;
 int store_open(int cachefd, struct store **out, struct err *e);
 void store_close(struct store *s);
-int store_has(const struct store *s, const struct digest *d);
+/* Is the content of n there? Always, for what has none (directories, links). */
+int store_has(const struct store *s, const struct node *n);
 
 /* Put content (size bytes) under the hash of a and it; *out is that hash. */
 int store_put(struct store *s, const struct attrs *a, const void *content, struct digest *out, struct err *e);

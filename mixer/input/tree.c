@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/input/tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+
+#define FIELDS 9 /* of a line */
+
+static const char kinds[] = ".FDL";
+
+struct tree *tree_new(void)
+{
+	struct tree *t = xcalloc(1, sizeof(*t));
+
+	t->arena = arena_new();
+	return t;
+}
+
+void tree_free(struct tree *t)
+{
+	if (!t)
+		return;
+	arena_free(t->arena);
+	free(t->nodes);
+	free(t);
+}
+
+struct node *tree_add(struct tree *t, const struct node *n)
+{
+	VEC_GROW(t->nodes, t->n, t->cap);
+	struct node *copy = &t->nodes[t->n++];
+	*copy = *n;
+	copy->path = arena_strdup(t->arena, n->path);
+	copy->link = n->link ? arena_strdup(t->arena, n->link) : NULL;
+	copy->origin = arena_strdup(t->arena, n->origin ? n->origin : "");
+	return copy;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct node *)a)->path, ((const struct node *)b)->path);
+}
+
+void tree_sort(struct tree *t)
+{
+	if (t->n)
+		qsort(t->nodes, t->n, sizeof(*t->nodes), by_path);
+}
+
+struct node *tree_find(const struct tree *t, const char *path)
+{
+	const struct node key = {.path = path};
+
+	return t->n ? bsearch(&key, t->nodes, t->n, sizeof(*t->nodes), by_path) : NULL;
+}
+
+void tree_format(const struct tree *t, struct buf *out)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		const struct node *n = &t->nodes[i];
+		char hex[DIGEST_HEX];
+		digest_format(&n->hash, hex);
+		buf_printf(out, "%c\t%o\t%u\t%u\t%llu\t%s\t%s\t%s\t%s\n", kinds[n->attrs.kind], n->attrs.mode,
+			   n->attrs.uid, n->attrs.gid, (unsigned long long)n->attrs.size, hex, n->origin, n->path,
+			   n->link ? n->link : "");
+	}
+}
+
+static int parse_octal(const char *s, uint32_t *out)
+{
+	uint32_t mode = 0;
+
+	if (!*s)
+		return -EINVAL;
+	for (; *s; s++) {
+		if (*s < '0' || *s > '7' || mode > 0777)
+			return -EINVAL;
+		mode = mode * 8 + (uint32_t)(*s - '0');
+	}
+	*out = mode;
+	return 0;
+}
+
+static int parse_node(char *line, struct node *n)
+{
+	char *f[FIELDS];
+	size_t count = 0;
+
+	for (char *rest = line; rest && count < FIELDS; count++)
+		f[count] = count + 1 < FIELDS ? strsep(&rest, "\t") : rest;
+	const char *kind = count == FIELDS && strlen(f[0]) == 1 ? strchr("FDL", *f[0]) : NULL;
+	if (!kind || parse_octal(f[1], &n->attrs.mode) < 0 || text_u32(f[2], 0, UINT32_MAX, &n->attrs.uid) < 0 ||
+	    text_u32(f[3], 0, UINT32_MAX, &n->attrs.gid) < 0 || text_u64(f[4], 0, UINT64_MAX, &n->attrs.size) < 0 ||
+	    strlen(f[5]) != DIGEST_HEX - 1 || digest_parse(f[5], &n->hash) < 0 || name_check(f[7], NULL) < 0)
+		return -EINVAL;
+	n->attrs.kind = (enum file_kind)(strchr(kinds, *kind) - kinds);
+	n->origin = f[6];
+	n->path = f[7];
+	n->link = n->attrs.kind == KIND_LINK ? f[8] : NULL;
+	return 0;
+}
+
+int tree_parse(const char *text, size_t len, struct tree **out, struct err *e)
+{
+	_cleanup_(tree_freep) struct tree *t = tree_new();
+	const char *pos = text, *line;
+	bool complete;
+	size_t n;
+
+	for (unsigned number = 1; text_line(&pos, text + len, &line, &n, &complete); number++) {
+		_cleanup_free_ char *copy = xstrndup(line, n);
+		struct node node = {0};
+		if (!complete || parse_node(copy, &node) < 0)
+			return err_set(e, -ERR_FORMAT, "tree:%u: not a line of a tree", number);
+		tree_add(t, &node);
+	}
+	*out = take(t);
+	return 0;
+}
+
+static int checkout_node(const struct node *n, const struct store *s, int dirfd, struct err *e)
+{
+	const char *path = n->path + 1;
+	struct attrs as_file = n->attrs;
+
+	if (n->attrs.kind == KIND_DIR)
+		return mkdirat(dirfd, path, 0755) < 0 && errno != EEXIST ? err_errno(e, "%s", n->path) : 0;
+	const char *slash = strrchr(path, '/');
+	if (slash) {
+		_cleanup_free_ char *parent = xstrndup(path, (size_t)(slash - path));
+		int r = fs_mkdirs(dirfd, parent, 0755, e);
+		if (r < 0)
+			return r;
+	}
+	if (n->attrs.kind == KIND_LINK)
+		return symlinkat(n->link, dirfd, path) < 0 ? err_errno(e, "%s", n->path) : 0;
+	_cleanup_close_ int in = store_get_fd(s, &n->hash, e);
+	_cleanup_close_ int fd = in < 0 ? in : openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (in < 0)
+		return err_in(e, in, "%s", n->path);
+	if (fd < 0)
+		return err_errno(e, "%s", n->path);
+	int r = fs_copy_fd(in, fd, as_file.size, e);
+	if (r >= 0 && geteuid() == 0 && fchown(fd, as_file.uid, as_file.gid) < 0)
+		r = err_errno(e, "%s: chown", n->path);
+	if (r >= 0 && fchmod(fd, as_file.mode) < 0)
+		r = err_errno(e, "%s: chmod", n->path);
+	return r;
+}
+
+int tree_checkout(const struct tree *t, const struct store *s, int dirfd, struct err *e)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		int r = checkout_node(&t->nodes[i], s, dirfd, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
