@@ -129,8 +129,12 @@ static int parse_field(struct inrelease *r, const char *name, const char *value,
 		return parse_time(value, &r->valid_until, e);
 	} else if (strcasecmp(name, "Acquire-By-Hash") == 0) {
 		r->by_hash = strcmp(value, "yes") == 0;
+	} else if (strcasecmp(name, "Architectures") == 0) {
+		_cleanup_(strv_free) struct strv words = {0};
+		strv_split(&words, value, " \t");
+		r->all_apart = strv_has(&words, "all");
 	} else if (strcasecmp(name, "No-Support-for-Architecture-all") == 0) {
-		r->all_apart = !strstr(value, "Packages");
+		r->all_inside = strstr(value, "Packages") != NULL;
 	}
 	return 0;
 }
@@ -150,7 +154,6 @@ int inrelease_parse(const char *text, size_t len, struct inrelease **out, struct
 	r->arena = arena_new();
 	r->suite = xstrdup("");
 	r->codename = xstrdup("");
-	r->all_apart = true;
 	while (text_line(&pos, text + len, &line, &n, NULL)) {
 		_cleanup_free_ char *copy = xstrndup(line, n);
 		int result = 0;
@@ -170,6 +173,7 @@ int inrelease_parse(const char *text, size_t len, struct inrelease **out, struct
 	}
 	if (r->date == 0 || r->n == 0)
 		return err_set(e, -ERR_FORMAT, "it has no %s", r->n ? "Date" : "list of files with SHA256");
+	r->all_apart = r->all_apart && !r->all_inside;
 	qsort(r->files, r->n, sizeof(*r->files), compare_files);
 	*out = take(r);
 	return 0;

@@ -14,10 +14,11 @@ struct err;
 
 /* The signed table of contents of a suite of a Debian archive: dists/SUITE/InRelease. */
 struct inrelease {
-	char *suite, *codename;       /* "" when missing */
-	int64_t date, valid_until;    /* seconds since 1970; 0: no Valid-Until */
-	bool by_hash;                 /* indexes can be had under the name of their digest */
-	bool all_apart;               /* packages for "all" are in an index of their own */
+	char *suite, *codename;    /* "" when missing */
+	int64_t date, valid_until; /* seconds since 1970; 0: no Valid-Until */
+	bool by_hash;              /* indexes can be had under the name of their digest */
+	bool all_inside; /* indexes of architectures have the packages for "all", though that is listed as one */
+	bool all_apart;  /* packages for "all" are in an index of their own */
 	struct inrelease_file *files; /* sorted by path */
 	size_t n, cap;
 	struct arena *arena;
