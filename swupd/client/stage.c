@@ -202,8 +202,8 @@ static uint64_t space_needed(const struct staging *s)
 			continue;
 		if (w->entry->size == SIZE_UNKNOWN)
 			unknown = unknown || w->entry->kind == KIND_FILE;
-		else if (w->entry->size < CONTENTSIZE_MAX)
-			sum += (w->entry->size + BLOCK - 1) / BLOCK * BLOCK;
+		else
+			sum += (MIN(w->entry->size, CONTENTSIZE_MAX) + BLOCK - 1) / BLOCK * BLOCK;
 	}
 	/* without sizes only of what is new altogether something is known; the tenth is for what ends in the middle of a block */
 	for (size_t i = 0; unknown && i < s->new->n; i++)
