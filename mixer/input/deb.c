@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/input/deb.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "mixer/input/tree.h"
+#include "swupd/base/err.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/table.h"
+#include "swupd/base/text.h"
+
+#define CHUNK 65536
+
+DEFINE_CLEANUP(struct archive *, archive_read_free);
+
+/* data.tar is read from within the ar archive, a chunk at a time. */
+struct nested {
+	struct archive *outer;
+	char chunk[CHUNK];
+};
+
+static la_ssize_t nested_read(struct archive *a, void *context, const void **data)
+{
+	struct nested *n = context;
+	la_ssize_t got = archive_read_data(n->outer, n->chunk, sizeof(n->chunk));
+
+	if (got < 0)
+		archive_set_error(a, archive_errno(n->outer), "%s", archive_error_string(n->outer));
+	*data = n->chunk;
+	return got;
+}
+
+static int damaged(struct archive *a, struct err *e)
+{
+	const char *text = archive_error_string(a);
+
+	return err_set(e, -ERR_FORMAT, "the package is damaged: %s", text ? text : "unknown error");
+}
+
+/* "./usr/bin/" → "/usr/bin"; NULL: the root itself */
+static char *absolute_name(const char *name)
+{
+	if (text_starts(name, "./"))
+		name += 2;
+	name += strspn(name, "/");
+	char *path = xasprintf("/%s", name);
+	for (size_t len = strlen(path); len > 1 && path[len - 1] == '/';)
+		path[--len] = '\0';
+	if (strcmp(path, "/") == 0 || strcmp(path, "/.") == 0) {
+		free(path);
+		return NULL;
+	}
+	return path;
+}
+
+static int store_content(struct archive *a, struct node *n, struct store *s, struct err *e)
+{
+	struct store_writer *w;
+	char chunk[CHUNK];
+
+	int r = store_begin(s, &n->attrs, &w, e);
+	if (r < 0)
+		return r;
+	for (;;) {
+		la_ssize_t got = archive_read_data(a, chunk, sizeof(chunk));
+		if (got == 0)
+			return store_end(w, &n->hash, e);
+		r = got < 0 ? damaged(a, e) : store_write(w, chunk, (size_t)got, e);
+		if (r < 0) {
+			store_abort(w);
+			return r;
+		}
+	}
+}
+
+static int read_node(struct archive *a, struct archive_entry *entry, struct node *n, struct store *s, struct err *e)
+{
+	const char *link = archive_entry_symlink(entry);
+	const mode_t type = archive_entry_filetype(entry);
+
+	n->attrs = (struct attrs){
+		.mode = (uint32_t)archive_entry_perm(entry) & 07777,
+		.uid = (uint32_t)archive_entry_uid(entry),
+		.gid = (uint32_t)archive_entry_gid(entry),
+	};
+	if (type == AE_IFREG) {
+		n->attrs.kind = KIND_FILE;
+		n->attrs.size = (uint64_t)archive_entry_size(entry);
+		return store_content(a, n, s, e);
+	}
+	if (type == AE_IFDIR) {
+		n->attrs.kind = KIND_DIR;
+	} else if (type == AE_IFLNK && link && *link) {
+		n->attrs.kind = KIND_LINK;
+		n->attrs.mode = 0;
+		n->attrs.size = strlen(link);
+		n->link = link;
+	} else {
+		return err_set(e, -ERR_FORMAT, "neither a file nor a directory nor a symbolic link");
+	}
+	file_hash_mem(&n->attrs, n->link, (size_t)n->attrs.size, &n->hash);
+	return 0;
+}
+
+static int read_entry(struct archive *a, struct archive_entry *entry, const char *origin, struct table *known,
+		      struct tree *t, struct store *s, struct err *e)
+{
+	const char *name = archive_entry_pathname(entry), *hardlink = archive_entry_hardlink(entry);
+	struct node n = {.origin = origin};
+
+	if (!name)
+		return err_set(e, -ERR_FORMAT, "a member has no name");
+	_cleanup_free_ char *path = absolute_name(name);
+	if (!path)
+		return 0;
+	int r = name_check(path, e);
+	if (r < 0)
+		return r;
+	n.path = path;
+	if (hardlink) {
+		_cleanup_free_ char *target = absolute_name(hardlink);
+		const size_t at = target ? (size_t)table_find_str(known, target) : 0;
+		if (at == 0)
+			return err_set(e, -ERR_FORMAT, "%s: a hard link to '%s', which is not before it", path,
+				       hardlink);
+		n = t->nodes[at - 1];
+		n.path = path;
+	} else {
+		r = read_node(a, entry, &n, s, e);
+		if (r < 0)
+			return err_in(e, r, "%s", path);
+	}
+	const struct node *kept = tree_add(t, &n);
+	(void)table_add_str(known, kept->path, (void *)t->n);
+	return 0;
+}
+
+static int read_data(struct archive *outer, const char *origin, struct store *s, struct tree *t, struct err *e)
+{
+	_cleanup_(archive_read_freep) struct archive *a = archive_read_new();
+	_cleanup_free_ struct nested *nested = xcalloc(1, sizeof(*nested));
+	_cleanup_(table_freep) struct table *known = table_new();
+	struct archive_entry *entry;
+	int r;
+
+	nested->outer = outer;
+	/* by name, not all: the "all" of libarchive has filters that run programs */
+	archive_read_support_filter_none(a);
+	archive_read_support_filter_xz(a);
+	archive_read_support_filter_lzma(a);
+	archive_read_support_filter_zstd(a);
+	archive_read_support_filter_gzip(a);
+	archive_read_support_filter_bzip2(a);
+	archive_read_support_format_tar(a);
+	if (archive_read_open(a, nested, NULL, nested_read, NULL) != ARCHIVE_OK)
+		return damaged(a, e);
+	while ((r = archive_read_next_header(a, &entry)) == ARCHIVE_OK) {
+		r = read_entry(a, entry, origin, known, t, s, e);
+		if (r < 0)
+			return r;
+	}
+	return r == ARCHIVE_EOF ? 0 : damaged(a, e);
+}
+
+int deb_unpack(int fd, const char *origin, struct store *s, struct tree **out, struct err *e)
+{
+	_cleanup_(archive_read_freep) struct archive *a = archive_read_new();
+	_cleanup_(tree_freep) struct tree *t = tree_new();
+	struct archive_entry *entry;
+	int r;
+
+	archive_read_support_format_ar(a);
+	if (archive_read_open_fd(a, fd, CHUNK) != ARCHIVE_OK)
+		return damaged(a, e);
+	while ((r = archive_read_next_header(a, &entry)) == ARCHIVE_OK) {
+		const char *name = archive_entry_pathname(entry);
+		if (!name || !text_starts(name, "data.tar"))
+			continue;
+		r = read_data(a, origin, s, t, e);
+		if (r < 0)
+			return r;
+		*out = take(t);
+		return 0;
+	}
+	return r == ARCHIVE_EOF ? err_set(e, -ERR_FORMAT, "it has no data.tar") : damaged(a, e);
+}
