@@ -154,7 +154,7 @@ int catalog_newest(struct machine *m, uint32_t *release, struct err *e)
 int catalog_newest_any(struct machine *m, uint32_t *release, struct err *e)
 {
 	_cleanup_free_ char *path = layout_latest_version();
-	uint32_t n;
+	uint32_t n = 0;
 
 	int r = fetch_machine(m, e);
 	if (r >= 0)

@@ -218,7 +218,6 @@ TEST(catalog_mom_is_believed_only_with_its_signature)
 {
 	static const char *const names[] = {"Manifest.MoM", "Manifest.MoM.sig", "Manifest.os-core"};
 	struct buf texts[3] = {0};
-	_cleanup_(buf_free) struct buf other = {0};
 	struct err e = ERR_INIT;
 	struct visit v;
 

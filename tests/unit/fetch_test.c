@@ -74,7 +74,7 @@ static void assert_content(int dir, const char *name, const void *want, size_t l
 {
 	_cleanup_(buf_free) struct buf text = {0};
 
-	assert_int_equal(fs_load(dir, name, BIG * 2, &text, NULL), 0);
+	assert_int_equal(fs_load(dir, name, (size_t)2 * BIG, &text, NULL), 0);
 	assert_int_equal(text.len, len);
 	assert_memory_equal(text.data, want, len);
 }

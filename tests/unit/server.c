@@ -34,6 +34,7 @@ struct server {
 	struct connection **connections;
 	size_t n_connections, cap_connections;
 	struct strv log;
+	struct arena *kept; /* what pages point to; a connection may still send one that was replaced */
 	unsigned ranges, strange;
 };
 
@@ -184,6 +185,7 @@ struct server *server_new(const char *dir)
 	struct server *s = xcalloc(1, sizeof(*s));
 
 	pthread_mutex_init(&s->lock, NULL);
+	s->kept = arena_new();
 	s->dir = dir ? xstrdup(dir) : NULL;
 	s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&a, len) < 0 || listen(s->fd, 64) < 0 ||
@@ -206,6 +208,7 @@ void server_free(struct server *s)
 	close(s->fd);
 	pthread_mutex_destroy(&s->lock);
 	strv_free(&s->log);
+	arena_free(s->kept);
 	free(s->connections);
 	free(s->pages);
 	free(s->dir);
@@ -216,6 +219,10 @@ void server_free(struct server *s)
 void server_put(struct server *s, struct page page)
 {
 	pthread_mutex_lock(&s->lock);
+	page.path = arena_strdup(s->kept, page.path);
+	page.location = page.location ? arena_strdup(s->kept, page.location) : NULL;
+	page.retry_after = page.retry_after ? arena_strdup(s->kept, page.retry_after) : NULL;
+	page.body = page.body ? arena_strndup(s->kept, page.body, page.len) : NULL;
 	size_t i = 0;
 	while (i < s->n_pages && strcmp(s->pages[i].path, page.path) != 0)
 		i++;

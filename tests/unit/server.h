@@ -10,7 +10,7 @@
  */
 struct server;
 
-/* What is not zero is another way to be wrong; strings and bodies are lent. */
+/* What is not zero is another way to be wrong; all of it is copied. */
 struct page {
 	const char *path; /* "/20/format" */
 	const void *body; /* NULL: the file of the directory */

@@ -36,4 +36,4 @@ void tree_write(struct tree *t, const char *path, const void *data, size_t len);
 void tree_add_release(struct tree *t, const struct test_key *key, uint32_t release, const struct entry *entries,
 		      size_t n);
 void tree_write_latest(struct tree *t, const struct test_key *key, uint32_t release);
-void tree_write_freshness(struct tree *t, const struct test_key *key, uint32_t release, int64_t time, uint32_t root);
+void tree_write_freshness(struct tree *t, const struct test_key *key, uint32_t release, int64_t when, uint32_t root);
