@@ -127,10 +127,10 @@ int rules_parse(const char *text, size_t len, const char *file, struct rules **o
 	return 0;
 }
 
-enum rule_action rules_find(const struct rules *r, const char *path, char **to)
+enum rule_action rules_find(const struct rules *r, const char *path, size_t *at, char **to)
 {
-	for (size_t i = 0; r && i < r->n; i++) {
-		const struct rule *rule = &r->items[i];
+	while (r && *at < r->n) {
+		const struct rule *rule = &r->items[(*at)++];
 		const char *rest;
 		if (!matches(rule->path, path, &rest))
 			continue;

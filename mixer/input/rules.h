@@ -14,7 +14,8 @@ struct err;
  * convert.rules(5): what happens to single paths of packages. A line each, '#' begins a comment; the first rule that matches a path decides:
  *
  *     drop PATH             is not shipped
- *     comment-only DIR/     not shipped when it holds nothing but comments, blank lines and [section] headings
+ *     comment-only DIR/     a file is not shipped when it holds nothing but comments, blank lines and [section] headings;
+ *                           otherwise the following rules decide
  *     move FROM TO          is shipped as TO
  *     link PATH TARGET      is shipped as this symbolic link
  *     copy PATH             (asked apart) this file of /etc gets a copy of the factory's, not a link to it
@@ -29,8 +30,11 @@ int rules_parse(const char *text, size_t len, const char *file, struct rules **o
 void rules_free(struct rules *r);
 DEFINE_CLEANUP(struct rules *, rules_free);
 
-/* What to do with an absolute path. *to: the new name (RULE_MOVE) or the link's target (RULE_LINK); the caller frees it. */
-enum rule_action rules_find(const struct rules *r, const char *path, char **to);
+/*
+ * What to do with an absolute path: the first rule that matches at or after *at (begin with 0; it is moved behind the rule, to go on when a comment-only
+ * rule turns out not to apply). *to: the new name (RULE_MOVE) or the link's target (RULE_LINK); the caller frees it.
+ */
+enum rule_action rules_find(const struct rules *r, const char *path, size_t *at, char **to);
 bool rules_copy(const struct rules *r, const char *path);
 
 /* Of the text: results of a conversion are cached under it. */

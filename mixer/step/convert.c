@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/step/convert.h"
+
+#include <string.h>
+
+#include "mixer/input/rules.h"
+#include "mixer/input/tree.h"
+#include "swupd/base/err.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+
+#define COMMENTS_MAX (256UL << 10) /* a configuration file of nothing but comments is not larger */
+
+struct conversion {
+	const struct rules *rules;
+	struct store *store;
+	const char *name;
+	struct tree *out;
+	struct strv lines; /* of tmpfiles.d */
+};
+
+/* The name in a merged /usr: "/lib/x" is "/usr/lib/x". The root's own links keep theirs. */
+static char *merged_name(const struct node *n)
+{
+	static const char *const merged[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+
+	for (size_t i = 0; i < ARRAY_LEN(merged); i++) {
+		const size_t len = strlen(merged[i]);
+		if (strncmp(n->path, merged[i], len) == 0 &&
+		    (n->path[len] == '/' || (n->path[len] == '\0' && n->attrs.kind == KIND_DIR)))
+			return xasprintf("/usr%s", n->path);
+	}
+	return xstrdup(n->path);
+}
+
+static bool is_comment(const char *line, size_t len)
+{
+	while (len && (*line == ' ' || *line == '\t' || *line == '\r')) {
+		line++;
+		len--;
+	}
+	return len == 0 || *line == '#' || *line == ';' || *line == '[';
+}
+
+/* 1: it holds nothing but comments. */
+static int holds_only_comments(const struct conversion *c, const struct node *n, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	const char *pos, *line;
+	size_t len;
+
+	if (n->attrs.kind != KIND_FILE || n->attrs.size > COMMENTS_MAX)
+		return 0;
+	int r = store_load(c->store, &n->hash, COMMENTS_MAX, &text, e);
+	if (r < 0)
+		return r;
+	pos = text.data;
+	while (text_line(&pos, text.data + text.len, &line, &len, NULL))
+		if (!is_comment(line, len))
+			return 0;
+	return 1;
+}
+
+/* A path as tmpfiles.d(5) wants it: specifiers and blanks escaped. */
+static char *tmpfiles_path(const char *path)
+{
+	struct buf b = {0};
+
+	for (; *path; path++) {
+		if (*path == '%')
+			buf_puts(&b, "%%");
+		else if (*path == ' ' || *path == '\\' || *path == '"' || *path == '\'')
+			buf_printf(&b, "\\x%02x", *path);
+		else
+			buf_putc(&b, *path);
+	}
+	return b.data;
+}
+
+static void add_line(struct conversion *c, const char *type, const char *path, const struct attrs *a,
+		     const char *target)
+{
+	_cleanup_free_ char *where = tmpfiles_path(path);
+	_cleanup_free_ char *what = target ? tmpfiles_path(target) : NULL;
+
+	if (a)
+		strv_take(&c->lines,
+			  xasprintf("%s %s %04o %u %u - %s", type, where, a->mode, a->uid, a->gid, what ? what : "-"));
+	else
+		strv_take(&c->lines, xasprintf("%s %s - - - - %s", type, where, what ? what : "-"));
+}
+
+static void add_parents(struct conversion *c, const char *path)
+{
+	static const struct attrs plain = {.kind = KIND_DIR, .mode = 0755};
+	_cleanup_free_ char *parent = xstrdup(path);
+
+	for (char *slash = strrchr(parent, '/'); slash && slash != parent; slash = strrchr(parent, '/')) {
+		*slash = '\0';
+		if (!strrchr(parent + 1, '/'))
+			return;
+		/* a line of the package's own for the directory, with another owner, must win: see the end of convert_package */
+		add_line(c, "d", parent, &plain, NULL);
+	}
+}
+
+static void ship(struct conversion *c, const struct node *n, const char *path)
+{
+	struct node copy = *n;
+
+	copy.path = path;
+	tree_add(c->out, &copy);
+}
+
+/* A path outside of /usr that the running system has to find all the same. */
+static void make_at_start(struct conversion *c, const struct node *n, const char *path)
+{
+	add_parents(c, path);
+	if (n->attrs.kind == KIND_DIR) {
+		add_line(c, "d", path, &n->attrs, NULL);
+	} else if (n->attrs.kind == KIND_LINK) {
+		add_line(c, "L", path, NULL, n->link);
+	} else {
+		_cleanup_free_ char *factory = xasprintf(FACTORY "%s", path);
+		struct buf up = {0};
+		ship(c, n, factory);
+		if (text_starts(path, "/etc/") && !rules_copy(c->rules, path)) {
+			for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/'))
+				buf_puts(&up, "../");
+			buf_puts(&up, factory + 1);
+			add_line(c, "L", path, NULL, up.data);
+			buf_free(&up);
+		} else {
+			add_line(c, "C", path, &n->attrs, factory);
+		}
+	}
+}
+
+static bool is_top(const char *path)
+{
+	return strchr(path + 1, '/') == NULL;
+}
+
+static int convert_node(struct conversion *c, const struct node *n, struct err *e)
+{
+	_cleanup_free_ char *path = merged_name(n);
+	struct node changed = *n;
+	size_t at = 0;
+
+	for (;;) {
+		_cleanup_free_ char *to = NULL;
+		enum rule_action action = rules_find(c->rules, path, &at, &to);
+		if (action == RULE_DROP)
+			return 0;
+		if (action == RULE_COMMENT_ONLY) {
+			int r = holds_only_comments(c, n, e);
+			if (r != 0)
+				return r < 0 ? err_in(e, r, "%s", n->path) : 0;
+			continue;
+		}
+		if (action == RULE_LINK) {
+			changed.attrs = (struct attrs){.kind = KIND_LINK, .size = strlen(to)};
+			changed.link = arena_strdup(c->out->arena, to);
+			file_hash_mem(&changed.attrs, to, strlen(to), &changed.hash);
+		} else if (action == RULE_MOVE) {
+			free(path);
+			path = take(to);
+		}
+		break;
+	}
+	if (text_starts(path, "/usr/") || (is_top(path) && changed.attrs.kind == KIND_LINK))
+		ship(c, &changed, path);
+	else if (!is_top(path))
+		make_at_start(c, &changed, path);
+	/* directories of the root itself are os-core's */
+	return 0;
+}
+
+/* Lines of one path: those for parents that were only assumed give way to the package's own. */
+static void add_tmpfiles(struct conversion *c, struct buf *text)
+{
+	strv_sort_unique(&c->lines);
+	buf_printf(text, "# what the package %s has outside of /usr\n", c->name);
+	for (size_t i = 0; i < c->lines.n; i++) {
+		const char *line = c->lines.items[i];
+		_cleanup_(strv_free) struct strv words = {0};
+		bool other = false;
+		strv_split(&words, line, " ");
+		if (strcmp(words.items[0], "d") == 0 && strcmp(words.items[2], "0755") == 0 &&
+		    strcmp(words.items[3], "0") == 0 && strcmp(words.items[4], "0") == 0) {
+			_cleanup_free_ char *prefix = xasprintf("d %s ", words.items[1]);
+			for (size_t k = 0; k < c->lines.n; k++)
+				other |= k != i && text_starts(c->lines.items[k], prefix);
+		}
+		if (!other)
+			buf_printf(text, "%s\n", line);
+	}
+}
+
+/* Several names of one path became one: equal nodes are one, different ones a mistake of the package. */
+static int unite(struct conversion *c, struct err *e)
+{
+	struct tree *t = c->out;
+	size_t kept = 0;
+
+	tree_sort(t);
+	for (size_t i = 0; i < t->n; i++) {
+		struct node *last = kept ? &t->nodes[kept - 1] : NULL;
+		if (last && strcmp(last->path, t->nodes[i].path) == 0) {
+			if (last->attrs.kind != KIND_DIR && !digest_equal(&last->hash, &t->nodes[i].hash))
+				return err_set(e, -ERR_CONFLICT, "it has two different files for %s", last->path);
+			continue;
+		}
+		t->nodes[kept++] = t->nodes[i];
+	}
+	t->n = kept;
+	return 0;
+}
+
+int convert_package(const struct rules *rules, struct store *s, const char *name, const struct tree *raw,
+		    struct tree **out, struct err *e)
+{
+	_cleanup_(tree_freep) struct tree *t = tree_new();
+	struct conversion c = {.rules = rules, .store = s, .name = name, .out = t};
+	_cleanup_(buf_free) struct buf text = {0};
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < raw->n; i++)
+		r = convert_node(&c, &raw->nodes[i], e);
+	if (r >= 0 && c.lines.n) {
+		_cleanup_free_ char *path = xasprintf("/usr/lib/tmpfiles.d/00-%s.conf", name);
+		add_tmpfiles(&c, &text);
+		struct node n = {
+			.path = path, .origin = name, .attrs = {.kind = KIND_FILE, .mode = 0644, .size = text.len}};
+		r = store_put(s, &n.attrs, text.data, &n.hash, e);
+		if (r >= 0)
+			tree_add(t, &n);
+	}
+	strv_free(&c.lines);
+	if (r >= 0)
+		r = unite(&c, e);
+	if (r < 0)
+		return err_in(e, r, "package %s", name);
+	*out = take(t);
+	return 0;
+}

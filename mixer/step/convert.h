@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+struct err;
+struct rules;
+struct store;
+struct tree;
+
+/*
+ * The stateless conversion of one package (DESIGN.md section 4): from the files as Debian has them to what a release has.
+ *
+ * - /bin, /sbin, /lib and /lib64 are names of their namesakes in /usr
+ * - convert.rules decide about single paths
+ * - what is then below /etc becomes /usr/share/factory/etc/…, with a line in /usr/lib/tmpfiles.d/00-<package>.conf that links or copies it into an empty /etc
+ * - directories of /var, /root, /srv … become lines of the same file; files there a factory copy
+ * - nothing outside of /usr is left but links in the root
+ *
+ * raw: sorted or not. *out: sorted, each path once. Changed and new texts are put into the store. The result depends on nothing else, so it can be cached.
+ */
+int convert_package(const struct rules *rules, struct store *s, const char *name, const struct tree *raw,
+		    struct tree **out, struct err *e);
+
+/* Raised whenever the same input gives another result. */
+#define CONVERT_VERSION 1
+
+#define FACTORY "/usr/share/factory"
