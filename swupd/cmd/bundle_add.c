@@ -58,7 +58,7 @@ static int add(struct machine *m, const struct bundle_add_opts *o, struct manife
 	_cleanup_(content_free) struct content old = {0}, new = {0};
 	uint64_t files, bytes;
 
-	progress_stage(m->progress, "load_manifests", 0, true);
+	progress_stage(m->progress, "load_manifests", 0, false);
 	int r = catalog_installed(m, &old.catalog, e);
 	if (r < 0) {
 		manifest_free(mom);

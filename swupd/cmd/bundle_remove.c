@@ -132,7 +132,7 @@ static int bundle_remove_run(void *context, void *opts, const struct strv *args,
 		return err_set(e, -ERR_USAGE, "--orphans goes with no other option and no bundle");
 	if (!o->orphans && args->n == 0)
 		return err_set(e, -ERR_USAGE, "'bundle-remove' needs BUNDLE…");
-	progress_stage(m->progress, "load_manifests", 0, true);
+	progress_stage(m->progress, "load_manifests", 0, false);
 	r = catalog_installed(m, &old.catalog, e);
 	if (r >= 0)
 		r = machine_tracked(m, &tracked, e);

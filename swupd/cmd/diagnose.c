@@ -162,7 +162,7 @@ int diagnose(struct machine *m, const struct diagnose_opts *o, bool fix, struct 
 
 	int r = check_options(o, e);
 	if (r >= 0) {
-		progress_stage(m->progress, "load_manifests", 0, true);
+		progress_stage(m->progress, "load_manifests", 0, false);
 		r = load_wanted(m, o, fix, &release, &c, e);
 	}
 	if (r < 0)

@@ -75,7 +75,7 @@ static int load_release(struct machine *m, const struct os_install_opts *o, uint
 	_cleanup_(strv_free) struct strv names = {0};
 	struct manifest *mom = NULL;
 
-	progress_stage(m->progress, "load_manifests", 0, true);
+	progress_stage(m->progress, "load_manifests", 0, false);
 	int r = expand_bundles(m, &o->bundles, &names, e);
 	if (!strv_has(&names, "os-core"))
 		strv_add(&names, "os-core");

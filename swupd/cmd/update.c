@@ -91,7 +91,7 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 	uint64_t files, bytes;
 
 	ui_message(m->ui, "updating from release %u to %u", m->release, target);
-	progress_stage(m->progress, "load_manifests", 0, true);
+	progress_stage(m->progress, "load_manifests", 0, false);
 	int r = catalog_installed(m, &old.catalog, e);
 	if (r < 0)
 		return r;
