@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/input/archive.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -278,6 +279,9 @@ static int load(struct loading *l, struct package_list *list, struct err *e)
 	_cleanup_free_ char *path = xasprintf("dists/%s", l->repository->suite);
 	l->base = url_join(uri, path);
 	r = load_inrelease(l, e);
+	if (r < 0)
+		return r;
+	assert(l->inrelease);
 	for (size_t i = 0; r >= 0 && i < l->repository->components.n; i++)
 		r = add_component(l, l->repository->components.items[i], list, e);
 	return r;
@@ -293,6 +297,7 @@ int archive_load(const struct config *c, int cache, const struct repository *r, 
 	int result = loading.indexes < 0 ? loading.indexes : load(&loading, l, e);
 	if (result < 0)
 		return err_in(e, result, "repository '%s'", r->name);
+	assert(loading.inrelease);
 	_cleanup_free_ char *text = time_format(loading.inrelease->date);
 	struct locked_archive a = {
 		.name = arena_strdup(lock->arena, r->name),

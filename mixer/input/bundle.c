@@ -211,8 +211,10 @@ static int load(const struct config *c, const char *name, bool strict, struct bu
 	_cleanup_(buf_free) struct buf text = {0};
 	const char *folder = bundle_name_valid(name) ? bundle_folder(c, name) : NULL;
 
-	if (!folder)
-		return err_set(e, -ERR_BUNDLE, "there is no definition of bundle '%s'", name);
+	if (!folder) {
+		err_set(e, -ERR_BUNDLE, "there is no definition of bundle '%s'", name);
+		return -ERR_BUNDLE;
+	}
 	_cleanup_free_ char *file = xasprintf("%s/%s", folder, name);
 	int r = fs_load(AT_FDCWD, file, DEFINITION_MAX, &text, e);
 	return r < 0 ? r : bundle_parse(text.data, text.len, name, file, strict, out, e);
@@ -292,6 +294,14 @@ static int wanted_error(const struct wanted *w, int r, struct err *e)
 			w->name);
 }
 
+static struct bundle_set take_set(struct bundle_set *s)
+{
+	struct bundle_set taken = *s;
+
+	*s = (struct bundle_set){0};
+	return taken;
+}
+
 int bundle_set_load(const struct config *c, const struct strv *names, bool strict, struct bundle_set *out,
 		    struct err *e)
 {
@@ -303,11 +313,11 @@ int bundle_set_load(const struct config *c, const struct strv *names, bool stric
 	want(&todo, names, NULL);
 	for (size_t i = 0; i < todo.n && r >= 0; i++) {
 		struct wanted w = todo.items[i];
-		struct bundle *b;
+		struct bundle *b = NULL;
 		if (table_find_str(known, w.name))
 			continue;
 		r = load(c, w.name, strict, &b, e);
-		if (r < 0) {
+		if (!b) {
 			r = wanted_error(&w, r, e);
 			break;
 		}
@@ -322,8 +332,7 @@ int bundle_set_load(const struct config *c, const struct strv *names, bool stric
 		return r;
 	if (set.n)
 		qsort(set.items, set.n, sizeof(*set.items), compare);
-	*out = set;
-	set = (struct bundle_set){0};
+	*out = take_set(&set);
 	return 0;
 }
 

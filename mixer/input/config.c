@@ -340,7 +340,8 @@ static int check(struct config *c, struct err *e)
 
 static char *default_cache(void)
 {
-	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	const char *xdg = getenv("XDG_CACHE_HOME"); /* NOLINT(concurrency-mt-unsafe): nobody calls setenv */
+	const char *home = getenv("HOME");          /* NOLINT(concurrency-mt-unsafe) */
 
 	if (geteuid() != 0 && xdg && xdg[0] == '/')
 		return xasprintf("%s/limpid", xdg);

@@ -34,8 +34,8 @@ void lock_free(struct lock *l)
 	free(l);
 }
 
-/* Split at single blanks into exactly n fields, in place; the last takes the rest of the line. */
-static int split(char *line, char **fields, size_t n, struct err *e)
+/* Split at single blanks into exactly n fields, in place; the last takes the rest of the line. False: there are fewer. */
+static bool split(char *line, char **fields, size_t n)
 {
 	char *s = line;
 
@@ -43,12 +43,17 @@ static int split(char *line, char **fields, size_t n, struct err *e)
 		fields[i] = s;
 		char *blank = i + 1 < n ? strchr(s, ' ') : s + strlen(s);
 		if (!blank || blank == s)
-			return err_set(e, -ERR_FORMAT, "'%s' must have %zu words", fields[0], n);
+			return false;
 		if (*blank)
 			*blank++ = '\0';
 		s = blank;
 	}
-	return 0;
+	return true;
+}
+
+static int too_short(const char *line, size_t n, struct err *e)
+{
+	return err_set(e, -ERR_FORMAT, "'%s' must have %zu words", line, n);
 }
 
 static int parse_digest(const char *hex, struct digest *out, struct err *e)
@@ -60,12 +65,11 @@ static int parse_digest(const char *hex, struct digest *out, struct err *e)
 
 static int parse_time(struct lock *l, char *line, struct err *e)
 {
-	char *f[2] = {0};
+	char *f[2];
 	uint64_t t;
 
-	int r = split(line, f, 2, e);
-	if (r < 0)
-		return r;
+	if (!split(line, f, 2))
+		return too_short(line, 2, e);
 	if (text_u64(f[1], 0, INT64_MAX, &t) < 0)
 		return err_set(e, -ERR_FORMAT, "'%s' is no time", f[1]);
 	l->time = (int64_t)t;
@@ -74,10 +78,11 @@ static int parse_time(struct lock *l, char *line, struct err *e)
 
 static int parse_input(struct lock *l, char *line, struct err *e)
 {
-	char *f[2] = {0};
+	char *f[2];
 
-	int r = split(line, f, 2, e);
-	return r < 0 ? r : parse_digest(f[1], &l->input, e);
+	if (!split(line, f, 2))
+		return too_short(line, 2, e);
+	return parse_digest(f[1], &l->input, e);
 }
 
 static int parse_archive(struct lock *l, char *line, struct err *e)
@@ -85,9 +90,9 @@ static int parse_archive(struct lock *l, char *line, struct err *e)
 	struct locked_archive a;
 	char *f[5];
 
-	int r = split(line, f, 5, e);
-	if (r >= 0)
-		r = parse_digest(f[3], &a.inrelease, e);
+	if (!split(line, f, 5))
+		return too_short(line, 5, e);
+	int r = parse_digest(f[3], &a.inrelease, e);
 	if (r < 0)
 		return r;
 	a.name = f[1];
@@ -103,9 +108,9 @@ static int parse_package(struct lock *l, char *line, struct err *e)
 	struct locked_package p;
 	char *f[10];
 
-	int r = split(line, f, 10, e);
-	if (r >= 0)
-		r = parse_digest(f[4], &p.sha256, e);
+	if (!split(line, f, 10))
+		return too_short(line, 10, e);
+	int r = parse_digest(f[4], &p.sha256, e);
 	if (r < 0)
 		return r;
 	if (text_u64(f[5], 1, INT64_MAX, &p.size) < 0)
@@ -133,9 +138,8 @@ static int parse_bundle(struct lock *l, char *line, struct err *e)
 
 	for (const char *s = line; *s; s++)
 		words += *s == ' ';
-	int r = split(line, f, MIN(words, (size_t)3), e);
-	if (r < 0 || words < 2)
-		return r < 0 ? r : err_set(e, -ERR_FORMAT, "a bundle without a name");
+	if (words < 2 || !split(line, f, MIN(words, (size_t)3)))
+		return err_set(e, -ERR_FORMAT, "a bundle without a name");
 	b.name = f[1];
 	b.packages = arena_alloc(l->arena, words * sizeof(*b.packages));
 	for (char *s = words > 2 ? f[2] : NULL, *blank; s; s = blank) {
@@ -156,9 +160,8 @@ static int parse_id(struct lock *l, char *line, struct err *e)
 	struct locked_id id;
 	char *f[4];
 
-	int r = split(line, f, 4, e);
-	if (r < 0)
-		return r;
+	if (!split(line, f, 4))
+		return too_short(line, 4, e);
 	if ((strcmp(f[1], "user") != 0 && strcmp(f[1], "group") != 0) || text_u32(f[3], 0, UINT32_MAX - 1, &id.id) < 0)
 		return err_set(e, -ERR_FORMAT, "'%s %s %s' is no 'user NAME NUMBER' or 'group NAME NUMBER'", f[1], f[2],
 			       f[3]);

@@ -299,7 +299,7 @@ int package_load(int dirfd, const char *name, const char *arch, const char *repo
 		 struct package_list *l, struct err *e)
 {
 	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
-	struct package p;
+	struct package p = {.arch = ""};
 
 	if (fd < 0)
 		return err_errno(e, "%s", name);

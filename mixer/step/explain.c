@@ -47,7 +47,7 @@ static const char *similar(const struct universe *u, const char *name)
 	for (size_t i = 0; i < u->n; i++) {
 		const char *other = u->packages[i]->name;
 		unsigned n = text_starts(other, name) ? EDITS_MAX : edits(name, other);
-		if (n < best_edits || (n <= EDITS_MAX && n == best_edits && strcmp(other, best) < 0)) {
+		if (n < best_edits) {
 			best = other;
 			best_edits = n;
 		}

@@ -33,13 +33,7 @@ const struct package *universe_package(const struct universe *u, Id solvable)
 /* What is known of a name while candidates are chosen */
 struct name {
 	uint32_t priority; /* the highest of the repositories that have it */
-	size_t last;       /* the candidate added last, to walk back by struct link */
-};
-
-/* The candidate of the same name that was added before, SIZE_MAX: none */
-struct links {
-	size_t *before;
-	size_t n, cap;
+	size_t last;       /* the candidate added last, to walk back from */
 };
 
 static bool is_kept(const struct world *w, const struct package *p)
@@ -49,27 +43,13 @@ static bool is_kept(const struct world *w, const struct package *p)
 	return l && digest_equal(&l->sha256, &p->sha256) && strcmp(l->version, p->version) == 0;
 }
 
-static bool is_known(const struct universe *u, const struct links *links, size_t last, const struct package *p)
+/* before: for each candidate the one of the same name that was added before it, SIZE_MAX: none */
+static bool is_known(const struct universe *u, const size_t *before, size_t last, const struct package *p)
 {
-	for (size_t i = last; i != SIZE_MAX; i = links->before[i])
+	for (size_t i = last; i != SIZE_MAX; i = before[i])
 		if (strcmp(u->packages[i]->version, p->version) == 0)
 			return true;
 	return false;
-}
-
-static void add_candidate(struct universe *u, struct links *links, struct name *name, const struct package *p,
-			  bool kept)
-{
-	VEC_GROW(links->before, links->n, links->cap);
-	links->before[links->n++] = name->last;
-	name->last = u->n;
-	if (u->n == u->cap) {
-		u->cap = u->cap ? 2 * u->cap : 1024;
-		u->packages = xreallocarray(u->packages, u->cap, sizeof(*u->packages));
-		u->kept = xreallocarray(u->kept, u->cap, sizeof(*u->kept));
-	}
-	u->kept[u->n] = kept;
-	u->packages[u->n++] = p;
 }
 
 static void choose_candidates(struct universe *u)
@@ -77,8 +57,10 @@ static void choose_candidates(struct universe *u)
 	const struct package_list *all = u->world->packages;
 	_cleanup_(table_freep) struct table *names = table_new();
 	struct arena *arena = arena_new();
-	struct links links = {0};
+	size_t *before = xcalloc(all->n, sizeof(*before));
 
+	u->packages = xcalloc(all->n, sizeof(*u->packages));
+	u->kept = xcalloc(all->n, sizeof(*u->kept));
 	for (size_t i = 0; i < all->n; i++) {
 		struct name *name = table_find_str(names, all->items[i].name);
 		if (!name) {
@@ -94,11 +76,14 @@ static void choose_candidates(struct universe *u)
 			const struct package *p = &all->items[i];
 			struct name *name = table_find_str(names, p->name);
 			if (is_kept(u->world, p) != kept || (!kept && p->priority < name->priority) ||
-			    is_known(u, &links, name->last, p))
+			    is_known(u, before, name->last, p))
 				continue;
-			add_candidate(u, &links, name, p, kept);
+			before[u->n] = name->last;
+			name->last = u->n;
+			u->kept[u->n] = kept;
+			u->packages[u->n++] = p;
 		}
-	free(links.before);
+	free(before);
 	arena_free(arena);
 }
 

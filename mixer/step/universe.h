@@ -37,7 +37,7 @@ struct universe {
 	Id first;                        /* the solvable of packages[0] */
 	const struct package **packages; /* by solvable; lent from world */
 	bool *kept;                      /* the version that is to be kept */
-	size_t n, cap;
+	size_t n;
 };
 
 /* -ERR_FORMAT: a package's field cannot be read. */

@@ -180,8 +180,10 @@ static void expect_line(const char *name, const struct lock *l, char *line)
 	if (colon && (colon[1] == ' ' || !colon[1])) {
 		*colon = '\0';
 		const struct locked_bundle *b = lock_find_bundle(l, line);
-		if (!b)
+		if (!b) {
 			fail_msg("%s: no bundle '%s'", name, line);
+			return;
+		}
 		*colon = ':';
 		buf_printf(&got, "%s:", b->name);
 		for (size_t i = 0; i < b->n_packages; i++)
@@ -189,8 +191,10 @@ static void expect_line(const char *name, const struct lock *l, char *line)
 	} else {
 		_cleanup_free_ char *package = xstrndup(line, strcspn(line, " "));
 		const struct locked_package *p = lock_find(l, package);
-		if (!p)
+		if (!p) {
 			fail_msg("%s: no package '%s'", name, package);
+			return;
+		}
 		buf_printf(&got, "%s %s %s", p->name, p->version, p->repository);
 	}
 	if (strcmp(got.data, line) != 0)
