@@ -384,7 +384,8 @@ static int status_error(const struct slot *s, long code, bool *again, struct err
 	if (code == 404 || code == 410)
 		return err_set(e, -ERR_MISSING, "%s: not on the server (%ld)", s->url, code);
 	if (code == 403)
-		return err_set(e, -ERR_DOWNLOAD, "%s: forbidden (403)", s->url);
+		/* object stores answer so for what is not there */
+		return err_set(e, -ERR_MISSING, "%s: forbidden (403)", s->url);
 	return err_set(e, -ERR_DOWNLOAD, "%s: the server answers %ld", s->url, code);
 }
 

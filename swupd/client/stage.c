@@ -19,7 +19,7 @@
 #include "swupd/content/format.h"
 
 /*
- * Memory: some 100 bytes for each object that is needed and a pointer for each installed file. Objects go through in pieces of 64 KiB, packs and fullfiles wait
+ * Memory: some 100 bytes for each object that is needed, a pointer for each installed file and the names of one batch of fullfiles. Objects go through in pieces of 64 KiB, packs and fullfiles wait
  * on disk. A delta needs its old and new file and itself in memory (DELTA_RESULT_MAX each); of those where that is much, one is applied at a
  * time.
  */

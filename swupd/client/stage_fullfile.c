@@ -18,6 +18,7 @@
 
 #define WAITING_MAX 64          /* fullfiles on disk that wait for a thread: the transfers pause beyond */
 #define TAR_SLACK   (1UL << 20) /* headers and padding of the tar of one member, however its name and owner are coded */
+#define BATCH_MAX   16384       /* requests that are kept in memory */
 #define TRIES       2           /* the second for what a damaged copy, or a ".part" of something else, brought */
 
 struct transfer {
@@ -83,14 +84,15 @@ static void free_jobs(struct fetch_job *jobs, size_t n)
 	free(jobs);
 }
 
-static int fetch_missing(struct staging *s, bool last, struct err *e)
+/* The next batch of missing objects, beginning with the one at *at. */
+static int fetch_batch(struct staging *s, size_t *at, bool last, struct err *e)
 {
-	struct fetch_job *jobs = xcalloc(s->n, sizeof(*jobs));
+	struct fetch_job *jobs = xcalloc(MIN(s->missing, (size_t)BATCH_MAX), sizeof(*jobs));
 	struct transfer t = {.s = s, .last = last};
-	size_t n = 0;
+	size_t n = 0, most = MIN(s->missing, (size_t)BATCH_MAX);
 
-	for (size_t i = 0; i < s->n; i++) {
-		struct want *w = &s->wants[i];
+	for (; *at < s->n && n < most; ++*at) {
+		struct want *w = &s->wants[*at];
 		if (!want_claim(s, &w->entry->hash))
 			continue;
 		uint64_t max = w->size_max < UINT64_MAX / 2 ? w->size_max + w->size_max / 64 + TAR_SLACK : 0;
@@ -111,6 +113,15 @@ static int fetch_missing(struct staging *s, bool last, struct err *e)
 		r = unpacked;
 	}
 	free_jobs(jobs, n);
+	return r;
+}
+
+static int fetch_missing(struct staging *s, bool last, struct err *e)
+{
+	int r = 0;
+
+	for (size_t at = 0; at < s->n && s->missing && r >= 0;)
+		r = fetch_batch(s, &at, last, e);
 	return r;
 }
 

@@ -87,6 +87,20 @@ static int load_certificate(struct machine *m, struct err *e)
 	return r < 0 ? err_in(e, r == -ERR_FORMAT ? -ERR_SIGNATURE : r, "%s", name) : 0;
 }
 
+/* 1: text is the root file that this system adopted; 0: it has none. Who may not open the data directory may still read it in its usual place. */
+static int load_adopted(const struct machine *m, struct buf *text, struct err *e)
+{
+	if (m->data >= 0 && !fs_exists(m->data, ADOPTED))
+		return 0;
+	if (m->data >= 0) {
+		int r = fs_load(m->data, ADOPTED, SMALL_TEXT_MAX, text, e);
+		return r < 0 ? r : 1;
+	}
+	if (m->opts->datadir || m->opts->statedir)
+		return 0;
+	return load_beneath(m->root, INSTALLED_STATE "/" ADOPTED, SMALL_TEXT_MAX, text, NULL) >= 0;
+}
+
 /* The root keys that were adopted, or came with the installed release, whichever is newer. NULL: the tree had none so far. */
 static int load_root(struct machine *m, struct err *e)
 {
@@ -94,17 +108,15 @@ static int load_root(struct machine *m, struct err *e)
 	_cleanup_(root_freep) struct root_keys *installed = NULL;
 	struct err why = ERR_INIT;
 
-	if (m->data >= 0 && fs_exists(m->data, ADOPTED)) {
-		int r = fs_load(m->data, ADOPTED, SMALL_TEXT_MAX, &text, e);
-		if (r >= 0)
-			r = root_parse(text.data, text.len, &m->trust->root, e);
-		/* going on without would trust keys that were withdrawn since */
-		if (r < 0)
-			return err_hint(e, err_in(e, -ERR_SIGNATURE, "the root keys of this system cannot be read"),
-					"remove " ADOPTED
-					" from the data directory to begin again from the installed certificate");
-	}
-	int r = load_beneath(m->root, INSTALLED_ROOT, SMALL_TEXT_MAX, &text, &why);
+	int r = load_adopted(m, &text, e);
+	if (r > 0)
+		r = root_parse(text.data, text.len, &m->trust->root, e);
+	/* going on without would trust keys that were withdrawn since */
+	if (r < 0)
+		return err_hint(e, err_in(e, -ERR_SIGNATURE, "the root keys of this system cannot be read"),
+				"remove " ADOPTED
+				" from the data directory to begin again from the installed certificate");
+	r = load_beneath(m->root, INSTALLED_ROOT, SMALL_TEXT_MAX, &text, &why);
 	if (r >= 0)
 		r = root_parse(text.data, text.len, &installed, &why);
 	if (r < 0 && r != -ENOENT)

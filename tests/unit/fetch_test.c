@@ -156,7 +156,7 @@ TEST(fetch_tries_again_after_a_server_error_but_not_after_forbidden)
 	assert_fails(fetch_one(&usual, server_url(s), "down", 0, dir, &e), ERR_DOWNLOAD, &e, "500");
 	assert_int_equal(server_requests_of(s, "/down"), 4);
 	server_put(s, (struct page){.path = "/closed", .body = "no", .len = 2, .status = 403});
-	assert_fails(fetch_one(&usual, server_url(s), "closed", 0, dir, &e), ERR_DOWNLOAD, &e, "403");
+	assert_fails(fetch_one(&usual, server_url(s), "closed", 0, dir, &e), ERR_MISSING, &e, "403");
 	assert_int_equal(server_requests_of(s, "/closed"), 1);
 	server_free(s);
 	close(dir);

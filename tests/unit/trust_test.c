@@ -377,3 +377,25 @@ TEST(root_keys_that_are_damaged_on_disk_are_an_error)
 	assert_fails(trust_load(&o->w.m, &e), ERR_SIGNATURE, &e, "root keys");
 	town_free(o);
 }
+
+TEST(root_keys_are_found_without_the_data_directory)
+{
+	struct town *o = town_new();
+	const struct test_key *const by_a[] = {&o->a};
+	struct err e = ERR_INIT;
+	uint32_t release;
+
+	assert_int_equal(fs_mkdirs(o->w.m.root, INSTALLED_STATE, 0755, NULL), 0);
+	closep(&o->w.m.data);
+	o->w.m.data = fs_open_dir(o->w.m.root, INSTALLED_STATE, NULL);
+	write_root(o, 1, &o->a, &o->b, by_a, 1);
+	tree_add_release(&o->t, &o->b, 20, &usr, 1);
+	tree_write_freshness(&o->t, &o->b, 20, TEST_NOW, 1);
+	next_run(o);
+	assert_ok(catalog_newest(&o->w.m, &release, &e), &e);
+	closep(&o->w.m.data);
+	o->w.m.data = -1;
+	next_run(o);
+	assert_int_equal(root_number(o->w.m.trust->root), 1);
+	town_free(o);
+}
