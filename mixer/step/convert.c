@@ -112,6 +112,22 @@ static void ship(struct conversion *c, const struct node *n, const char *path)
 	tree_add(c->out, &copy);
 }
 
+/* A file of the factory comes to its place in /etc as a link, so that the next release's is taken at once; or as a copy. */
+static void add_factory_line(struct conversion *c, const char *path, const struct attrs *a)
+{
+	_cleanup_free_ char *factory = xasprintf(FACTORY "%s", path);
+	_cleanup_(buf_free) struct buf up = {0};
+
+	if (!text_starts(path, "/etc/") || rules_copy(c->rules, path)) {
+		add_line(c, "C", path, a, factory);
+		return;
+	}
+	for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/'))
+		buf_puts(&up, "../");
+	buf_puts(&up, factory + 1);
+	add_line(c, "L", path, NULL, up.data);
+}
+
 /* A path outside of /usr that the running system has to find all the same. */
 static void make_at_start(struct conversion *c, const struct node *n, const char *path)
 {
@@ -122,17 +138,8 @@ static void make_at_start(struct conversion *c, const struct node *n, const char
 		add_line(c, "L", path, NULL, n->link);
 	} else {
 		_cleanup_free_ char *factory = xasprintf(FACTORY "%s", path);
-		struct buf up = {0};
 		ship(c, n, factory);
-		if (text_starts(path, "/etc/") && !rules_copy(c->rules, path)) {
-			for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/'))
-				buf_puts(&up, "../");
-			buf_puts(&up, factory + 1);
-			add_line(c, "L", path, NULL, up.data);
-			buf_free(&up);
-		} else {
-			add_line(c, "C", path, &n->attrs, factory);
-		}
+		add_factory_line(c, path, &n->attrs);
 	}
 }
 
@@ -180,7 +187,7 @@ static int convert_node(struct conversion *c, const struct node *n, struct err *
 static void add_tmpfiles(struct conversion *c, struct buf *text)
 {
 	strv_sort_unique(&c->lines);
-	buf_printf(text, "# what the package %s has outside of /usr\n", c->name);
+	buf_printf(text, "# what %s has outside of /usr\n", c->name);
 	for (size_t i = 0; i < c->lines.n; i++) {
 		const char *line = c->lines.items[i];
 		_cleanup_(strv_free) struct strv words = {0};
@@ -195,6 +202,26 @@ static void add_tmpfiles(struct conversion *c, struct buf *text)
 		if (!other)
 			buf_printf(text, "%s\n", line);
 	}
+}
+
+void convert_factory_lines(const struct rules *rules, const char *who, const struct tree *t, struct buf *out)
+{
+	struct conversion c = {.rules = rules, .name = who};
+
+	for (size_t i = 0; i < t->n; i++) {
+		const struct node *n = &t->nodes[i];
+		if (!text_starts(n->path, FACTORY "/etc/") || n->attrs.kind == KIND_DIR)
+			continue;
+		const char *path = n->path + strlen(FACTORY);
+		add_parents(&c, path);
+		if (n->attrs.kind == KIND_LINK)
+			add_line(&c, "L", path, NULL, n->link);
+		else
+			add_factory_line(&c, path, &n->attrs);
+	}
+	if (c.lines.n)
+		add_tmpfiles(&c, out);
+	strv_free(&c.lines);
 }
 
 /* Several names of one path became one: equal nodes are one, different ones a mistake of the package. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+struct buf;
 struct err;
 struct rules;
 struct store;
@@ -19,6 +20,12 @@ struct tree;
  */
 int convert_package(const struct rules *rules, struct store *s, const char *name, const struct tree *raw,
 		    struct tree **out, struct err *e);
+
+/*
+ * Lines of tmpfiles.d that bring files which t has below the factory's /etc to /etc; for what no package brought. who: for the first line's comment.
+ * Nothing is added when there is none.
+ */
+void convert_factory_lines(const struct rules *rules, const char *who, const struct tree *t, struct buf *out);
 
 /* Raised whenever the same input gives another result. */
 #define CONVERT_VERSION 1

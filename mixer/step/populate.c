@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mixer/input/deb.h"
+#include "mixer/input/rules.h"
+#include "mixer/step/content_tree.h"
+#include "mixer/step/convert.h"
+#include "mixer/step/gather.h"
+#include "mixer/step/generate.h"
+#include "mixer/step/step.h"
+#include "mixer/step/sysusers.h"
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/table.h"
+#include "swupd/base/ui.h"
+#include "swupd/base/work.h"
+#include "swupd/content/layout.h"
+
+#define RULES_MAX        (4UL << 20)
+#define PACKAGE_TREE_MAX (512UL << 20)
+
+/* --- packages ---------------------------------------------------------------------------------------------------------- */
+
+struct packages {
+	const struct mix *m;
+	const struct lock *lock;
+	const struct rules *rules;
+	struct tree **trees; /* of lock->packages, in their order */
+};
+
+/* What was made of this .deb by these rules: everything about it is a function of both. */
+static char *package_key(const struct packages *p, const struct locked_package *package)
+{
+	_cleanup_(buf_free) struct buf key = {0};
+	char hex[DIGEST_HEX];
+	struct digest d;
+
+	buf_printf(&key, "%d %s", CONVERT_VERSION, package->name);
+	buf_add(&key, &package->sha256, sizeof(package->sha256));
+	buf_add(&key, rules_digest(p->rules), sizeof(struct digest));
+	sha256_mem(key.data, key.len, &d);
+	digest_format(&d, hex);
+	return xasprintf("packages/%.2s/%s", hex, hex);
+}
+
+static struct tree *load_cached(const struct packages *p, const char *key)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_(tree_freep) struct tree *t = NULL;
+
+	if (fs_load(p->m->cache, key, PACKAGE_TREE_MAX, &text, NULL) < 0 ||
+	    tree_parse(text.data, text.len, &t, NULL) < 0)
+		return NULL;
+	for (size_t i = 0; i < t->n; i++)
+		if (!store_has(p->m->store, &t->nodes[i]))
+			return NULL;
+	return take(t);
+}
+
+static int save_cached(const struct packages *p, const char *key, const struct tree *t, struct err *e)
+{
+	_cleanup_free_ char *dir = xstrndup(key, strlen("packages/xx"));
+	_cleanup_(buf_free) struct buf text = {0};
+
+	buf_puts(&text, "");
+	tree_format(t, &text);
+	int r = fs_mkdirs(p->m->cache, dir, 0755, e);
+	return r < 0 ? r : fs_save_cache(p->m->cache, key, text.data, text.len, 0644, e);
+}
+
+static int make_package(void *arg, size_t i, struct err *e)
+{
+	struct packages *p = arg;
+	const struct locked_package *package = &p->lock->packages[i];
+	_cleanup_free_ char *key = package_key(p, package);
+	_cleanup_(tree_freep) struct tree *raw = NULL;
+	char hex[DIGEST_HEX];
+
+	p->trees[i] = load_cached(p, key);
+	progress_add(p->m->progress, package->size);
+	if (p->trees[i])
+		return 0;
+	digest_format(&package->sha256, hex);
+	_cleanup_free_ char *file = xasprintf("debs/%s.deb", hex);
+	_cleanup_close_ int fd = openat(p->m->cache, file, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 ? err_errno(e, "%s", file) : deb_unpack(fd, package->name, p->m->store, &raw, e);
+	if (r < 0)
+		return err_in(e, r, "package %s %s", package->name, package->version);
+	r = convert_package(p->rules, p->m->store, package->name, raw, &p->trees[i], e);
+	return r < 0 ? r : save_cached(p, key, p->trees[i], e);
+}
+
+static void packages_free(struct packages *p)
+{
+	for (size_t i = 0; p->trees && i < p->lock->n_packages; i++)
+		tree_free(p->trees[i]);
+	free(p->trees);
+}
+
+static int load_rules(const struct mix *m, struct rules **out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	const char *file = m->config->rules_file;
+
+	if (!file)
+		return 0;
+	int r = fs_load(AT_FDCWD, file, RULES_MAX, &text, e);
+	return r < 0 ? r : rules_parse(text.data, text.len, file, out, e);
+}
+
+/* --- bundles ----------------------------------------------------------------------------------------------------------- */
+
+/* What one bundle brings besides packages. */
+struct extras {
+	struct tree *content, *generated;
+};
+
+static struct tree *package_tree(const struct packages *p, const char *name)
+{
+	const struct locked_package *found = lock_find(p->lock, name);
+
+	return found ? p->trees[found - p->lock->packages] : NULL;
+}
+
+/* A bundle that builds on no other is where the OS itself begins. */
+static bool is_base(const struct bundle_set *set, const struct bundle *b)
+{
+	_cleanup_(strv_free) struct strv all = {0};
+
+	bundle_set_includes(set, b, &all);
+	return all.n == 0;
+}
+
+static int gather_bundle(const struct mix *m, const struct bundle_set *set, const struct bundle *b, struct packages *p,
+			 struct lock *l, struct extras *x, struct bundle_offers *offers, struct err *e)
+{
+	const struct locked_bundle *locked = lock_find_bundle(l, b->name);
+	_cleanup_free_ char *mark = xasprintf("/" INSTALLED_BUNDLES "/%s", b->name);
+	int r = generate_file(m, x->generated, mark, "", 0, e);
+
+	offers->bundle = b->name;
+	for (size_t i = 0; locked && i < locked->n_packages; i++) {
+		struct tree *t = package_tree(p, locked->packages[i]);
+		if (!t)
+			return err_set(e, -ERR_FORMAT, "mixer.lock: bundle '%s' has package '%s', which is not locked",
+				       b->name, locked->packages[i]);
+		offers_add(offers, t, RANK_PACKAGE);
+	}
+	for (size_t i = 0; r >= 0 && i < b->contents.n; i++)
+		r = content_tree_load(b->contents.items[i], b->name, m->store, x->content, e);
+	if (r >= 0)
+		r = sysusers_pin(x->content, l, m->store, e);
+	if (r >= 0)
+		r = generate_factory_lines(m, p->rules, b->name, x->content, x->generated, e);
+	if (r >= 0 && is_base(set, b))
+		r = generate_base(m, l->time, x->generated, e);
+	if (r >= 0 && m->config->update_bundle && strcmp(b->name, m->config->update_bundle) == 0)
+		r = generate_update(m, x->generated, e);
+	for (size_t i = 0; r >= 0 && locked && i < locked->n_packages; i++) {
+		const struct tree *t = package_tree(p, locked->packages[i]);
+		_cleanup_(tree_freep) struct tree *made = tree_new();
+		r = generate_ca_bundle(m, t, made, e);
+		if (r >= 0 && made->n)
+			r = generate_factory_lines(m, p->rules, "ca-certificates", made, x->generated, e);
+		if (r >= 0)
+			r = generate_depmod(m, t, made, e);
+		for (size_t k = 0; r >= 0 && k < made->n; k++)
+			tree_add(x->generated, &made->nodes[k]);
+	}
+	offers_add(offers, x->content, RANK_CONTENT);
+	offers_add(offers, x->generated, RANK_GENERATED);
+	return r < 0 ? err_in(e, r, "bundle '%s'", b->name) : 0;
+}
+
+/* Direct includes that the set has, os-core first. */
+static void copy_names(const struct bundle_set *set, const struct strv *names, bool core_first, struct strv *out)
+{
+	if (core_first && strv_has(names, "os-core"))
+		strv_add(out, "os-core");
+	for (size_t i = 0; i < names->n; i++)
+		if (bundle_set_find(set, names->items[i]) && !strv_has(out, names->items[i]))
+			strv_add(out, names->items[i]);
+}
+
+static int gather_all(const struct mix *m, const struct bundle_set *set, struct packages *p, struct lock *l,
+		      struct extras *x, struct bundle_offers *offers, struct release_trees *out, struct err *e)
+{
+	_cleanup_free_ struct tree **trees = xcalloc(set->n, sizeof(*trees));
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < set->n; i++)
+		r = gather_bundle(m, set, set->items[i], p, l, &x[i], &offers[i], e);
+	if (r >= 0)
+		r = gather(offers, set->n, &out->full, trees, e);
+	if (r < 0)
+		return r;
+	out->time = l->time;
+	out->bundles = xcalloc(set->n, sizeof(*out->bundles));
+	for (size_t i = 0; i < set->n; i++) {
+		const struct bundle *b = set->items[i];
+		struct bundle_tree *t = &out->bundles[out->n++];
+		t->name = xstrdup(b->name);
+		t->tree = trees[i];
+		t->experimental = strcmp(b->status, "Experimental") == 0;
+		copy_names(set, &b->includes, true, &t->includes);
+		copy_names(set, &b->also_add, false, &t->also_add);
+		for (size_t k = 0; k < b->unexports.n; k++)
+			strv_add(&t->unexports, b->unexports.items[k]);
+	}
+	return 0;
+}
+
+/* Users without a number get theirs in the order of packages, so that the lock is the same on every machine. */
+static int pin_packages(const struct packages *p, struct lock *l, struct err *e)
+{
+	for (size_t i = 0; i < l->n_packages; i++) {
+		int r = sysusers_pin(p->trees[i], l, p->m->store, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, struct release_trees **out,
+	     struct err *e)
+{
+	_cleanup_(packages_free) struct packages p = {
+		.m = m, .lock = l, .trees = xcalloc(l->n_packages, sizeof(*p.trees))};
+	_cleanup_(rules_freep) struct rules *rules = NULL;
+	struct release_trees *result = xcalloc(1, sizeof(*result));
+	struct bundle_offers *offers = xcalloc(set->n, sizeof(*offers));
+	struct extras *x = xcalloc(set->n, sizeof(*x));
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < set->n; i++)
+		x[i] = (struct extras){.content = tree_new(), .generated = tree_new()};
+	for (size_t i = 0; i < l->n_packages; i++)
+		bytes += l->packages[i].size;
+	progress_stage(m->progress, "populate", bytes, true);
+	int r = load_rules(m, &rules, e);
+	p.rules = rules;
+	if (r >= 0)
+		r = work_each(m->config->threads, l->n_packages, make_package, &p, e);
+	if (r >= 0)
+		r = pin_packages(&p, l, e);
+	if (r >= 0)
+		r = gather_all(m, set, &p, l, x, offers, result, e);
+	for (size_t i = 0; i < set->n; i++) {
+		tree_free(x[i].content);
+		tree_free(x[i].generated);
+		offers_free(&offers[i]);
+	}
+	free(x);
+	free(offers);
+	if (r < 0) {
+		release_trees_free(result);
+		return r;
+	}
+	*out = result;
+	return 0;
+}
