@@ -92,7 +92,7 @@ static int bzip2_mem(int level, const void *in, size_t len, struct buf *out, str
 	return 0;
 }
 
-static int xz_mem(int level, const void *in, size_t len, struct buf *out, struct err *e)
+static int xz_mem(int level, unsigned unit, const void *in, size_t len, struct buf *out, struct err *e)
 {
 	/* level 9's decoder wants 65 MiB, so it is within XZ_MEMORY_MAX */
 	uint32_t preset = level ? (uint32_t)level : 9 | LZMA_PRESET_EXTREME;
@@ -102,6 +102,12 @@ static int xz_mem(int level, const void *in, size_t len, struct buf *out, struct
 
 	if (lzma_lzma_preset(&options, preset))
 		return err_set(e, -EINVAL, "xz: no level %d", level);
+	if (unit != 4) {
+		/* pb and lp: how many bits of the position matter; 4 bytes are the preset's pb 2 and lp 0. lc + lp is at most 4 */
+		options.pb = (uint32_t)__builtin_ctz(unit);
+		options.lp = options.pb;
+		options.lc = LZMA_LC_DEFAULT - options.lp;
+	}
 	/* a dictionary larger than the input only costs memory: ten times its size here, its size in each reader */
 	options.dict_size = (uint32_t)MAX(MIN(len, options.dict_size), LZMA_DICT_SIZE_MIN);
 	lzma_ret r = lzma_stream_buffer_encode(filters, LZMA_CHECK_CRC32, NULL, in, len,
@@ -138,13 +144,22 @@ int compress_mem(enum codec c, int level, const void *in, size_t len, struct buf
 		r = bzip2_mem(level, in, len, out, e);
 		break;
 	case CODEC_XZ:
-		r = xz_mem(level, in, len, out, e);
+		r = xz_mem(level, 4, in, len, out, e);
 		break;
 	case CODEC_ZSTD:
 		r = zstd_mem(level, in, len, out, e);
 		break;
 	}
 	if (r == 0 && out->data)
+		out->data[out->len] = '\0';
+	return r;
+}
+
+int compress_xz_units(unsigned unit, const void *in, size_t len, struct buf *out, struct err *e)
+{
+	int r = xz_mem(0, unit, in, len, out, e);
+
+	if (r == 0)
 		out->data[out->len] = '\0';
 	return r;
 }

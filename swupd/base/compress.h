@@ -21,6 +21,9 @@ enum codec codec_detect(const void *data, size_t len);
  */
 int compress_mem(enum codec c, int level, const void *in, size_t len, struct buf *out, struct err *e);
 
+/* xz (as level 0) for data that comes in units of 1, 2, 4 or 8 bytes. Text, code and the like are 4. */
+int compress_xz_units(unsigned unit, const void *in, size_t len, struct buf *out, struct err *e);
+
 /*
  * Decompress all streams of in, one after the other (added to out). -ERR_LIMIT: more than max bytes come out (max bounds memory).
  * -ERR_FORMAT: damaged, or something follows the last stream. xz needing over 80 MiB to decode is -ERR_LIMIT.

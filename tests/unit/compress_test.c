@@ -272,7 +272,7 @@ static uint8_t *dictionary_of(const struct buf *xz)
 static void ask_dictionary(struct buf *xz, uint8_t bits)
 {
 	uint8_t *header = (uint8_t *)xz->data + 12;
-	size_t size = (header[0] + 1U) * 4;
+	size_t size = ((size_t)header[0] + 1) * 4;
 
 	*dictionary_of(xz) = bits;
 	uint32_t crc = lzma_crc32(header, size - 4, 0);
@@ -307,6 +307,33 @@ TEST(compress_xz_wants_no_larger_dictionary_than_the_input)
 		buf_printf(&more, "%d\n", i); /* 13890 bytes */
 	compress(CODEC_XZ, &more, &most);
 	assert_int_equal(*dictionary_of(&most), 4); /* 16 KiB, the next that can be written */
+}
+
+TEST(compress_xz_units_knows_what_repeats)
+{
+	static const unsigned units[] = {1, 2, 4, 8};
+	size_t sizes[ARRAY_LEN(units)];
+	_cleanup_(buf_free) struct buf in = {0};
+	struct err e = ERR_INIT;
+
+	for (uint32_t i = 0; i < 20000; i++) {
+		uint64_t v = (uint64_t)i * (i * 2654435761U % 4093); /* the upper bytes are often alike */
+		buf_add(&in, &v, sizeof(v));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		_cleanup_(buf_free) struct buf packed = {0};
+		buf_puts(&packed, "head");
+		assert_ok(compress_xz_units(units[i], in.data, in.len, &packed, &e), &e);
+		sizes[i] = packed.len - 4;
+		_cleanup_(buf_free) struct buf alone = {0};
+		buf_add(&alone, packed.data + 4, packed.len - 4);
+		assert_expands_to(CODEC_XZ, &alone, in.len, &in);
+	}
+	assert_true(sizes[3] < sizes[2]);
+	assert_true(sizes[3] < sizes[0]);
+	_cleanup_(buf_free) struct buf usual = {0};
+	compress(CODEC_XZ, &in, &usual);
+	assert_int_equal(usual.len, sizes[2]);
 }
 
 TEST(decompress_refuses_zstd_that_needs_over_128_MiB)
