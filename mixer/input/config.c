@@ -277,6 +277,8 @@ static int on_key(void *arg, const char *section, const char *name, const char *
 		if (r < 0)
 			return r;
 		section = "repository";
+	} else if (strcmp(section, "repository") == 0) {
+		section = "repository without a name";
 	}
 	for (const struct key *k = keys; k < keys + ARRAY_LEN(keys); k++) {
 		if (strcmp(k->section, section) != 0)
@@ -287,7 +289,7 @@ static int on_key(void *arg, const char *section, const char *name, const char *
 	}
 	if (!*section)
 		return err_set(e, -ERR_CONFIG, "'%s' stands before the first [section]", name);
-	if (!known_section || (strcmp(section, "repository") == 0 && !repository))
+	if (!known_section)
 		return err_set(e, -ERR_CONFIG,
 			       "no such section: [%s] (there are [mix], [publish], [sign], [repository NAME])",
 			       section);
