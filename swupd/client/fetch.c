@@ -42,7 +42,9 @@ struct slot {
 	const struct fetch_job *job; /* NULL: free */
 	char *url, *part;
 	bool local;        /* file:// */
-	int fd;            /* of part, when it goes into a file */
+	struct buf *text;  /* where it goes */
+	size_t text_max;   /* a longer one goes into the file */
+	int fd;            /* of part; -1: into text */
 	uint64_t at;       /* bytes that part, or text, has */
 	uint64_t reported; /* bytes that progress knows of */
 	bool sized;        /* progress knows the total */
@@ -62,7 +64,6 @@ struct batch {
 	struct fetch *f;
 	const char *base;
 	int dirfd;
-	struct buf *text; /* NULL: into files */
 	const struct fetch_job *jobs;
 	size_t n, next;
 	fetch_done_fn *done;
@@ -138,6 +139,16 @@ int fetch_machine(struct machine *m, struct err *e)
 	return fetch_new(&fo, &m->fetch, e);
 }
 
+static int drop_content(struct slot *s, struct err *e)
+{
+	if (s->fd >= 0 && s->at > 0 && ftruncate(s->fd, 0) < 0)
+		return err_errno(e, "cannot write %s", s->part);
+	if (s->text)
+		s->text->len = 0;
+	s->at = 0;
+	return 0;
+}
+
 /* Does the body begin where what we have ends? One that begins elsewhere must not be put behind it. */
 static bool continues(struct slot *s)
 {
@@ -162,14 +173,8 @@ static bool body_wanted(struct slot *s)
 	if (code != 200 && !s->local)
 		return false;
 	/* a server that does not know ranges sends all of it */
-	if (s->fd >= 0 && s->at > 0 && ftruncate(s->fd, 0) < 0) {
-		s->result = err_errno(&s->err, "cannot write %s", s->part);
-		return false;
-	}
-	s->at = 0;
-	if (s->batch->text)
-		s->batch->text->len = 0;
-	return true;
+	s->result = drop_content(s, &s->err);
+	return s->result >= 0;
 }
 
 static void begin_body(struct slot *s)
@@ -194,6 +199,38 @@ static void report(struct slot *s)
 	}
 }
 
+static int open_part(struct slot *s, int flags, struct err *e)
+{
+	struct stat st;
+
+	s->fd = openat(s->batch->dirfd, s->part, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+	if (s->fd < 0 || fstat(s->fd, &st) < 0)
+		return err_errno(e, "cannot write %s", s->part);
+	s->at = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int put(struct slot *s, const char *data, size_t len, struct err *e)
+{
+	int r = 0;
+
+	if (s->fd < 0 && s->at + len > s->text_max) { /* not so small */
+		r = open_part(s, O_CREAT | O_TRUNC, e);
+		if (r >= 0)
+			r = fs_write_all(s->fd, s->text->data, s->text->len, e);
+		s->at = s->text->len;
+		buf_free(s->text);
+	}
+	if (r >= 0 && s->fd < 0)
+		buf_add(s->text, data, len);
+	else if (r >= 0)
+		r = fs_write_all(s->fd, data, len, e);
+	if (r < 0)
+		return err_in(e, r, "cannot write %s", s->part);
+	s->at += len;
+	return 0;
+}
+
 static size_t on_data(char *data, size_t size, size_t n, void *arg)
 {
 	struct slot *s = arg;
@@ -212,16 +249,9 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 				    (unsigned long long)s->job->max);
 		return CURL_WRITEFUNC_ERROR;
 	}
-	if (s->batch->text) {
-		buf_add(s->batch->text, data, len);
-	} else {
-		s->result = fs_write_all(s->fd, data, len, &s->err);
-		if (s->result < 0) {
-			s->result = err_in(&s->err, s->result, "cannot write %s", s->part);
-			return CURL_WRITEFUNC_ERROR;
-		}
-	}
-	s->at += len;
+	s->result = put(s, data, len, &s->err);
+	if (s->result < 0)
+		return CURL_WRITEFUNC_ERROR;
 	report(s);
 	return len;
 }
@@ -302,7 +332,7 @@ static int ask(struct slot *s, struct err *e)
 	s->begun = s->dropping = false;
 	s->dropped = 0;
 	s->detail[0] = '\0';
-	s->ranged = s->fd >= 0 && s->at > 0 && !s->local && !s->restarted;
+	s->ranged = s->at > 0 && !s->local && !s->restarted;
 	if (s->ranged) {
 		snprintf(range, sizeof(range), "%llu-", (unsigned long long)s->at);
 		curl_easy_setopt(s->easy, CURLOPT_RANGE, range);
@@ -314,16 +344,17 @@ static int ask(struct slot *s, struct err *e)
 	return code ? err_set(e, -ERR_DOWNLOAD, "%s: %s", s->url, curl_multi_strerror(code)) : 0;
 }
 
-static int open_part(struct slot *s, struct err *e)
+/* Into memory, unless it is for a file, or a part of an earlier run is there. */
+static int open_target(struct slot *s, struct err *e)
 {
-	struct stat st;
-
+	s->text = s->job->text;
+	s->text_max = s->batch->dirfd >= 0 ? FETCH_IN_MEMORY : SIZE_MAX;
+	if (s->batch->dirfd < 0)
+		return 0;
 	s->part = xasprintf("%s.part", s->job->name);
-	s->fd = openat(s->batch->dirfd, s->part, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (s->fd < 0 || fstat(s->fd, &st) < 0)
-		return err_errno(e, "cannot write %s", s->part);
-	s->at = (uint64_t)st.st_size;
-	return 0;
+	if (!s->text)
+		return open_part(s, O_CREAT, e);
+	return faccessat(s->batch->dirfd, s->part, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? open_part(s, 0, e) : 0;
 }
 
 static int begin_job(struct slot *s, const struct fetch_job *job, struct err *e)
@@ -334,7 +365,7 @@ static int begin_job(struct slot *s, const struct fetch_job *job, struct err *e)
 	s->batch->busy++;
 	if (!s->easy && !(s->easy = curl_easy_init()))
 		return err_set(e, -ERR_DOWNLOAD, "%s: libcurl gives no handle", s->url);
-	int r = s->batch->text ? 0 : open_part(s, e);
+	int r = open_target(s, e);
 	return r < 0 ? r : ask(s, e);
 }
 
@@ -369,6 +400,8 @@ static int end_job(struct slot *s, int result, struct err *e)
 	}
 	/* kept is what can be gone on with; not when it is unwanted, nor when the disk is full and it stands in the way */
 	clear_slot(s, result <= -ERR_USAGE && result != -ERR_MISSING && result != -ERR_LIMIT);
+	if (result < 0 && job->text)
+		buf_free(job->text);
 	if (result >= 0)
 		err_clear(e);
 	int r = b->done(b->arg, job, result, e);
@@ -484,12 +517,9 @@ static int on_end(struct slot *s, CURLcode rc, struct err *e)
 	if (s->ranged && (code == 416 || s->restarted)) {
 		/* what we have is not the beginning of what the server has: all of it, once */
 		s->restarted = true;
-		s->at = 0;
 		s->due_ms = now_ms();
-		if (ftruncate(s->fd, 0) == 0)
-			return 0;
-		r = err_errno(e, "cannot write %s", s->part);
-		return end_job(s, r, e);
+		r = drop_content(s, e);
+		return r < 0 ? end_job(s, r, e) : 0;
 	}
 	if (rc == CURLE_OK && !s->dropping)
 		return end_job(s, 0, e);
@@ -589,8 +619,8 @@ static int pass_on(void *arg __attribute__((unused)), const struct fetch_job *jo
 int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, struct buf *out, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
-	const struct fetch_job job = {.path = path, .max = max};
-	struct batch b = {.f = f, .base = base, .dirfd = -1, .text = &text, .jobs = &job, .n = 1, .done = pass_on};
+	const struct fetch_job job = {.path = path, .max = max, .text = &text};
+	struct batch b = {.f = f, .base = base, .dirfd = -1, .jobs = &job, .n = 1, .done = pass_on};
 
 	int r = run_batch(&b, e);
 	if (r < 0)

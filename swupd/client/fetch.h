@@ -52,8 +52,15 @@ struct fetch_job {
 	const char *name;
 	uint64_t size;
 	uint64_t max; /* a larger one is -ERR_LIMIT; 0: any size */
+	/*
+	 * Not NULL: what is at most FETCH_IN_MEMORY bytes comes here (and is the caller's), and there is no file; of a larger one there is, and text stays empty.
+	 * For the many small ones: a file system takes long to make and remove a file for each (ext4 searches for an inode that was not deleted lately).
+	 */
+	struct buf *text;
 	void *user;
 };
+#define FETCH_IN_MEMORY (256UL << 10)
+
 typedef int fetch_done_fn(void *arg, const struct fetch_job *job, int result, struct err *e);
 int fetch_files(struct fetch *f, const char *base, int dirfd, const struct fetch_job *jobs, size_t n,
 		fetch_done_fn *done, void *arg, struct progress *p, struct err *e);

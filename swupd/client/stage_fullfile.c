@@ -16,10 +16,16 @@
 
 /* What no other way brought: one request each. Unpacked by threads as they arrive. */
 
-#define WAITING_MAX 64          /* fullfiles on disk that wait for a thread: the transfers pause beyond */
+#define WAITING_MAX 64          /* fullfiles in memory or on disk that wait for a thread: the transfers pause beyond */
 #define TAR_SLACK   (1UL << 20) /* headers and padding of the tar of one member, however its name and owner are coded */
 #define BATCH_MAX   16384       /* requests that are kept in memory */
 #define TRIES       2           /* the second for what a damaged copy, or a ".part" of something else, brought */
+
+struct item {
+	struct want *want;
+	struct buf tar; /* empty: in the file */
+	char *path, *name;
+};
 
 struct transfer {
 	struct staging *s;
@@ -27,26 +33,31 @@ struct transfer {
 	bool last;
 };
 
-static char *tar_name(const struct want *w)
+static int unpack_item(const struct staging *s, struct item *it, struct err *e)
 {
-	char hex[DIGEST_HEX];
+	const struct digest *want = &it->want->entry->hash;
 
-	digest_format(&w->entry->hash, hex);
-	return xasprintf("%s.tar", hex);
+	if (it->tar.data) {
+		int r = fullfile_unpack_mem(it->tar.data, it->tar.len, want, s->dir, e);
+		buf_free(&it->tar);
+		return r;
+	}
+	_cleanup_close_ int fd = openat(s->download, it->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_errno(e, "%s", it->name);
+	int r = fullfile_unpack(fd, want, s->dir, e);
+	(void)unlinkat(s->download, it->name, 0);
+	return r;
 }
 
 static int unpack(void *arg, void *item, struct err *e)
 {
 	struct transfer *t = arg;
 	struct staging *s = t->s;
-	struct want *w = item;
-	_cleanup_free_ char *name = tar_name(w);
+	struct item *it = item;
+	struct want *w = it->want;
 
-	_cleanup_close_ int fd = openat(s->download, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return err_errno(e, "%s", name);
-	int r = fullfile_unpack(fd, &w->entry->hash, s->dir, e);
-	(void)unlinkat(s->download, name, 0);
+	int r = unpack_item(s, it, e);
 	want_settle(s, w, r >= 0);
 	if (r >= 0)
 		return 0;
@@ -63,11 +74,12 @@ static int unpack(void *arg, void *item, struct err *e)
 static int on_done(void *arg, const struct fetch_job *job, int result, struct err *e)
 {
 	struct transfer *t = arg;
-	struct want *w = job->user;
+	struct item *it = job->user;
+	struct want *w = it->want;
 
 	if (result >= 0) {
 		progress_add(t->s->m->progress, 1);
-		return work_queue_put(t->queue, w);
+		return work_queue_put(t->queue, it);
 	}
 	want_settle(t->s, w, false);
 	if (result == -ERR_MISSING)
@@ -75,33 +87,49 @@ static int on_done(void *arg, const struct fetch_job *job, int result, struct er
 	return err_in(e, result, "cannot fetch '%s'", w->entry->name);
 }
 
-static void free_jobs(struct fetch_job *jobs, size_t n)
+static void free_items(struct item *items, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		free((char *)jobs[i].path);
-		free((char *)jobs[i].name);
+		buf_free(&items[i].tar);
+		free(items[i].path);
+		free(items[i].name);
 	}
-	free(jobs);
+	free(items);
+}
+
+static struct fetch_job job_of(struct item *it, struct want *w)
+{
+	char hex[DIGEST_HEX];
+
+	digest_format(&w->entry->hash, hex);
+	*it = (struct item){
+		.want = w,
+		.path = layout_fullfile(w->entry->release, &w->entry->hash),
+		.name = xasprintf("%s.tar", hex),
+	};
+	return (struct fetch_job){
+		.path = it->path,
+		.name = it->name,
+		.max = w->size_max < UINT64_MAX / 2 ? w->size_max + w->size_max / 64 + TAR_SLACK : 0,
+		.text = &it->tar,
+		.user = it,
+	};
 }
 
 /* The next batch of missing objects, beginning with the one at *at. */
 static int fetch_batch(struct staging *s, size_t *at, bool last, struct err *e)
 {
-	struct fetch_job *jobs = xcalloc(MIN(s->missing, (size_t)BATCH_MAX), sizeof(*jobs));
-	struct transfer t = {.s = s, .last = last};
 	size_t n = 0, most = MIN(s->missing, (size_t)BATCH_MAX);
+	_cleanup_free_ struct fetch_job *jobs = xcalloc(most, sizeof(*jobs));
+	struct item *items = xcalloc(most, sizeof(*items));
+	struct transfer t = {.s = s, .last = last};
 
 	for (; *at < s->n && n < most; ++*at) {
 		struct want *w = &s->wants[*at];
-		if (!want_claim(s, &w->entry->hash))
-			continue;
-		uint64_t max = w->size_max < UINT64_MAX / 2 ? w->size_max + w->size_max / 64 + TAR_SLACK : 0;
-		jobs[n++] = (struct fetch_job){
-			.path = layout_fullfile(w->entry->release, &w->entry->hash),
-			.name = tar_name(w),
-			.max = max,
-			.user = w,
-		};
+		if (want_claim(s, &w->entry->hash)) {
+			jobs[n] = job_of(&items[n], w);
+			n++;
+		}
 	}
 	t.queue = work_queue_new(0, WAITING_MAX, unpack, &t);
 	int r = fetch_files(s->m->fetch, s->m->content_url, s->download, jobs, n, on_done, &t, NULL, e);
@@ -112,7 +140,7 @@ static int fetch_batch(struct staging *s, size_t *at, bool last, struct err *e)
 		err_move(e, &why);
 		r = unpacked;
 	}
-	free_jobs(jobs, n);
+	free_items(items, n);
 	return r;
 }
 

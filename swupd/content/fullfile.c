@@ -47,16 +47,12 @@ static bool is_named(const struct tar_member *m, const char *hex)
 		(m->attrs.kind == KIND_DIR && strcmp(m->name + DIGEST_HEX - 1, "/") == 0));
 }
 
-static int unpack(int fd, const struct digest *want, const char *hex, int dirfd, struct err *e)
+static int unpack(struct tar *t, const struct digest *want, const char *hex, int dirfd, struct err *e)
 {
-	_cleanup_(tar_closep) struct tar *t = NULL;
 	_cleanup_(object_abortp) struct object *o = NULL;
 	struct tar_member m;
 
-	int r = tar_open(fd, &t, e);
-	if (r < 0)
-		return r;
-	r = tar_next(t, &m, e);
+	int r = tar_next(t, &m, e);
 	if (r < 0)
 		return r;
 	if (r == 0 || !is_named(&m, hex) || m.attrs.kind == KIND_NONE)
@@ -75,9 +71,24 @@ static int unpack(int fd, const struct digest *want, const char *hex, int dirfd,
 
 int fullfile_unpack(int fd, const struct digest *want, int dirfd, struct err *e)
 {
+	_cleanup_(tar_closep) struct tar *t = NULL;
 	char hex[DIGEST_HEX];
 
 	digest_format(want, hex);
-	int r = unpack(fd, want, hex, dirfd, e);
+	int r = tar_open(fd, &t, e);
+	if (r >= 0)
+		r = unpack(t, want, hex, dirfd, e);
+	return r < 0 ? err_in(e, r, "fullfile %s", hex) : 0;
+}
+
+int fullfile_unpack_mem(const void *data, size_t len, const struct digest *want, int dirfd, struct err *e)
+{
+	_cleanup_(tar_closep) struct tar *t = NULL;
+	char hex[DIGEST_HEX];
+
+	digest_format(want, hex);
+	int r = tar_open_mem(data, len, &t, e);
+	if (r >= 0)
+		r = unpack(t, want, hex, dirfd, e);
 	return r < 0 ? err_in(e, r, "fullfile %s", hex) : 0;
 }

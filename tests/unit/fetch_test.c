@@ -408,3 +408,58 @@ TEST(fetch_tells_a_full_disk)
 	server_free(s);
 	close(dir);
 }
+
+TEST(fetch_keeps_small_files_in_memory_when_asked)
+{
+	struct err e = ERR_INIT;
+	struct fetch *f = NULL;
+	_cleanup_(outcome_free) struct outcome o = {0};
+	_cleanup_free_ char *body = big_body(), *large = xcalloc(5, BIG);
+	struct buf texts[4] = {0};
+	struct server *s = server_new(NULL);
+	size_t numbers[] = {0, 1, 2, 3};
+	int dir = test_dir(NULL, 0);
+
+	for (size_t i = 0; i < 5; i++)
+		memcpy(large + i * BIG, body, BIG);
+	const struct fetch_job jobs[] = {
+		{.path = "small", .name = "small", .text = &texts[0], .user = &numbers[0]},
+		{.path = "large", .name = "large", .text = &texts[1], .user = &numbers[1]},
+		{.path = "none", .name = "none", .text = &texts[2], .user = &numbers[2]},
+		{.path = "begun", .name = "begun", .text = &texts[3], .user = &numbers[3]},
+	};
+	/* cut in memory, cut in the file, and with a part of an earlier run */
+	server_put(s, (struct page){.path = "/small", .body = body, .len = BIG, .cut_after = 3000, .times = 1});
+	server_put(s, (struct page){
+			      .path = "/large",
+			      .body = large,
+			      .len = (size_t)5 * BIG,
+			      .cut_after = (size_t)4 * BIG,
+			      .times = 1,
+		      });
+	server_put(s, (struct page){.path = "/begun", .body = body, .len = BIG});
+	assert_int_equal(fs_save(dir, "begun.part", body, 500, 0600, NULL), 0);
+	assert_ok(fetch_new(&usual, &f, &e), &e);
+	assert_ok(fetch_files(f, server_url(s), dir, jobs, ARRAY_LEN(jobs), on_done, &o, NULL, &e), &e);
+	assert_int_equal(o.results[0], 0);
+	assert_int_equal(texts[0].len, BIG);
+	assert_memory_equal(texts[0].data, body, BIG);
+	assert_false(fs_exists(dir, "small"));
+	assert_int_equal(o.results[1], 0);
+	assert_null(texts[1].data);
+	_cleanup_(buf_free) struct buf got = {0};
+	assert_int_equal(fs_load(dir, "large", (size_t)5 * BIG, &got, NULL), 0);
+	assert_int_equal(got.len, 5 * BIG);
+	assert_memory_equal(got.data, large, got.len);
+	assert_int_equal(o.results[2], -ERR_MISSING);
+	assert_null(texts[2].data);
+	assert_int_equal(o.results[3], 0);
+	assert_null(texts[3].data);
+	assert_content(dir, "begun", body, BIG);
+	assert_int_equal(server_ranges(s), 3);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		buf_free(&texts[i]);
+	fetch_free(f);
+	server_free(s);
+	close(dir);
+}

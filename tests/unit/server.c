@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,6 +169,8 @@ static void *listen_on(void *arg)
 		if (fd < 0)
 			return NULL;
 		struct connection *c = xcalloc(1, sizeof(*c));
+		/* head and body are two packets: the second is not to wait for the first one's acknowledgement */
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 		*c = (struct connection){.server = s, .fd = fd};
 		pthread_mutex_lock(&s->lock);
 		VEC_GROW(s->connections, s->n_connections, s->cap_connections);
