@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/client/catalog.h"
 
+#include <archive_entry.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -509,4 +510,48 @@ TEST(catalog_refuses_names_that_lead_outside)
 		world_end(&w);
 		tree_end(&t);
 	}
+}
+
+/*
+ * The predecessor took every member of the MoM's tar into its cache, and a hard link named after the signed hash for the proof that a manifest was verified
+ * (spec/weaknesses.md, 1.1).
+ */
+TEST(catalog_takes_no_manifest_from_the_tar_of_the_mom)
+{
+	_cleanup_(buf_free) struct buf mom_text = {0}, sig = {0}, forged = {0};
+	struct err e = ERR_INIT;
+	struct visit v;
+
+	visit_begin(&v);
+	load_vector("30/Manifest.MoM", &mom_text);
+	load_vector("30/Manifest.MoM.sig", &sig);
+	load_vector("30/Manifest.os-core", &forged);
+	forged.data[forged.len - 2] ^= 1;
+	/* libarchive's writer is given text; the signature is left beside the tar */
+	const struct hostile members[] = {
+		{"Manifest.MoM", AE_IFREG, 0644, mom_text.data, NULL, false},
+		{"Manifest.os-core", AE_IFREG, 0644, forged.data, NULL, false},
+		{"Manifest.os-core.8037698b7b65f7535ec63893f871a084bd63688922f3ec8c0867f9fa094e60fa", AE_IFREG, 0644,
+		 NULL, "Manifest.os-core", false},
+	};
+	static const size_t shown[] = {3, 2, 1};
+	for (size_t i = 0; i < ARRAY_LEN(shown); i++) {
+		struct manifest *mom = NULL;
+		_cleanup_(buf_free) struct buf tar = hostile_tar(members, shown[i]);
+		server_put(v.s, (struct page){.path = "/30/Manifest.MoM.tar", .body = tar.data, .len = tar.len});
+		int r = catalog_mom(&v.w.m, 30, &mom, &e);
+		assert_int_equal(r, shown[i] == 1 ? 0 : -ERR_MOM);
+		err_clear(&e);
+		manifest_free(mom);
+		assert_int_equal(count_files(v.w.m.cache, "manifest"), 0);
+		assert_int_equal(count_files(v.w.m.cache, "mom"), shown[i] == 1 ? 2 : 0);
+	}
+	/* a hard link in the place of the MoM itself */
+	const struct hostile link = {"Manifest.MoM", AE_IFREG, 0644, NULL, "/etc/passwd", false};
+	_cleanup_(buf_free) struct buf tar = hostile_tar(&link, 1);
+	struct manifest *mom = NULL;
+	world_forget_cache(&v.w);
+	server_put(v.s, (struct page){.path = "/30/Manifest.MoM.tar", .body = tar.data, .len = tar.len});
+	assert_fails(catalog_mom(&v.w.m, 30, &mom, &e), ERR_MOM, &e, "Manifest.MoM.tar");
+	visit_end(&v);
 }

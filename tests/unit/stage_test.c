@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/client/stage.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -470,52 +469,6 @@ TEST(stage_looks_for_space_before_the_first_byte)
 	scene_end(&c);
 }
 
-/* A member as a hostile mirror would write it. */
-struct member {
-	const char *name;
-	unsigned type; /* AE_IF… */
-	unsigned perm;
-	const char *content, *hard_link;
-	bool xattr;
-};
-
-static struct buf pack_of(const struct member *members, size_t n)
-{
-	struct buf b = {0};
-	size_t used = 0;
-	struct archive *a = archive_write_new();
-
-	buf_reserve(&b, 1 << 20);
-	archive_write_set_format_pax(a);
-	assert_int_equal(archive_write_open_memory(a, b.data, 1 << 20, &used), ARCHIVE_OK);
-	for (size_t i = 0; i < n; i++) {
-		const struct member *m = &members[i];
-		struct archive_entry *x = archive_entry_new();
-		archive_entry_set_pathname(x, m->name);
-		archive_entry_set_filetype(x, m->type);
-		archive_entry_set_perm(x, m->perm);
-		archive_entry_set_size(x, m->hard_link || !m->content ? 0 : (la_int64_t)strlen(m->content));
-		if (m->hard_link)
-			archive_entry_set_hardlink(x, m->hard_link);
-		else if (m->type == AE_IFLNK)
-			archive_entry_set_symlink(x, m->content);
-		if (m->xattr) {
-			archive_entry_xattr_add_entry(x, "user.test", "value", 5);
-			/* vfs_cap_data revision 2: cap_setuid, effective */
-			archive_entry_xattr_add_entry(x, "security.capability",
-						      "\1\0\0\2\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
-		}
-		assert_int_equal(archive_write_header(a, x), ARCHIVE_OK);
-		if (m->type == AE_IFREG && !m->hard_link)
-			archive_write_data(a, m->content, strlen(m->content));
-		archive_entry_free(x);
-	}
-	archive_write_close(a);
-	archive_write_free(a);
-	b.len = used;
-	return b;
-}
-
 /* A plan for one file of this content, and the name its object has in a pack. */
 static const struct attrs tool = {.kind = KIND_FILE, .mode = 0755, .size = 4};
 struct one_file {
@@ -554,8 +507,8 @@ TEST(stage_takes_no_attribute_from_a_pack_that_the_hash_does_not_cover)
 	scene_begin(&c);
 	aim(&c, 30, "extras");
 	plan_one_file(&c, &f);
-	const struct member members[] = {{f.member, AE_IFREG, 0755, "good", NULL, true}};
-	_cleanup_(buf_free) struct buf pack = pack_of(members, ARRAY_LEN(members));
+	const struct hostile members[] = {{f.member, AE_IFREG, 0755, "good", NULL, true}};
+	_cleanup_(buf_free) struct buf pack = hostile_tar(members, ARRAY_LEN(members));
 	server_put(c.s, (struct page){.path = "/30/pack-extras-from-0.tar", .body = pack.data, .len = pack.len});
 	unsigned before = server_requests(c.s);
 	assert_ok(stage(&c.w.m, c.plan, NULL, c.new, &e), &e);
@@ -582,7 +535,7 @@ TEST(stage_writes_nothing_else_that_a_pack_has)
 	plan_one_file(&c, &f);
 	_cleanup_free_ char *twin = xasprintf("manifest/Manifest.os-core.%s", f.hex);
 	_cleanup_free_ char *delta = xasprintf("delta/10-20-%s-%s", f.hex, f.hex);
-	const struct member members[] = {
+	const struct hostile members[] = {
 		{"/etc/evil", AE_IFREG, 0755, "evil", NULL, false},
 		{"../../evil", AE_IFREG, 0755, "evil", NULL, false},
 		{"manifest/30/Manifest.os-core", AE_IFREG, 0644, "evil", NULL, false},
@@ -599,7 +552,7 @@ TEST(stage_writes_nothing_else_that_a_pack_has)
 		{f.member, AE_IFREG, 0755, "evil", NULL, false},
 		{delta, AE_IFREG, 0755, "BSDIFF4U", NULL, false},
 	};
-	_cleanup_(buf_free) struct buf pack = pack_of(members, ARRAY_LEN(members));
+	_cleanup_(buf_free) struct buf pack = hostile_tar(members, ARRAY_LEN(members));
 	_cleanup_free_ char *path = fullfile_of(&f.entry);
 	assert_ok(fullfile_write(&f.entry.hash, &tool, "good", CODEC_NONE, 0, &good, &e), &e);
 	server_put(c.s, (struct page){.path = "/30/pack-extras-from-0.tar", .body = pack.data, .len = pack.len});

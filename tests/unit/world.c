@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/world.h"
 
+#include <archive.h>
+#include <archive_entry.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,4 +177,41 @@ void tree_write_freshness(struct tree *t, const struct test_key *key, uint32_t r
 
 	assert_ok(freshness_write(&f, &key->signer, &text, &e), &e);
 	tree_write(t, path, text.data, text.len);
+}
+
+struct buf hostile_tar(const struct hostile *members, size_t n)
+{
+	struct buf b = {0};
+	size_t used = 0;
+	struct archive *a = archive_write_new();
+
+	buf_reserve(&b, 1 << 20);
+	archive_write_set_format_pax(a);
+	assert_int_equal(archive_write_open_memory(a, b.data, 1 << 20, &used), ARCHIVE_OK);
+	for (size_t i = 0; i < n; i++) {
+		const struct hostile *m = &members[i];
+		struct archive_entry *x = archive_entry_new();
+		archive_entry_set_pathname(x, m->name);
+		archive_entry_set_filetype(x, m->type);
+		archive_entry_set_perm(x, m->perm);
+		archive_entry_set_size(x, m->hard_link || !m->content ? 0 : (la_int64_t)strlen(m->content));
+		if (m->hard_link)
+			archive_entry_set_hardlink(x, m->hard_link);
+		else if (m->type == AE_IFLNK)
+			archive_entry_set_symlink(x, m->content);
+		if (m->xattr) {
+			archive_entry_xattr_add_entry(x, "user.test", "value", 5);
+			/* vfs_cap_data revision 2: cap_setuid, effective */
+			archive_entry_xattr_add_entry(x, "security.capability",
+						      "\1\0\0\2\x80\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+		}
+		assert_int_equal(archive_write_header(a, x), ARCHIVE_OK);
+		if (m->type == AE_IFREG && !m->hard_link && m->content)
+			archive_write_data(a, m->content, strlen(m->content));
+		archive_entry_free(x);
+	}
+	archive_write_close(a);
+	archive_write_free(a);
+	b.len = used;
+	return b;
 }

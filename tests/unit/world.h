@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "swupd/base/text.h"
 #include "swupd/base/ui.h"
 #include "swupd/client/machine.h"
 #include "swupd/content/manifest.h"
@@ -37,3 +38,13 @@ void tree_add_release(struct tree *t, const struct test_key *key, uint32_t relea
 		      size_t n);
 void tree_write_latest(struct tree *t, const struct test_key *key, uint32_t release);
 void tree_write_freshness(struct tree *t, const struct test_key *key, uint32_t release, int64_t when, uint32_t root);
+
+/* A member of a tar as a hostile mirror would write it; libarchive can write more than we would. */
+struct hostile {
+	const char *name;
+	unsigned type; /* AE_IF… */
+	unsigned perm;
+	const char *content, *hard_link;
+	bool xattr; /* with a file capability */
+};
+struct buf hostile_tar(const struct hostile *members, size_t n); /* caller frees */
