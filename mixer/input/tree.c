@@ -13,6 +13,7 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
+#define FIRST  "limpid-tree 1 "
 #define FIELDS 9 /* of a line */
 
 static const char kinds[] = ".FDL";
@@ -65,6 +66,7 @@ struct node *tree_find(const struct tree *t, const char *path)
 
 void tree_format(const struct tree *t, struct buf *out)
 {
+	buf_printf(out, FIRST "%zu\n", t->n);
 	for (size_t i = 0; i < t->n; i++) {
 		const struct node *n = &t->nodes[i];
 		char hex[DIGEST_HEX];
@@ -113,48 +115,66 @@ int tree_parse(const char *text, size_t len, struct tree **out, struct err *e)
 {
 	_cleanup_(tree_freep) struct tree *t = tree_new();
 	const char *pos = text, *line;
+	uint64_t count = 0;
 	bool complete;
 	size_t n;
 
-	for (unsigned number = 1; text_line(&pos, text + len, &line, &n, &complete); number++) {
+	for (size_t number = 1; text_line(&pos, text + len, &line, &n, &complete); number++) {
 		_cleanup_free_ char *copy = xstrndup(line, n);
 		struct node node = {0};
+		if (number == 1) {
+			if (!text_starts(copy, FIRST) || text_u64(copy + strlen(FIRST), 0, SIZE_MAX, &count) < 0)
+				return err_set(e, -ERR_FORMAT, "tree:1: this is no tree");
+			continue;
+		}
 		if (!complete || parse_node(copy, &node) < 0)
-			return err_set(e, -ERR_FORMAT, "tree:%u: not a line of a tree", number);
+			return err_set(e, -ERR_FORMAT, "tree:%zu: not a line of a tree", number);
 		tree_add(t, &node);
 	}
+	/* caches are not synced: what a crash of the machine left of one must not pass for a smaller package */
+	if (len == 0 || t->n != count)
+		return err_set(e, -ERR_FORMAT, "tree: it is cut off");
 	*out = take(t);
 	return 0;
 }
 
-static int checkout_node(const struct node *n, const struct store *s, int dirfd, struct err *e)
+static int checkout_file(const struct node *n, const struct store *s, int dirfd, struct err *e)
 {
 	const char *path = n->path + 1;
-	struct attrs as_file = n->attrs;
+	_cleanup_close_ int in = store_get_fd(s, &n->hash, e);
+	_cleanup_close_ int fd = in < 0 ? -1 : openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-	if (n->attrs.kind == KIND_DIR)
-		return mkdirat(dirfd, path, 0755) < 0 && errno != EEXIST ? err_errno(e, "%s", n->path) : 0;
-	const char *slash = strrchr(path, '/');
+	if (in < 0)
+		return in;
+	if (fd < 0)
+		return err_errno(e, "open");
+	int r = fs_copy_fd(in, fd, n->attrs.size, e);
+	if (r >= 0 && geteuid() == 0 && fchown(fd, n->attrs.uid, n->attrs.gid) < 0)
+		r = err_errno(e, "chown");
+	if (r >= 0 && fchmod(fd, n->attrs.mode) < 0)
+		r = err_errno(e, "chmod");
+	return r;
+}
+
+static int checkout_node(const struct node *n, const struct store *s, int dirfd, struct err *e)
+{
+	const char *path = n->path + 1, *slash = strrchr(path, '/');
+
 	if (slash) {
 		_cleanup_free_ char *parent = xstrndup(path, (size_t)(slash - path));
 		int r = fs_mkdirs(dirfd, parent, 0755, e);
 		if (r < 0)
 			return r;
 	}
-	if (n->attrs.kind == KIND_LINK)
-		return symlinkat(n->link, dirfd, path) < 0 ? err_errno(e, "%s", n->path) : 0;
-	_cleanup_close_ int in = store_get_fd(s, &n->hash, e);
-	_cleanup_close_ int fd = in < 0 ? in : openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (in < 0)
-		return err_in(e, in, "%s", n->path);
-	if (fd < 0)
-		return err_errno(e, "%s", n->path);
-	int r = fs_copy_fd(in, fd, as_file.size, e);
-	if (r >= 0 && geteuid() == 0 && fchown(fd, as_file.uid, as_file.gid) < 0)
-		r = err_errno(e, "%s: chown", n->path);
-	if (r >= 0 && fchmod(fd, as_file.mode) < 0)
-		r = err_errno(e, "%s: chmod", n->path);
-	return r;
+	if (n->attrs.kind == KIND_DIR)
+		return mkdirat(dirfd, path, 0755) < 0 && errno != EEXIST ? err_errno(e, "mkdir") : 0;
+	if (n->attrs.kind == KIND_FILE)
+		return checkout_file(n, s, dirfd, e);
+	if (symlinkat(n->link, dirfd, path) < 0)
+		return err_errno(e, "symlink");
+	if (geteuid() == 0 && fchownat(dirfd, path, n->attrs.uid, n->attrs.gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_errno(e, "chown");
+	return 0;
 }
 
 int tree_checkout(const struct tree *t, const struct store *s, int dirfd, struct err *e)
@@ -162,7 +182,17 @@ int tree_checkout(const struct tree *t, const struct store *s, int dirfd, struct
 	for (size_t i = 0; i < t->n; i++) {
 		int r = checkout_node(&t->nodes[i], s, dirfd, e);
 		if (r < 0)
-			return r;
+			return err_in(e, r, "%s", t->nodes[i].path);
+	}
+	/* directories get theirs last, and from below: a mode may forbid us to write there */
+	for (size_t i = t->n; i-- > 0;) {
+		const struct node *n = &t->nodes[i];
+		if (n->attrs.kind != KIND_DIR)
+			continue;
+		if (geteuid() == 0 && fchownat(dirfd, n->path + 1, n->attrs.uid, n->attrs.gid, 0) < 0)
+			return err_errno(e, "%s: chown", n->path);
+		if (fchmodat(dirfd, n->path + 1, n->attrs.mode, 0) < 0)
+			return err_errno(e, "%s: chmod", n->path);
 	}
 	return 0;
 }

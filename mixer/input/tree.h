@@ -40,7 +40,10 @@ struct node *tree_add(struct tree *t, const struct node *n);
 void tree_sort(struct tree *t);                                 /* by path, bytewise */
 struct node *tree_find(const struct tree *t, const char *path); /* t is sorted */
 
-/* One line per node: kind, mode, uid, gid, size, hash, origin, path, link; tabs between. Round trip. tree_parse: -ERR_FORMAT. */
+/*
+ * "limpid-tree 1 COUNT", then one line per node: kind, mode, uid, gid, size, hash, origin, path, link; tabs between. Round trip. tree_parse: -ERR_FORMAT, also
+ * when lines are missing.
+ */
 void tree_format(const struct tree *t, struct buf *out);
 int tree_parse(const char *text, size_t len, struct tree **out, struct err *e);
 
@@ -67,5 +70,5 @@ void store_abort(struct store_writer *w);
 int store_get_fd(const struct store *s, const struct digest *d, struct err *e); /* an fd to read; -ENOENT */
 int store_load(const struct store *s, const struct digest *d, size_t max, struct buf *out, struct err *e);
 
-/* Write the whole tree as real files below dirfd (hard links into the store where modes allow, else copies), for tools that want one (depmod, hwdb). Ownership only when root. */
+/* Write the whole tree, with the parents of everything, as real files below dirfd, for tools that want one (depmod, hwdb). t is sorted. Ownership only when root. */
 int tree_checkout(const struct tree *t, const struct store *s, int dirfd, struct err *e);

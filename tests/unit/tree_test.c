@@ -53,21 +53,44 @@ TEST(tree_reads_what_it_wrote)
 	assert_string_equal(text.data, again.data);
 }
 
+#define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
+
 TEST(tree_refuses_lines_that_are_none)
 {
 	static const char *const bad[] = {
 		"F\t644\t0\t0\t5\n",
-		"X\t644\t0\t0\t5\t0000000000000000000000000000000000000000000000000000000000000000\to\t/a\t\n",
-		"F\t648\t0\t0\t5\t0000000000000000000000000000000000000000000000000000000000000000\to\t/a\t\n",
-		"F\t644\t0\t0\t5\t0000000000000000000000000000000000000000000000000000000000000000\to\t/a/../b\t\n",
+		"X\t644\t0\t0\t5\t" ZEROS "\to\t/a\t\n",
+		"F\t648\t0\t0\t5\t" ZEROS "\to\t/a\t\n",
+		"F\t644\t0\t0\t5\t" ZEROS "\to\t/a/../b\t\n",
 		"F\t644\t0\t0\t5\t00\to\t/a\t\n",
-		"F\t644\t0\t0\t5\t0000000000000000000000000000000000000000000000000000000000000000\to\t/a\t",
+		"F\t644\t0\t0\t5\t" ZEROS "\to\t/a\t",
 	};
 	struct tree *t = NULL;
 	struct err e = ERR_INIT;
 
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_fails(tree_parse(bad[i], strlen(bad[i]), &t, &e), ERR_FORMAT, &e, "tree:1:");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		_cleanup_free_ char *text = xasprintf("limpid-tree 1 1\n%s", bad[i]);
+		assert_fails(tree_parse(text, strlen(text), &t, &e), ERR_FORMAT, &e, "tree:2:");
+	}
+	assert_fails(tree_parse(bad[1], strlen(bad[1]), &t, &e), ERR_FORMAT, &e, "tree:1:");
+}
+
+TEST(tree_that_lost_lines_is_refused)
+{
+	static const char *const cut[] = {
+		"",
+		"limpid-tree 1 2",
+		"limpid-tree 1 2\n",
+		"limpid-tree 1 2\nF\t644\t0\t0\t5\t" ZEROS "\to\t/a\t\n",
+	};
+	struct tree *t = NULL;
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_LEN(cut); i++)
+		assert_fails(tree_parse(cut[i], strlen(cut[i]), &t, &e), ERR_FORMAT, &e, "cut off");
+	assert_ok(tree_parse("limpid-tree 1 0\n", 16, &t, &e), &e);
+	assert_int_equal(t->n, 0);
+	tree_free(t);
 }
 
 TEST(store_keeps_content_once_and_knows_a_truncated_object)
@@ -124,7 +147,11 @@ TEST(tree_checkout_makes_files_with_their_modes)
 	assert_ok(store_open(dir, &s, &e), &e);
 	add_file(t, s, "/usr/bin/x", "hello", 04755);
 	add_link(t, "/usr/bin/y", "x");
+	struct node private = {.path = "/var/lib/private", .origin = "test", .attrs = {.kind = KIND_DIR, .mode = 0700}};
+	tree_add(t, &private);
 	assert_ok(tree_checkout(t, s, out, &e), &e);
+	assert_int_equal(fstatat(out, "var/lib/private", &st, 0), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 0700);
 	assert_int_equal(fstatat(out, "usr/bin/y", &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 04755);
 	assert_int_equal(st.st_size, 5);
