@@ -90,6 +90,17 @@ static void add_line(struct conversion *c, const char *type, const char *path, c
 		strv_take(&c->lines, xasprintf("%s %s - - - - %s", type, where, what ? what : "-"));
 }
 
+/* Directories that systemd's own var.conf makes; a second line for one is only noise in the journal. */
+static bool is_made_by_systemd(const char *path)
+{
+	static const char *const made[] = {"/var/cache", "/var/lib", "/var/log", "/var/spool", "/var/tmp"};
+
+	for (size_t i = 0; i < ARRAY_LEN(made); i++)
+		if (strcmp(path, made[i]) == 0)
+			return true;
+	return false;
+}
+
 static void add_parents(struct conversion *c, const char *path)
 {
 	static const struct attrs plain = {.kind = KIND_DIR, .mode = 0755};
@@ -97,9 +108,9 @@ static void add_parents(struct conversion *c, const char *path)
 
 	for (char *slash = strrchr(parent, '/'); slash && slash != parent; slash = strrchr(parent, '/')) {
 		*slash = '\0';
-		if (!strrchr(parent + 1, '/'))
+		if (!strrchr(parent + 1, '/') || is_made_by_systemd(parent))
 			return;
-		/* a line of the package's own for the directory, with another owner, must win: see the end of convert_package */
+		/* a line of the package's own for the directory, with another owner, wins: see add_tmpfiles */
 		add_line(c, "d", parent, &plain, NULL);
 	}
 }
@@ -255,7 +266,7 @@ int convert_package(const struct rules *rules, struct store *s, const char *name
 	for (size_t i = 0; r >= 0 && i < raw->n; i++)
 		r = convert_node(&c, &raw->nodes[i], e);
 	if (r >= 0 && c.lines.n) {
-		_cleanup_free_ char *path = xasprintf("/usr/lib/tmpfiles.d/00-%s.conf", name);
+		_cleanup_free_ char *path = xasprintf("/usr/lib/tmpfiles.d/zz-%s.conf", name);
 		add_tmpfiles(&c, &text);
 		struct node n = {
 			.path = path, .origin = name, .attrs = {.kind = KIND_FILE, .mode = 0644, .size = text.len}};

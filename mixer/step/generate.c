@@ -267,7 +267,7 @@ int generate_factory_lines(const struct mix *m, const struct rules *rules, const
 			   struct tree *out, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
-	_cleanup_free_ char *path = xasprintf("/usr/lib/tmpfiles.d/00-bundle-%s.conf", bundle);
+	_cleanup_free_ char *path = xasprintf("/usr/lib/tmpfiles.d/zz-bundle-%s.conf", bundle);
 
 	convert_factory_lines(rules, bundle, t, &text);
 	return text.len ? generate_file(m, out, path, text.data, text.len, e) : 0;

@@ -181,7 +181,7 @@ TEST(convert_leaves_nothing_outside_of_usr)
 	assert_non_null(tree_find(w.made, "/usr/lib/systemd/some.conf"));
 	assert_int_equal(tree_find(w.made, "/usr/lib/ssl/cert.pem")->attrs.kind, KIND_LINK);
 	assert_int_equal(tree_find(w.made, "/usr/share/factory/etc/app/app.conf")->attrs.mode, 0640);
-	_cleanup_free_ char *lines = text_of(&w, "/usr/lib/tmpfiles.d/00-pkg.conf");
+	_cleanup_free_ char *lines = text_of(&w, "/usr/lib/tmpfiles.d/zz-pkg.conf");
 	assert_string_equal(lines, "# what pkg has outside of /usr\n"
 				   "C /etc/passwd 0644 0 0 - /usr/share/factory/etc/passwd\n"
 				   "C /var/lib/app/seed 0600 7 0 - /usr/share/factory/var/lib/app/seed\n"
@@ -189,7 +189,6 @@ TEST(convert_leaves_nothing_outside_of_usr)
 				   "L /etc/link - - - - ../run/x\n"
 				   "d /etc/app 0750 7 0 - -\n"
 				   "d /run/app 0755 0 0 - -\n"
-				   "d /var/lib 0755 0 0 - -\n"
 				   "d /var/lib/app 2770 7 0 - -\n");
 }
 
