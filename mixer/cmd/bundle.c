@@ -40,7 +40,11 @@ static void print_bundle(struct ui *ui, const struct config *c, const char *name
 	}
 	/* a definition that cannot be read is still there; 'bundle validate' says what is wrong */
 	(void)bundle_load(c, name, &b, NULL);
-	ui_answer(ui, "%-24s%s%s", name, b ? b->description : "(cannot be read)", remark);
+	const char *description = b ? b->description : "(cannot be read)";
+	if (*description || *remark)
+		ui_answer(ui, "%-24s%s%s", name, description, remark);
+	else
+		ui_answer(ui, "%s", name);
 	bundle_free(b);
 }
 
@@ -134,7 +138,7 @@ static int list_run(void *context, void *opts, const struct strv *args, struct e
 const struct command cmd_bundle_list = {
 	.name = "bundle list",
 	.args = "[mix|local|upstream]",
-	.summary = "list the bundles of the mix, or the definitions that there are",
+	.summary = "list the bundles of the mix, or definitions",
 	.args_max = 1,
 	.opts = list_options,
 	.opts_size = sizeof(struct list_opts),
@@ -197,9 +201,16 @@ static void note_includers(struct ui *ui, const struct config *c, const struct s
 
 	if (bundle_set_load(c, names, false, &set, NULL) < 0)
 		return;
+	const char *first = NULL;
+	size_t n = 0;
 	for (size_t i = 0; i < set.n; i++)
-		if (strv_has(&set.items[i]->includes, name) || strv_has(&set.items[i]->also_add, name))
-			ui_message(ui, "'%s' stays part of the mix: '%s' brings it", name, set.items[i]->name);
+		if (strv_has(&set.items[i]->includes, name) || strv_has(&set.items[i]->also_add, name)) {
+			first = n++ ? first : set.items[i]->name;
+		}
+	if (n == 1)
+		ui_message(ui, "'%s' stays part of the mix: '%s' brings it", name, first);
+	else if (n > 1)
+		ui_message(ui, "'%s' stays part of the mix: '%s' and %zu others bring it", name, first, n - 1);
 }
 
 static int remove_run(void *context, void *opts, const struct strv *args, struct err *e)
@@ -333,7 +344,7 @@ static int create_run(void *context, void *opts, const struct strv *args, struct
 const struct command cmd_bundle_create = {
 	.name = "bundle create",
 	.args = "BUNDLE…",
-	.summary = "begin own definitions, or copies of others, in local-bundles",
+	.summary = "begin own definitions, or copies of others",
 	.args_min = 1,
 	.args_max = UINT_MAX,
 	.opts = create_options,

@@ -25,7 +25,7 @@ struct init_opts {
 };
 
 static const struct opt init_options[] = {
-	{0, "bundles", OPT_LIST, offsetof(struct init_opts, bundles), "DIR,…", "where bundle definitions are", 0, 0},
+	{0, "bundles", OPT_LIST, offsetof(struct init_opts, bundles), "DIRS", "folders of bundle definitions", 0, 0},
 	{0, "content-url", OPT_STRING, offsetof(struct init_opts, content_url), "URL", "where clients find releases", 0,
 	 0},
 	{0, "format", OPT_U32, offsetof(struct init_opts, format), "N", "format of the releases (30)", 1, 999999},

@@ -19,7 +19,8 @@ struct lock_opts {
 static const struct opt lock_options[] = {
 	{'k', "keep", OPT_FLAG, offsetof(struct lock_opts, keep), NULL, "stay with locked versions where possible", 0,
 	 0},
-	{0, "repositories", OPT_LIST, offsetof(struct lock_opts, repositories), "NAME,…", "use only these", 0, 0},
+	{0, "repositories", OPT_LIST, offsetof(struct lock_opts, repositories), "NAMES",
+	 "use only these, separated by commas", 0, 0},
 	{0},
 };
 
