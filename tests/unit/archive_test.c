@@ -4,6 +4,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -598,6 +599,58 @@ TEST(resolve_without_an_archive_takes_the_time_of_its_newest_package)
 	assert_string_equal(lock_find(kept, "own")->file, "own.deb");
 	struct lock *none = NULL;
 	assert_fails(resolve(&f.mix, &set, &only, false, l, &none, &e), ERR_UNRESOLVABLE, &e, "wants package 'own'");
+}
+
+/* What apt says is what a program called apt-get prints. */
+static int ask_apt(const char *answer, const char *suite, char **out, struct err *e)
+{
+	const struct repository r = {.name = (char *)"x", .uri = (char *)"apt", .suite = (char *)suite};
+	char path[4096];
+	_cleanup_close_ int dir = test_dir(path, sizeof(path));
+	_cleanup_free_ char *before =
+		xstrdup(getenv("PATH")); /* NOLINT(concurrency-mt-unsafe): tests have one thread */
+	_cleanup_free_ char *with = xasprintf("%s:%s", path, before);
+	_cleanup_free_ char *script = xasprintf("#!/bin/sh\ncat <<END\n%sEND\n", answer);
+
+	assert_ok(fs_save_cache(dir, "apt-get", script, strlen(script), 0755, e), e);
+	setenv("PATH", with, 1); /* NOLINT(concurrency-mt-unsafe) */
+	int result = archive_uri(&r, out, e);
+	setenv("PATH", before, 1); /* NOLINT(concurrency-mt-unsafe) */
+	return result;
+}
+
+TEST(archive_uri_of_apt_is_that_of_debian)
+{
+#define OTHERS "https://a/|Other|Debian|trixie\ncdrom:[x]/|Debian|Debian|trixie\n\n|short\n"
+	static const char *const cases[][3] = {
+		{OTHERS "http://m/debian/|Debian|Debian|bookworm\nhttp://n/debian/|Debian|Debian|trixie\n", "trixie",
+		 "http://n/debian/"},
+		{OTHERS "http://m/debian/|Debian|Debian|bookworm\nhttp://n/debian/|Debian|Debian|sid\n", "trixie",
+		 "http://m/debian/"},
+		{"http://m/debian/|Debian|Debian|trixie\nhttp://s/sec|Debian|Debian-Security|bookworm-security\n",
+		 "trixie-security", "http://s/sec"},
+		{"http://m/debian/|Debian|Debian|trixie\n", "trixie-security", "http://m/debian-security"},
+		{"http://s/sec|Debian|Debian-Security|trixie-security\nhttp://m/d|Debian|Debian|x\n", "trixie",
+		 "http://m/d"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_free_ char *uri = NULL;
+		struct err e = ERR_INIT;
+		assert_ok(ask_apt(cases[i][0], cases[i][1], &uri, &e), &e);
+		assert_string_equal(uri, cases[i][2]);
+	}
+}
+
+TEST(archive_uri_says_when_apt_has_none)
+{
+	struct err e = ERR_INIT;
+	char *uri = NULL;
+
+	assert_fails(ask_apt("", "trixie", &uri, &e), ERR_CONFIG, &e, "this machine's apt has no archive of Debian");
+	int r = ask_apt("http://m/mirror/|Debian|Debian|trixie\n", "trixie-security", &uri, &e);
+	assert_true(e.hint && strstr(e.hint, "'uri ='"));
+	assert_fails(r, ERR_CONFIG, &e, "this machine's apt has no archive of Debian's security updates");
 }
 
 TEST(url_join_encodes_what_a_url_cannot_hold)
