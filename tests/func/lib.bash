@@ -47,7 +47,6 @@ mix_init()
 		version-url = file://$MIX/update/www
 		cache = $MIX/cache
 		[repository local]
-		kind = directory
 		path = local-debs
 		[sign]
 		certificate = Swupd_Root.pem
