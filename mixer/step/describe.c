@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "mixer/step/release.h"
+#include "mixer/step/step.h"
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/table.h"
+#include "swupd/base/text.h"
+#include "swupd/base/ui.h"
+#include "swupd/content/format.h"
+#include "swupd/content/manifest.h"
+
+/* What describe() works with. */
+struct describing {
+	const struct mix *m;
+	const struct release_trees *r;
+	uint32_t minversion;
+	struct release *previous; /* NULL: this is the first one */
+	struct strv *closures;    /* of each bundle: all that it includes, transitively */
+	int dir;                  /* of the new release */
+};
+
+static const struct bundle_tree *find_bundle(const struct release_trees *r, const char *name)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (strcmp(r->bundles[i].name, name) == 0)
+			return &r->bundles[i];
+	return NULL;
+}
+
+static void close_over_includes(const struct release_trees *r, const struct bundle_tree *b, struct strv *out)
+{
+	for (size_t i = 0; i < b->includes.n; i++) {
+		const struct bundle_tree *included = find_bundle(r, b->includes.items[i]);
+		if (!included || strv_has(out, included->name))
+			continue;
+		strv_add(out, included->name);
+		close_over_includes(r, included, out);
+	}
+}
+
+/* The directories of t below which it has something else than directories. */
+static struct table *busy_directories(const struct tree *t, struct arena *arena)
+{
+	struct table *busy = table_new();
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->nodes[i].attrs.kind == KIND_DIR)
+			continue;
+		char *path = arena_strdup(arena, t->nodes[i].path);
+		for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
+			*slash = '\0';
+			if (table_add_str(busy, arena_strdup(arena, path), path))
+				break; /* what is above is known, too */
+		}
+	}
+	return busy;
+}
+
+static bool is_exported(const struct bundle_tree *b, const char *path)
+{
+	static const char *const dirs[] = {"/bin/", "/usr/bin/", "/usr/local/bin/"};
+
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
+		if (text_starts(path, dirs[i]))
+			return !strv_has(&b->unexports, path);
+	return false;
+}
+
+/*
+ * spec/mixer-behaviour.md section 5.4: what an included bundle has is not this bundle's; a directory stays with it when it puts something below, unless
+ * os-core has it.
+ */
+static bool is_others(const struct describing *d, size_t bundle, const struct node *n, const struct table *busy)
+{
+	const struct strv *closure = &d->closures[bundle];
+
+	for (size_t i = 0; i < closure->n; i++) {
+		const struct bundle_tree *included = find_bundle(d->r, closure->items[i]);
+		if (!tree_find(included->tree, n->path))
+			continue;
+		if (n->attrs.kind != KIND_DIR || strcmp(included->name, "os-core") == 0 ||
+		    !table_find_str(busy, n->path))
+			return true;
+	}
+	return false;
+}
+
+/* A manifest whose entries still grow: they are not in its arena. */
+struct draft {
+	struct manifest *m;
+	size_t cap;
+};
+
+static void draft_free(struct draft *d)
+{
+	free(d->m->entries);
+	d->m->entries = NULL;
+	manifest_free(d->m);
+}
+
+static void add_entry(struct draft *d, const struct entry *x)
+{
+	struct manifest *m = d->m;
+
+	VEC_GROW(m->entries, m->n_entries, d->cap);
+	m->entries[m->n_entries++] = *x;
+}
+
+static void assign_files(const struct describing *d, size_t bundle, struct draft *draft)
+{
+	struct manifest *m = draft->m;
+	const struct bundle_tree *b = &d->r->bundles[bundle];
+	struct arena *arena = arena_new();
+	_cleanup_(table_freep) struct table *busy = busy_directories(b->tree, arena);
+
+	for (size_t i = 0; i < b->tree->n; i++) {
+		const struct node *n = &b->tree->nodes[i];
+		if (is_others(d, bundle, n, busy))
+			continue;
+		add_entry(draft, &(struct entry){
+					 .name = arena_strdup(m->arena, n->path),
+					 .hash = n->hash,
+					 .release = d->m->release,
+					 .kind = n->attrs.kind,
+					 .exported = is_exported(b, n->path),
+					 .size = n->attrs.size,
+				 });
+		if (n->attrs.kind != KIND_DIR)
+			m->contentsize += n->attrs.size;
+	}
+	arena_free(arena);
+}
+
+/* Give unchanged entries their old release; add the deleted ones. True: something changed. */
+static bool compare(const struct describing *d, struct draft *draft, const struct manifest *old)
+{
+	struct manifest *m = draft->m;
+	_cleanup_(table_freep) struct table *before = manifest_index(old), *now = manifest_index(m);
+	bool changed = false;
+
+	for (size_t i = 0; i < m->n_entries; i++) {
+		struct entry *x = &m->entries[i];
+		const struct entry *was = table_find_str(before, x->name);
+		if (was && was->status == STATUS_PRESENT && was->kind == x->kind &&
+		    digest_equal(&was->hash, &x->hash) && was->release >= d->minversion && was->exported == x->exported)
+			x->release = was->release;
+		else
+			changed = true;
+	}
+	for (size_t i = 0; i < old->n_entries; i++) {
+		const struct entry *was = &old->entries[i];
+		struct entry gone = {
+			.name = arena_strdup(m->arena, was->name), .release = was->release, .status = STATUS_DELETED};
+		if (table_find_str(now, was->name) || was->status == STATUS_GHOSTED)
+			continue;
+		if (was->status == STATUS_DELETED) {
+			/* carried along while clients of this format may come from before the deletion */
+			if (old->format == m->format)
+				add_entry(draft, &gone);
+			continue;
+		}
+		gone.release = d->m->release;
+		if (name_is_boot(was->name))
+			gone.status = STATUS_GHOSTED;
+		add_entry(draft, &gone);
+		changed = true;
+	}
+	return changed;
+}
+
+static const char **copy_names(struct manifest *m, const struct strv *names, size_t *n)
+{
+	const char **out = arena_alloc(m->arena, (names->n + 1) * sizeof(*out));
+
+	for (size_t i = 0; i < names->n; i++)
+		out[i] = arena_strdup(m->arena, names->items[i]);
+	*n = names->n;
+	return out;
+}
+
+static bool same_names(const char **a, size_t n_a, const char **b, size_t n_b)
+{
+	if (n_a != n_b)
+		return false;
+	for (size_t i = 0; i < n_a; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return true;
+}
+
+static struct manifest *new_manifest(const struct describing *d)
+{
+	struct manifest *m = manifest_new();
+
+	m->format = d->m->format;
+	m->release = d->m->release;
+	m->previous = d->m->previous;
+	m->timestamp = d->r->time;
+	return m;
+}
+
+static int save_manifest(const struct describing *d, struct manifest *m, const char *name, struct digest *hash,
+			 struct err *e)
+{
+	_cleanup_free_ char *file = xasprintf("Manifest.%s", name);
+	_cleanup_(buf_free) struct buf text = {0};
+
+	manifest_sort(m);
+	manifest_format(m, &text);
+	manifest_hash(text.data, text.len, hash);
+	return fs_save_cache(d->dir, file, text.data, text.len, 0644, e);
+}
+
+/* One bundle: its line of the MoM in *line. 1: it changed and was written, 0: it is as before. */
+static int describe_bundle(const struct describing *d, size_t i, struct entry *line, struct err *e)
+{
+	const struct bundle_tree *b = &d->r->bundles[i];
+	_cleanup_(draft_free) struct draft draft = {.m = new_manifest(d)};
+	struct manifest *m = draft.m;
+	const struct manifest *old = d->previous ? release_find(d->previous, b->name) : NULL;
+	bool changed = true;
+
+	assign_files(d, i, &draft);
+	m->includes = copy_names(m, &b->includes, &m->n_includes);
+	m->also_add = copy_names(m, &b->also_add, &m->n_also_add);
+	if (old) {
+		changed = compare(d, &draft, old);
+		changed |= !same_names(m->includes, m->n_includes, old->includes, old->n_includes);
+		changed |= m->format >= FORMAT_ALSO_ADD &&
+			   !same_names(m->also_add, m->n_also_add, old->also_add, old->n_also_add);
+		changed |= old->format != m->format || d->minversion > old->release;
+	}
+	*line = (struct entry){
+		.name = b->name,
+		.kind = KIND_BUNDLE,
+		.status = b->experimental && m->format >= FORMAT_EXPERIMENTAL ? STATUS_EXPERIMENTAL : STATUS_PRESENT,
+		.release = m->release,
+		.size = SIZE_UNKNOWN,
+	};
+	if (!changed) {
+		const struct entry *was = manifest_find(d->previous->mom, b->name);
+		line->release = was->release;
+		line->hash = was->hash;
+		return 0;
+	}
+	if (m->n_entries == 0)
+		return err_set(e, -ERR_FORMAT, "bundle '%s' has nothing: no package, no content", b->name);
+	int r = save_manifest(d, m, b->name, &line->hash, e);
+	return r < 0 ? r : 1;
+}
+
+static int attach(const struct describing *d, struct manifest *mom, int from_dir, const char *from, const char *name,
+		  struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+
+	int r = fs_load(from_dir, from, MANIFEST_MAX, &text, e);
+	if (r >= 0)
+		r = fs_save_cache(d->dir, name, text.data, text.len, 0644, e);
+	if (r < 0)
+		return r;
+	struct attached *all = arena_alloc(mom->arena, (mom->n_attached + 1) * sizeof(*all));
+	if (mom->n_attached)
+		memcpy(all, mom->attached, mom->n_attached * sizeof(*all));
+	all[mom->n_attached] = (struct attached){.name = arena_strdup(mom->arena, name), .size = text.len};
+	sha256_mem(text.data, text.len, &all[mom->n_attached].sha256);
+	mom->attached = all;
+	mom->n_attached++;
+	return 0;
+}
+
+static int describe_all(struct describing *d, struct err *e)
+{
+	_cleanup_(draft_free) struct draft draft = {.m = new_manifest(d)};
+	struct manifest *mom = draft.m;
+	_cleanup_free_ char *sbom = xasprintf("update/releases/%u/sbom.spdx.json", d->m->release);
+	struct digest hash;
+	int changed = 0, r = 0;
+
+	mom->minversion = d->minversion ? d->minversion : d->previous ? d->previous->mom->minversion : 0;
+	progress_stage(d->m->progress, "describe", d->r->n, false);
+	for (size_t i = 0; i < d->r->n; i++) {
+		struct entry line;
+		r = describe_bundle(d, i, &line, e);
+		if (r < 0)
+			return err_in(e, r, "bundle '%s'", d->r->bundles[i].name);
+		changed += r;
+		add_entry(&draft, &line);
+		progress_add(d->m->progress, 1);
+	}
+	if (d->previous && changed == 0 && mom->n_entries == d->previous->mom->n_entries)
+		return 1;
+	r = attach(d, mom, d->m->config->dir, sbom, "sbom.spdx.json", e);
+	if (r >= 0)
+		r = attach(d, mom, d->m->config->dir, "mixer.lock", "mixer.lock", e);
+	return r < 0 ? r : save_manifest(d, mom, "MoM", &hash, e);
+}
+
+static void describing_free(struct describing *d)
+{
+	for (size_t i = 0; d->closures && i < d->r->n; i++)
+		strv_free(&d->closures[i]);
+	free(d->closures);
+	release_free(d->previous);
+	closep(&d->dir);
+}
+
+int describe(const struct mix *m, const struct release_trees *r, uint32_t minversion, struct err *e)
+{
+	_cleanup_(describing_free) struct describing d = {.m = m, .r = r, .minversion = minversion, .dir = -1};
+	_cleanup_free_ char *path = release_new_path(m->release);
+
+	int result = fs_remove_tree(m->config->dir, path, e);
+	if (result >= 0)
+		result = d.dir = fs_make_dir(m->config->dir, path, 0755, e);
+	if (result >= 0 && m->previous)
+		result = release_load(m, m->previous, &d.previous, e);
+	if (result < 0)
+		return err_in(e, result, "cannot describe release %u", m->release);
+	d.closures = xcalloc(r->n, sizeof(*d.closures));
+	for (size_t i = 0; i < r->n; i++)
+		close_over_includes(r, &r->bundles[i], &d.closures[i]);
+	result = describe_all(&d, e);
+	return result < 0 ? err_in(e, result, "cannot describe release %u", m->release) : result;
+}

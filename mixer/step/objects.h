@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stddef.h>
+
+#include "mixer/input/tree.h"
+
+struct buf;
+struct err;
+struct mix;
+
+/* What a manifest's entry stands for: its attributes and content, found by the trees of releases. */
+struct objects;
+struct objects *objects_new(void);
+void objects_free(struct objects *o);
+void objects_add(struct objects *o, const struct tree *t); /* lent: t must live as long as o */
+const struct node *objects_find(const struct objects *o, const struct digest *hash); /* may be NULL */
+
+/* The content of a node: a file's bytes, a link's target, nothing for a directory. Added to out. */
+int object_content(const struct mix *m, const struct node *n, struct buf *out, struct err *e);
+
+/* <cache>/<kind>/<codec>-<level>/xx/<hex>, and its directory made. The caller frees it. */
+char *cache_path(const struct mix *m, const char *kind, const struct digest *d, struct err *e);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "swupd/base/mem.h"
+
+struct err;
+struct manifest;
+struct mix;
+
+/* A release as it is published (or about to be): its MoM and the manifest of each bundle that the MoM lists, in its order. */
+struct release {
+	struct manifest *mom;
+	struct manifest **bundles;
+	size_t n;
+};
+
+int release_load(const struct mix *m, uint32_t number, struct release **out,
+		 struct err *e); /* below update/www/<number> */
+
+/* The same for one that is being made: what it has of its own lies in release_new_path. */
+int release_load_new(const struct mix *m, struct release **out, struct err *e);
+void release_free(struct release *r);
+DEFINE_CLEANUP(struct release *, release_free);
+
+struct manifest *release_find(const struct release *r, const char *bundle); /* may be NULL */
+
+/* update/www/.new-<number>, where a release is made; publish() renames it. The caller frees it. */
+char *release_new_path(uint32_t number);
