@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/step/gather.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "swupd/base/err.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/table.h"
+#include "swupd/base/text.h"
+
+/* A bundle that offers what a path becomes. */
+struct claim {
+	const char *bundle;
+	struct claim *next;
+};
 
 /* Who has a path. */
 struct holder {
 	struct node node;
 	enum rank rank;
-	const char *bundle;
+	struct claim *claims; /* not empty */
 };
 
 struct gathering {
@@ -43,8 +51,42 @@ static int conflict(const struct holder *h, const struct node *n, const char *bu
 {
 	return err_hint(e,
 			err_set(e, -ERR_CONFLICT, "%s is not the same in '%s' (bundle '%s') and in '%s' (bundle '%s')",
-				n->path, h->node.origin, h->bundle, n->origin, bundle),
-			"leave one out by a rule in convert.rules, or give the right one in a content() of a bundle");
+				n->path, h->node.origin, h->claims->bundle, n->origin, bundle),
+			"leave one out by a rule in convert.rules, or give the right one in a content() of a bundle "
+			"that both include");
+}
+
+static bool same(const struct node *a, const struct node *b)
+{
+	return a->attrs.kind == b->attrs.kind && digest_equal(&a->hash, &b->hash);
+}
+
+static void claim(struct gathering *g, struct holder *h, const char *bundle)
+{
+	struct claim *c = arena_alloc(g->arena, sizeof(*c));
+
+	*c = (struct claim){.bundle = bundle, .next = h->claims};
+	h->claims = c;
+}
+
+/* Directories are merged: one that somebody gave an owner or a mode is taken before a plain one. */
+static int offer_dir(struct gathering *g, struct holder *h, const struct node *n, enum rank rank, const char *bundle,
+		     struct err *e)
+{
+	const bool plain = rank == RANK_PARENT || is_plain_dir(g, n);
+	const bool was_plain = h->rank == RANK_PARENT || is_plain_dir(g, &h->node);
+
+	if (!plain && !was_plain && rank == h->rank && !same(n, &h->node))
+		return conflict(h, n, bundle, e);
+	if ((was_plain && !plain) || (was_plain == plain && rank > h->rank)) {
+		const char *path = h->node.path; /* the table's key */
+		h->node = *n;
+		h->node.path = path;
+		h->rank = rank;
+		h->claims = NULL;
+		claim(g, h, bundle);
+	}
+	return 0;
 }
 
 static int offer(struct gathering *g, const struct node *n, enum rank rank, const char *bundle, struct err *e)
@@ -53,29 +95,47 @@ static int offer(struct gathering *g, const struct node *n, enum rank rank, cons
 
 	if (!h) {
 		h = arena_alloc(g->arena, sizeof(*h));
-		*h = (struct holder){.node = *n, .rank = rank, .bundle = bundle};
+		*h = (struct holder){.node = *n, .rank = rank};
+		claim(g, h, bundle);
 		(void)table_add_str(g->holders, h->node.path, h);
 		return 0;
 	}
-	const bool equal = h->node.attrs.kind == n->attrs.kind && digest_equal(&h->node.hash, &n->hash);
-	if (equal && rank <= h->rank)
-		return 0;
-	/* a parent is any directory, whatever its owner and mode */
-	if (rank == RANK_PARENT || h->rank == RANK_PARENT) {
-		const struct node *dir = rank == RANK_PARENT ? &h->node : n;
-		if (dir->attrs.kind != KIND_DIR)
-			return conflict(h, n, bundle, e);
-	}
-	if (rank == h->rank && !equal) {
-		if (is_plain_dir(g, n) && h->node.attrs.kind == KIND_DIR)
-			return 0;
-		if (!(is_plain_dir(g, &h->node) && n->attrs.kind == KIND_DIR))
-			return conflict(h, n, bundle, e);
-	}
-	if (rank >= h->rank) {
+	if (n->attrs.kind == KIND_DIR && h->node.attrs.kind == KIND_DIR)
+		return offer_dir(g, h, n, rank, bundle, e);
+	/* something lies below it, so nothing but a directory will do */
+	if (rank == RANK_PARENT || h->rank == RANK_PARENT)
+		return conflict(h, n, bundle, e);
+	if (rank == h->rank && !same(n, &h->node))
+		return conflict(h, n, bundle, e);
+	if (rank > h->rank) {
 		const char *path = h->node.path; /* the table's key */
-		*h = (struct holder){.node = *n, .rank = rank, .bundle = bundle};
+		*h = (struct holder){.node = *n, .rank = rank};
 		h->node.path = path;
+	}
+	/* packages are in many bundles, and who has them does not matter */
+	if (rank == h->rank && (!h->claims || rank > RANK_PACKAGE))
+		claim(g, h, bundle);
+	return 0;
+}
+
+/* What b was offered is replaced by h: is that b's own doing, or that of a bundle it builds on? */
+static bool may_replace(const struct holder *h, const struct bundle_offers *b)
+{
+	for (const struct claim *c = h->claims; c; c = c->next)
+		if (strcmp(c->bundle, b->bundle) == 0 || (b->includes && strv_has(b->includes, c->bundle)))
+			return true;
+	return false;
+}
+
+static int check_replaced(const struct gathering *g, const struct bundle_offers *b, struct err *e)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		const struct node *n = b->items[i].node;
+		const struct holder *h = table_find_str(g->holders, n->path);
+		if (b->items[i].rank == h->rank || n->attrs.kind == KIND_DIR || same(n, &h->node))
+			continue;
+		if (!may_replace(h, b))
+			return conflict(h, n, b->bundle, e);
 	}
 	return 0;
 }
@@ -138,6 +198,8 @@ int gather(const struct bundle_offers *bundles, size_t n, struct tree **full, st
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; r >= 0 && k < bundles[i].n; k++)
 			r = offer_parents(&g, bundles[i].items[k].node->path, bundles[i].bundle, e);
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = check_replaced(&g, &bundles[i], e);
 	if (r < 0)
 		return r;
 	struct bundle_offers all = {0};

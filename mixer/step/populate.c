@@ -116,6 +116,7 @@ static int load_rules(const struct mix *m, struct rules **out, struct err *e)
 
 /* What one bundle brings besides packages. */
 struct extras {
+	struct strv includes; /* all, also indirect */
 	struct tree *content, *generated;
 };
 
@@ -126,13 +127,36 @@ static struct tree *package_tree(const struct packages *p, const char *name)
 	return found ? p->trees[found - p->lock->packages] : NULL;
 }
 
-/* A bundle that builds on no other is where the OS itself begins. */
+#define CORE "os-core"
+
+/*
+ * Where an OS begins: os-core, and every other bundle that lists base-files itself (a guest of another kind). It gets what makes a tree an OS. Without any
+ * of these in the mix, what builds on nothing has to do.
+ */
 static bool is_base(const struct bundle_set *set, const struct bundle *b)
+{
+	if (strcmp(b->name, CORE) == 0 || strv_has(&b->packages, "base-files"))
+		return true;
+	for (size_t i = 0; i < set->n; i++)
+		if (strcmp(set->items[i]->name, CORE) == 0 || strv_has(&set->items[i]->packages, "base-files"))
+			return false;
+	return b->includes.n == 0;
+}
+
+/* Who does not say on what he builds, builds on os-core. */
+static bool core_is_meant(const struct bundle_set *set, const struct bundle *b)
 {
 	_cleanup_(strv_free) struct strv all = {0};
 
+	if (is_base(set, b) || !bundle_set_find(set, CORE))
+		return false;
 	bundle_set_includes(set, b, &all);
-	return all.n == 0;
+	for (size_t i = 0; i < all.n; i++) {
+		const struct bundle *other = bundle_set_find(set, all.items[i]);
+		if (other && is_base(set, other))
+			return false;
+	}
+	return true;
 }
 
 static int gather_bundle(const struct mix *m, const struct bundle_set *set, const struct bundle *b, struct packages *p,
@@ -142,7 +166,11 @@ static int gather_bundle(const struct mix *m, const struct bundle_set *set, cons
 	_cleanup_free_ char *mark = xasprintf("/" INSTALLED_BUNDLES "/%s", b->name);
 	int r = generate_file(m, x->generated, mark, "", 0, e);
 
+	bundle_set_includes(set, b, &x->includes);
+	if (core_is_meant(set, b))
+		strv_add(&x->includes, CORE);
 	offers->bundle = b->name;
+	offers->includes = &x->includes;
 	for (size_t i = 0; locked && i < locked->n_packages; i++) {
 		struct tree *t = package_tree(p, locked->packages[i]);
 		if (!t)
@@ -179,8 +207,8 @@ static int gather_bundle(const struct mix *m, const struct bundle_set *set, cons
 /* Direct includes that the set has, os-core first. */
 static void copy_names(const struct bundle_set *set, const struct strv *names, bool core_first, struct strv *out)
 {
-	if (core_first && strv_has(names, "os-core"))
-		strv_add(out, "os-core");
+	if (core_first)
+		strv_add(out, CORE);
 	for (size_t i = 0; i < names->n; i++)
 		if (bundle_set_find(set, names->items[i]) && !strv_has(out, names->items[i]))
 			strv_add(out, names->items[i]);
@@ -206,7 +234,7 @@ static int gather_all(const struct mix *m, const struct bundle_set *set, struct 
 		t->name = xstrdup(b->name);
 		t->tree = trees[i];
 		t->experimental = strcmp(b->status, "Experimental") == 0;
-		copy_names(set, &b->includes, true, &t->includes);
+		copy_names(set, &b->includes, core_is_meant(set, b) || strv_has(&b->includes, CORE), &t->includes);
 		copy_names(set, &b->also_add, false, &t->also_add);
 		for (size_t k = 0; k < b->unexports.n; k++)
 			strv_add(&t->unexports, b->unexports.items[k]);
@@ -250,6 +278,7 @@ int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, 
 	if (r >= 0)
 		r = gather_all(m, set, &p, l, x, offers, result, e);
 	for (size_t i = 0; i < set->n; i++) {
+		strv_free(&x[i].includes);
 		tree_free(x[i].content);
 		tree_free(x[i].generated);
 		offers_free(&offers[i]);

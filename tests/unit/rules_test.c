@@ -231,10 +231,11 @@ static void add(struct tree *t, enum file_kind kind, const char *path, const cha
 	tree_add(t, &n);
 }
 
-TEST(gather_lets_content_replace_packages_everywhere)
+TEST(gather_lets_content_replace_packages_of_those_who_include_it)
 {
 	_cleanup_(tree_freep) struct tree *a = tree_new(), *b = tree_new(), *full = NULL;
 	struct bundle_offers o[2] = {{.bundle = "one"}, {.bundle = "two"}};
+	_cleanup_(strv_free) struct strv includes = {0};
 	struct tree *trees[2] = {0};
 	struct err e = ERR_INIT;
 
@@ -242,7 +243,12 @@ TEST(gather_lets_content_replace_packages_everywhere)
 	add(b, KIND_FILE, "/usr/x", "content", 0644);
 	add(b, KIND_FILE, "/usr/d/y", "content", 0644);
 	offers_add(&o[0], a, RANK_PACKAGE);
+	offers_add(&o[1], a, RANK_PACKAGE);
 	offers_add(&o[1], b, RANK_CONTENT);
+	assert_fails(gather(o, 2, &full, trees, &e), ERR_CONFLICT, &e,
+		     "/usr/x is not the same in 'content' (bundle 'two') and in 'package' (bundle 'one')");
+	strv_add(&includes, "two");
+	o[0].includes = &includes;
 	assert_ok(gather(o, 2, &full, trees, &e), &e);
 	assert_string_equal(tree_find(trees[0], "/usr/x")->origin, "content");
 	assert_string_equal(tree_find(full, "/usr/x")->origin, "content");
@@ -252,6 +258,22 @@ TEST(gather_lets_content_replace_packages_everywhere)
 		tree_free(trees[i]);
 		offers_free(&o[i]);
 	}
+}
+
+TEST(gather_refuses_files_below_a_link)
+{
+	_cleanup_(tree_freep) struct tree *a = tree_new(), *b = tree_new(), *full = NULL;
+	struct bundle_offers o[2] = {{.bundle = "one"}, {.bundle = "two"}};
+	struct tree *trees[2] = {0};
+	struct err e = ERR_INIT;
+
+	add(a, KIND_LINK, "/usr/d", "e", 0);
+	add(b, KIND_FILE, "/usr/d/y", "foo", 0644);
+	offers_add(&o[0], a, RANK_PACKAGE);
+	offers_add(&o[1], b, RANK_PACKAGE);
+	assert_fails(gather(o, 2, &full, trees, &e), ERR_CONFLICT, &e, "/usr/d is not the same in 'e'");
+	offers_free(&o[0]);
+	offers_free(&o[1]);
 }
 
 TEST(gather_names_both_sides_of_a_conflict)
@@ -280,7 +302,8 @@ TEST(gather_takes_the_directory_that_is_not_the_default)
 
 	add(a, KIND_DIR, "/usr/d", NULL, 0755);
 	add(b, KIND_DIR, "/usr/d", NULL, 0700);
-	offers_add(&o[0], a, RANK_PACKAGE);
+	/* git knows no such modes, so content() cannot mean it */
+	offers_add(&o[0], a, RANK_CONTENT);
 	offers_add(&o[1], b, RANK_PACKAGE);
 	assert_ok(gather(o, 2, &full, trees, &e), &e);
 	assert_int_equal(tree_find(trees[0], "/usr/d")->attrs.mode, 0700);
