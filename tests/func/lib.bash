@@ -39,13 +39,12 @@ mix_init()
 	mkdir -p "$MIX/bundles"
 	mixer -C "$MIX" init --bundles="$MIX/bundles" --content-url="file://$MIX/update/www" >/dev/null
 	# small worlds are made of directories and of packages of their own
-	sed -i "s|^#* *cache *=.*|cache = $MIX/cache|" "$MIX/mixer.conf"
 	cat >"$MIX/mixer.conf" <<-END
 		[mix]
 		bundles = $MIX/bundles
-		content-url = file://$MIX/update/www
-		version-url = file://$MIX/update/www
 		cache = $MIX/cache
+		[publish]
+		content-url = file://$MIX/update/www
 		[repository local]
 		path = local-debs
 		[sign]
