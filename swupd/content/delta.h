@@ -38,7 +38,7 @@ int delta_parse_header(const void *delta, size_t len, struct delta_header *out, 
 /*
  * Make the new file from the old one. old[0..old_len) must be what the header says. The result is added to out, which is untouched on
  * failure, as is *attrs (of the result, by the header). A hostile delta gives -ERR_FORMAT or -ERR_LIMIT, never a read or write outside, and no
- * more memory than twice new_len of the header (decoded blocks, result), up to twice that again for a control block, and 80 MiB for xz.
+ * more memory than twice new_len of the header (decoded blocks, result), at most as much again for the control block, and 80 MiB for xz.
  * The caller still compares the result's hash.
  */
 int delta_apply(const void *old, size_t old_len, const void *delta, size_t len, struct attrs *attrs, struct buf *out,
