@@ -321,7 +321,10 @@ int directory_load(const struct config *c, const struct repository *r, struct pa
 		return errno == ENOENT ? 0 : err_errno(e, "repository '%s': %s", r->name, r->path);
 	result = fs_list(dir, ".", &names, e);
 	for (size_t i = 0; result >= 0 && i < names.n; i++) {
-		if (text_ends(names.items[i], ".deb"))
+		/* a lock has names in lines */
+		if (strchr(names.items[i], '\n'))
+			result = err_set(e, -ERR_FORMAT, "a file name has a line feed");
+		else if (text_ends(names.items[i], ".deb"))
 			result = package_load(dir, names.items[i], c->architecture, r->name, r->priority, l, e);
 	}
 	return result < 0 ? err_in(e, result, "repository '%s'", r->name) : 0;

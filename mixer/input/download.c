@@ -402,6 +402,7 @@ static int run(struct downloader *d, struct transfer *list, size_t n, struct err
 		if (r < 0 || left == 0)
 			return r;
 		curl_multi_perform(d->multi, &active);
+		bool idle = true;
 		for (CURLMsg *m; (m = curl_multi_info_read(d->multi, &queued));) {
 			struct transfer *t = NULL;
 			if (m->msg != CURLMSG_DONE)
@@ -413,9 +414,11 @@ static int run(struct downloader *d, struct transfer *list, size_t n, struct err
 				return r;
 			if (t->state == DONE)
 				release(t);
+			idle = false; /* there is room for the next one, or nothing left to do */
 		}
 		/* 200 ms: when a pause between tries may be over */
-		curl_multi_poll(d->multi, NULL, 0, 200, NULL);
+		if (idle)
+			curl_multi_poll(d->multi, NULL, 0, 200, NULL);
 	}
 }
 
