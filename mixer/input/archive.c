@@ -72,7 +72,7 @@ static char *security_beside(const char *targets, const char *suite)
 	return uri && text_ends(uri, "/debian") ? xasprintf("%s-security", uri) : NULL;
 }
 
-int archive_uri(const struct repository *r, char **out, struct err *e)
+static int ask_apt(struct buf *targets, struct err *e)
 {
 	const char *const argv[] = {"apt-get",
 				    "indextargets",
@@ -80,22 +80,29 @@ int archive_uri(const struct repository *r, char **out, struct err *e)
 				    "$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(CODENAME)",
 				    "Created-By: Packages",
 				    NULL};
-	_cleanup_(buf_free) struct buf targets = {0};
+	int r = proc_check(&(struct proc){.argv = argv, .dirfd = AT_FDCWD, .out = targets}, e);
+	if (r < 0) {
+		r = err_in(e, r, "cannot ask apt where Debian's archive is");
+		return err_hint(e, r, "'uri =' in mixer.conf names it");
+	}
+	buf_puts(targets, "");
+	return 0;
+}
+
+int archive_uri(const struct repository *r, struct buf *targets, char **out, struct err *e)
+{
 	bool security = text_ends(r->suite, "-security");
 
 	if (strcmp(r->uri, "apt") != 0) {
 		*out = xstrdup(r->uri);
 		return 0;
 	}
-	int result = proc_check(&(struct proc){.argv = argv, .dirfd = AT_FDCWD, .out = &targets}, e);
-	if (result < 0) {
-		result = err_in(e, result, "cannot ask apt for the archive of suite '%s'", r->suite);
-		return err_hint(e, result, "'uri =' in mixer.conf names it");
-	}
-	buf_puts(&targets, "");
-	char *uri = find_target(targets.data, security ? "Debian-Security" : "Debian", r->suite);
+	int result = targets->data ? 0 : ask_apt(targets, e);
+	if (result < 0)
+		return result;
+	char *uri = find_target(targets->data, security ? "Debian-Security" : "Debian", r->suite);
 	if (!uri && security)
-		uri = security_beside(targets.data, r->suite);
+		uri = security_beside(targets->data, r->suite);
 	if (!uri) {
 		result = err_set(e, -ERR_CONFIG, "this machine's apt has no archive of Debian%s",
 				 security ? "'s security updates" : "");
@@ -109,6 +116,7 @@ int archive_uri(const struct repository *r, char **out, struct err *e)
 struct loading {
 	const struct config *config;
 	const struct repository *repository;
+	struct buf *targets; /* of apt */
 	struct downloader *downloader;
 	struct progress *progress;
 	int indexes; /* directory fd of the cache */
@@ -273,7 +281,7 @@ static int load(struct loading *l, struct package_list *list, struct err *e)
 {
 	_cleanup_free_ char *uri = NULL;
 
-	int r = archive_uri(l->repository, &uri, e);
+	int r = archive_uri(l->repository, l->targets, &uri, e);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *path = xasprintf("dists/%s", l->repository->suite);
@@ -287,11 +295,18 @@ static int load(struct loading *l, struct package_list *list, struct err *e)
 	return r;
 }
 
-int archive_load(const struct config *c, int cache, const struct repository *r, struct downloader *d, int64_t now,
-		 struct progress *progress, struct package_list *l, struct lock *lock, int64_t *date, struct err *e)
+int archive_load(const struct config *c, int cache, const struct repository *r, struct buf *targets,
+		 struct downloader *d, int64_t now, struct progress *progress, struct package_list *l,
+		 struct lock *lock, int64_t *date, struct err *e)
 {
 	_cleanup_(loading_end) struct loading loading = {
-		.config = c, .repository = r, .downloader = d, .progress = progress, .now = now};
+		.config = c,
+		.repository = r,
+		.targets = targets,
+		.downloader = d,
+		.progress = progress,
+		.now = now,
+	};
 
 	loading.indexes = fs_make_dir(cache, "indexes", 0755, e);
 	int result = loading.indexes < 0 ? loading.indexes : load(&loading, l, e);

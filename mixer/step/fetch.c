@@ -19,6 +19,7 @@ struct list {
 	uint64_t bytes;
 	char **uris; /* by repository; NULL: not asked for yet */
 	size_t n_uris;
+	struct buf targets; /* of apt */
 };
 
 static void list_free(struct list *l)
@@ -32,6 +33,7 @@ static void list_free(struct list *l)
 	for (size_t i = 0; i < l->n_uris; i++)
 		free(l->uris[i]);
 	free(l->uris);
+	buf_free(&l->targets);
 }
 
 static char *cached_name(const struct locked_package *p)
@@ -89,7 +91,7 @@ static int add(struct list *l, const struct config *c, const struct repository *
 	char **uri = &l->uris[r - c->repositories];
 
 	if (!*uri) {
-		int result = archive_uri(r, uri, e);
+		int result = archive_uri(r, &l->targets, uri, e);
 		if (result < 0)
 			return err_in(e, result, "repository '%s'", r->name);
 	}

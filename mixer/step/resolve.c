@@ -42,6 +42,7 @@ static int load_repositories(const struct mix *m, const struct strv *only, struc
 			     int64_t *date, struct err *e)
 {
 	_cleanup_(downloader_freep) struct downloader *d = downloader_new();
+	_cleanup_(buf_free) struct buf targets = {0};
 	const struct config *c = m->config;
 
 	*date = 0;
@@ -51,9 +52,10 @@ static int load_repositories(const struct mix *m, const struct strv *only, struc
 		int64_t of_archive = 0;
 		if (only && only->n && !strv_has(only, repository->name))
 			continue;
-		int r = repository->kind == REPOSITORY_DIRECTORY ? directory_load(c, repository, list, e)
-								 : archive_load(c, m->cache, repository, d, time(NULL),
-										m->progress, list, l, &of_archive, e);
+		int r = repository->kind == REPOSITORY_DIRECTORY
+				? directory_load(c, repository, list, e)
+				: archive_load(c, m->cache, repository, &targets, d, time(NULL), m->progress, list, l,
+					       &of_archive, e);
 		if (r < 0)
 			return r;
 		*date = MAX(*date, of_archive);

@@ -88,8 +88,9 @@ static int load(const struct fixture *f, struct package_list *l, struct lock *lo
 		struct err *e)
 {
 	_cleanup_(downloader_freep) struct downloader *d = downloader_new();
+	_cleanup_(buf_free) struct buf targets = {0};
 
-	return archive_load(f->config, f->cache, &f->config->repositories[0], d, now, NULL, l, lock, date, e);
+	return archive_load(f->config, f->cache, &f->config->repositories[0], &targets, d, now, NULL, l, lock, date, e);
 }
 
 static int load_only(const struct fixture *f, int64_t now, struct err *e)
@@ -610,11 +611,12 @@ static int ask_apt(const char *answer, const char *suite, char **out, struct err
 	_cleanup_free_ char *before =
 		xstrdup(getenv("PATH")); /* NOLINT(concurrency-mt-unsafe): tests have one thread */
 	_cleanup_free_ char *with = xasprintf("%s:%s", path, before);
+	_cleanup_(buf_free) struct buf targets = {0};
 	_cleanup_free_ char *script = xasprintf("#!/bin/sh\ncat <<END\n%sEND\n", answer);
 
 	assert_ok(fs_save_cache(dir, "apt-get", script, strlen(script), 0755, e), e);
 	setenv("PATH", with, 1); /* NOLINT(concurrency-mt-unsafe) */
-	int result = archive_uri(&r, out, e);
+	int result = archive_uri(&r, &targets, out, e);
 	setenv("PATH", before, 1); /* NOLINT(concurrency-mt-unsafe) */
 	return result;
 }
