@@ -75,9 +75,18 @@ int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, 
 	     struct err *e);
 
 /* The rest works on what lies in update/. */
+/* 1: nothing differs from the previous release, nothing was written. */
 int describe(const struct mix *m, const struct release_trees *r, uint32_t minversion, struct err *e);
 int compress(const struct mix *m, struct err *e);
 int assemble(const struct mix *m, struct err *e);
+
+/*
+ * .new-<V> becomes www/<V>, signed; 1: it was published before and is the same. -ERR_CONFLICT: another content was published under this number. Nobody sees it until
+ * publish_latest says that it is the newest: time to make deltas.
+ */
 int publish(const struct mix *m, bool sign, struct err *e);
+
+/* latest, latest_version and freshness say that release is the newest of its format, as of now (SOURCE_DATE_EPOCH if set). */
+int publish_latest(const struct mix *m, uint32_t release, bool sign, struct err *e);
 int diff_packs(const struct mix *m, uint32_t from, uint32_t to, struct err *e);
 int diff_manifests(const struct mix *m, uint32_t from, uint32_t to, struct err *e);

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "mixer/cmd/cmd.h"
+#include "mixer/cmd/mix.h"
+#include "mixer/step/release.h"
+#include "mixer/step/sbom.h"
+#include "mixer/step/stamp.h"
+#include "mixer/step/step.h"
+#include "mixer/step/validate.h"
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/content/manifest.h"
+
+#define RELEASE_STEP                                                                                                   \
+	10 /* releases are multiples of ten: the numbers between are for respins (spec/swupd-format.md section 1.3) */
+
+struct build_opts {
+	uint32_t format, minversion, from, to, previous_versions;
+	bool increment, no_signing, skip_fullfiles, skip_packs, report, quick;
+};
+
+static const struct build_opts build_defaults = {.previous_versions = 3};
+
+#define FIELD(name) offsetof(struct build_opts, name)
+#define OPT_UPDATE                                                                                                     \
+	{0, "format", OPT_U32, FIELD(format), "N", "in this format", 1, INT32_MAX},                                    \
+		{0, "min-version", OPT_U32, FIELD(minversion), "N", "stamp older files anew", 1, INT32_MAX},           \
+		{0, "no-signing", OPT_FLAG, FIELD(no_signing), NULL, "sign nothing", 0, 0},                            \
+		{0, "skip-fullfiles", OPT_FLAG, FIELD(skip_fullfiles), NULL, "make no fullfiles", 0, 0},               \
+	{                                                                                                              \
+		0, "skip-packs", OPT_FLAG, FIELD(skip_packs), NULL, "make no packs", 0, 0                              \
+	}
+
+static const struct opt build_options[] = {
+	OPT_UPDATE,
+	{0, "previous-versions", OPT_U32, FIELD(previous_versions), "N", "deltas from so many releases (3)", 0, 1000},
+	{0},
+};
+
+static const struct opt update_options[] = {
+	OPT_UPDATE,
+	{0, "increment", OPT_FLAG, FIELD(increment), NULL, "go on to the next number afterwards", 0, 0},
+	{0},
+};
+
+static const struct opt delta_options[] = {
+	{0, "from", OPT_U32, FIELD(from), "N", "from this release", 1, INT32_MAX},
+	{0, "to", OPT_U32, FIELD(to), "N", "to this one, not the newest", 1, INT32_MAX},
+	{0, "previous-versions", OPT_U32, FIELD(previous_versions), "N", "from so many releases before it (3)", 1,
+	 1000},
+	{0, "report", OPT_FLAG, FIELD(report), NULL, "only say which they would be", 0, 0},
+	{0},
+};
+
+static const struct opt validate_options[] = {
+	{0, "to", OPT_U32, FIELD(to), "N", "this release, not the newest", 1, INT32_MAX},
+	{0, "quick", OPT_FLAG, FIELD(quick), NULL, "do not unpack fullfiles and packs", 0, 0},
+	{0},
+};
+
+static void take_format(struct mix *m, const struct build_opts *o)
+{
+	if (o->format)
+		m->format = o->format;
+}
+
+static int save_state(const struct mix *m, uint32_t next, uint32_t previous, struct err *e)
+{
+	const struct mix_state s = {.release = next, .previous = previous, .format = m->format};
+
+	return mix_state_save(m->config, &s, e);
+}
+
+/* The lock, made when there is none. One that is for other wishes is an error: it must not move by itself. */
+static int get_lock(struct mix *m, const struct bundle_set *set, struct lock **out, struct err *e)
+{
+	struct err own = ERR_INIT;
+	int r = lock_load(m->config, out, &own);
+
+	if (r == -ENOENT) {
+		err_clear(&own);
+		ui_message(m->ui, "there is no mixer.lock yet: choosing packages");
+		r = resolve(m, set, NULL, false, NULL, out, e);
+		return r < 0 ? r : lock_save(m->config, *out, e);
+	}
+	if (r < 0) {
+		err_move(e, &own);
+		return r;
+	}
+	if (resolve_is_current(m, set, *out))
+		return 0;
+	return err_hint(e, err_set(e, -ERR_CONFLICT, "bundles or packages.drop changed since mixer.lock was made"),
+			"'mixer lock --keep' adds what is missing, 'mixer lock' also takes newer packages");
+}
+
+static int save_sbom(const struct mix *m, const struct lock *l, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf("update/releases/%u/sbom.spdx.json", m->release);
+	_cleanup_(buf_free) struct buf text = {0};
+
+	sbom_format(l, m->config->name, m->release, &text);
+	return fs_save(m->config->dir, path, text.data, text.len, 0644, e);
+}
+
+/* fetch and populate */
+static int build_bundles(struct mix *m, const struct bundle_set *set, struct lock *l, struct err *e)
+{
+	struct release_trees *trees = NULL;
+	const size_t ids = l->n_ids;
+	struct digest stamp;
+
+	int r = fetch_packages(m, l, e);
+	if (r >= 0)
+		r = populate(m, set, l, &trees, e);
+	if (r >= 0)
+		r = release_trees_save(m, trees, e);
+	if (r >= 0 && l->n_ids != ids)
+		r = lock_save(m->config, l, e);
+	if (r >= 0)
+		r = save_sbom(m, l, e);
+	/* of the lock as it is now, with the ids that were given */
+	if (r >= 0)
+		r = stamp_inputs(m, set, l, &stamp, e);
+	if (r >= 0)
+		r = stamp_save(m, &stamp, e);
+	release_trees_free(trees);
+	return r < 0 ? r : 0;
+}
+
+/* describe … publish; nobody is told yet. 1: there is nothing to publish. */
+static int build_tree(struct mix *m, const struct build_opts *o, struct err *e)
+{
+	struct release_trees *trees = NULL;
+
+	int r = release_trees_load(m, m->release, &trees, e);
+	if (r >= 0)
+		r = describe(m, trees, o->minversion, e);
+	release_trees_free(trees);
+	if (r != 0)
+		return r;
+	if (!o->skip_fullfiles)
+		r = compress(m, e);
+	if (r >= 0 && !o->skip_packs)
+		r = assemble(m, e);
+	return r < 0 ? r : publish(m, !o->no_signing, e);
+}
+
+/* The releases before to, newest first, along the MoMs. */
+static int releases_before(const struct mix *m, uint32_t to, uint32_t count, struct strv *out, struct err *e)
+{
+	for (uint32_t at = to; count > 0; count--) {
+		struct release *r = NULL;
+		int result = release_load(m, at, &r, e);
+		if (result < 0)
+			return result;
+		uint32_t previous = r->mom->previous, format = r->mom->format;
+		release_free(r);
+		_cleanup_free_ char *trees = xasprintf("update/releases/%u/full.tree", previous);
+		if (previous == 0 || format != m->format || !fs_exists(m->config->dir, trees))
+			return 0;
+		strv_take(out, xasprintf("%u", previous));
+		at = previous;
+	}
+	return 0;
+}
+
+static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_t to, bool packs, bool manifests,
+			struct err *e)
+{
+	_cleanup_(strv_free) struct strv from = {0};
+	int r = 0;
+
+	if (o->from)
+		strv_take(&from, xasprintf("%u", o->from));
+	else
+		r = releases_before(m, to, o->previous_versions, &from, e);
+	for (size_t i = 0; r >= 0 && i < from.n; i++) {
+		uint32_t n = 0;
+		(void)text_u32(from.items[i], 1, INT32_MAX, &n);
+		if (o->report) {
+			ui_answer(m->ui, "%u → %u", n, to);
+			continue;
+		}
+		if (packs)
+			r = diff_packs(m, n, to, e);
+		if (r >= 0 && manifests)
+			r = diff_manifests(m, n, to, e);
+	}
+	return r;
+}
+
+static int announce(struct mix *m, const struct build_opts *o, bool increment, struct err *e)
+{
+	int r = publish_latest(m, m->release, !o->no_signing, e);
+
+	if (r >= 0)
+		r = save_state(m, increment ? m->release + RELEASE_STEP : m->release, m->release, e);
+	if (r >= 0)
+		ui_message(m->ui, "release %u is published in %s/update/www", m->release, m->config->path);
+	return r;
+}
+
+static int nothing_to_build(const struct mix *m, struct err *e)
+{
+	return err_set(e, -ERR_NO, "nothing to build: release %u is what the lock and the bundles say", m->previous);
+}
+
+static int build_all(struct mix *m, const struct build_opts *o, struct err *e)
+{
+	struct bundle_set set = {0};
+	struct lock *l = NULL;
+	struct digest stamp;
+
+	int r = collect(m, &set, e);
+	if (r >= 0)
+		r = get_lock(m, &set, &l, e);
+	if (r >= 0)
+		r = stamp_inputs(m, &set, l, &stamp, e);
+	if (r >= 0 && m->previous && stamp_is(m, m->previous, &stamp) && !o->minversion)
+		r = nothing_to_build(m, e);
+	if (r >= 0 && m->release <= m->previous)
+		m->release = m->previous + RELEASE_STEP;
+	if (r >= 0)
+		r = build_bundles(m, &set, l, e);
+	lock_free(l);
+	bundle_set_free(&set);
+	if (r >= 0)
+		r = build_tree(m, o, e);
+	if (r == 1)
+		r = nothing_to_build(m, e);
+	if (r >= 0 && !o->skip_packs && m->previous)
+		r = build_deltas(m, o, m->release, true, true, e);
+	return r < 0 ? r : announce(m, o, true, e);
+}
+
+static int build_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	_cleanup_(mix_closep) struct mix *m = NULL;
+
+	(void)args;
+	int r = mix_open(context, MIX_WRITE | MIX_CACHE | MIX_STORE, &m, e);
+	if (r < 0)
+		return r;
+	take_format(m, opts);
+	return build_all(m, opts, e);
+}
+
+static int build_bundles_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	_cleanup_(mix_closep) struct mix *m = NULL;
+	struct bundle_set set = {0};
+	struct lock *l = NULL;
+
+	(void)opts;
+	(void)args;
+	int r = mix_open(context, MIX_WRITE | MIX_CACHE | MIX_STORE, &m, e);
+	if (r >= 0)
+		r = collect(m, &set, e);
+	if (r >= 0)
+		r = get_lock(m, &set, &l, e);
+	if (r >= 0)
+		r = build_bundles(m, &set, l, e);
+	if (r >= 0)
+		ui_message(m->ui, "release %u: %zu bundles of %zu packages", m->release, set.n, l->n_packages);
+	lock_free(l);
+	bundle_set_free(&set);
+	return r;
+}
+
+static int build_update_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	_cleanup_(mix_closep) struct mix *m = NULL;
+	const struct build_opts *o = opts;
+
+	(void)args;
+	int r = mix_open(context, MIX_WRITE | MIX_CACHE | MIX_STORE, &m, e);
+	if (r < 0)
+		return r;
+	take_format(m, o);
+	/* published already: it is made again and compared, against the release that it was made against */
+	if (m->previous == m->release) {
+		struct release *published = NULL;
+		r = release_load(m, m->release, &published, e);
+		if (r < 0)
+			return r;
+		m->previous = published->mom->previous;
+		release_free(published);
+	}
+	r = build_tree(m, o, e);
+	if (r == 1)
+		return nothing_to_build(m, e);
+	return r < 0 ? r : announce(m, o, o->increment, e);
+}
+
+static int delta_run(void *context, const struct build_opts *o, bool packs, bool manifests, struct err *e)
+{
+	_cleanup_(mix_closep) struct mix *m = NULL;
+
+	int r = mix_open(context, MIX_WRITE | MIX_CACHE | MIX_STORE, &m, e);
+	if (r < 0)
+		return r;
+	const uint32_t to = o->to ? o->to : m->previous;
+	if (to == 0)
+		return err_set(e, -ERR_NO, "no release is published yet");
+	return build_deltas(m, o, to, packs, manifests, e);
+}
+
+static int build_delta_packs_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	(void)args;
+	return delta_run(context, opts, true, false, e);
+}
+
+static int build_delta_manifests_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	(void)args;
+	return delta_run(context, opts, false, true, e);
+}
+
+static int build_validate_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	_cleanup_(mix_closep) struct mix *m = NULL;
+	const struct build_opts *o = opts;
+
+	(void)args;
+	int r = mix_open(context, MIX_CACHE | MIX_STORE, &m, e);
+	if (r < 0)
+		return r;
+	const uint32_t to = o->to ? o->to : m->previous;
+	if (to == 0)
+		return err_set(e, -ERR_NO, "no release is published yet");
+	return validate(m, to, o->quick, e);
+}
+
+#define BUILD(variable, words, text, table, fn)                                                                        \
+	const struct command variable = {                                                                              \
+		.name = words,                                                                                         \
+		.args = "",                                                                                            \
+		.summary = text,                                                                                       \
+		.opts = table,                                                                                         \
+		.opts_size = sizeof(struct build_opts),                                                                \
+		.opts_default = &build_defaults,                                                                       \
+		.run = fn,                                                                                             \
+	}
+
+BUILD(cmd_build, "build", "build and publish the next release, with deltas", build_options, build_run);
+BUILD(cmd_build_bundles, "build bundles", "only: packages to the trees of a release", NULL, build_bundles_run);
+BUILD(cmd_build_update, "build update", "only: trees to a published release", update_options, build_update_run);
+BUILD(cmd_build_delta_packs, "build delta-packs", "only: packs from older releases", delta_options,
+      build_delta_packs_run);
+BUILD(cmd_build_delta_manifests, "build delta-manifests", "only: deltas of manifests", delta_options,
+      build_delta_manifests_run);
+BUILD(cmd_build_validate, "build validate", "check a published release", validate_options, build_validate_run);
