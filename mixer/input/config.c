@@ -503,9 +503,9 @@ int mix_state_load(const struct config *c, struct mix_state *out, struct err *e)
 		r = conf_parse(text.data, text.len, STATE_NAME, on_state, &s, e);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (s.release == 0 || s.release <= s.previous)
-		return err_set(e, -ERR_CONFIG, STATE_NAME ": release %u must be above the previous one, %u", s.release,
-			       s.previous);
+	if (s.release == 0 || s.release < s.previous)
+		return err_set(e, -ERR_CONFIG, STATE_NAME ": release %u cannot be below the previous one, %u",
+			       s.release, s.previous);
 	*out = s;
 	return 0;
 }

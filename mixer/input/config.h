@@ -79,7 +79,10 @@ const struct repository *config_repository(const struct config *c, const char *n
 /* path seen from the directory base (NULL: the current one), absolute, not resolved; caller frees. */
 char *path_absolute(const char *base, const char *path);
 
-/* mixer.state: the number of the release to build next, of the one published last (0: none), and the format of that. */
+/*
+ * mixer.state: the number of the release to build next, of the one published last (0: none), and the format of that. The two numbers are equal when a
+ * release was published and nothing was said of the next.
+ */
 struct mix_state {
 	uint32_t release, previous, format;
 };

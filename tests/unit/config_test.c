@@ -223,7 +223,7 @@ TEST(mix_state_is_read_as_it_was_written)
 TEST(mix_state_refuses_what_makes_no_sense)
 {
 	static const char *const cases[][2] = {
-		{"release = 10\nprevious = 10\n", "mixer.state: release 10 must be above the previous one, 10"},
+		{"release = 10\nprevious = 20\n", "mixer.state: release 10 cannot be below the previous one, 20"},
 		{"release = ten\n", "mixer.state:1: release: 'ten' is not a number"},
 		{"[x]\nrelease = 10\n", "mixer.state:2: no such key: 'release'"},
 		{"release = 0\n", "mixer.state: release 0"},
