@@ -10,19 +10,20 @@ load /usr/lib/bats/bats-file/load.bash
 TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 export TOP
 
-# tree_list DIR [PATH…]: what a tree is: type, mode, owner, link target or content, extended attributes; a line per path,
-# sorted. State of the updater is left out. With paths: only below those.
+# tree_list DIR [PATH…]: what a tree is: type, mode, owner, link target or content, extended attributes; lines that begin with
+# the path or the content's hash, sorted. State of the updater is left out. With paths: only below those.
 tree_list()
 {
 	local dir=$1
 	shift
+	local -a state=(\( -path ./usr/.swupd -o -path ./var/lib/swupd -o -path ./var/tmp/swupd \) -prune -o)
 	(
 		cd "$dir" || exit
-		find "${@:-.}" \( -path ./usr/.swupd -o -path ./var/lib/swupd -o -path ./var/tmp/swupd \) -prune -o \
-			\( -type f -printf '%p F %#m %U:%G %s ' -exec sha256sum -b {} \; \) -o \
+		find "${@:-.}" "${state[@]}" \( -type f -printf '%p F %#m %U:%G %s\n' \) -o \
 			\( -type l -printf '%p L %U:%G %l\n' \) -o -printf '%p %y %#m %U:%G\n'
+		find "${@:-.}" "${state[@]}" -type f -print0 | xargs -0 -r sha256sum -b
 		getfattr -R -h -d -m - --absolute-names "${@:-.}" 2>/dev/null
-	) | sed 's/ \*.*//' | LC_ALL=C sort
+	) | LC_ALL=C sort
 }
 
 # same_tree A B: fails and shows the first differences
@@ -100,6 +101,36 @@ sw()
 	local command=$1
 	shift
 	swupd "$command" "${SWUPD_GLOBAL[@]}" "$@"
+}
+
+# vectors NAME [TREE]: a machine of that name for what the predecessor's mixer made (tests/vectors/README.md)
+vectors()
+{
+	VECTORS=$TOP/tests/vectors
+	URL=file://${2:-$VECTORS/www}
+	CERT=$VECTORS/cert/Swupd_Root.pem
+	machine "$1"
+}
+
+# as_installed TSV: the root is what the predecessor's client left, path by path
+as_installed()
+{
+	(
+		cd "$ROOT" || exit
+		find . -mindepth 1 \( -path ./var/lib/swupd -o -path ./var/tmp \) -prune -o -printf '/%P\t%y\t%m\t%U\t%G\n' |
+			sed 's/\tf\t/\tF\t/; s/\td\t/\tD\t/; s/\tl\t\([0-7]*\)\t/\tL\t\1\t/'
+	) | LC_ALL=C sort >"$BATS_TEST_TMPDIR/have"
+	tail -n +2 "$VECTORS/installed-state/$1" | cut -f 1-5 | LC_ALL=C sort >"$BATS_TEST_TMPDIR/want"
+	diff "$BATS_TEST_TMPDIR/want" "$BATS_TEST_TMPDIR/have" || return
+	tail -n +2 "$VECTORS/installed-state/$1" | while IFS=$'\t' read -r path kind _ _ _ _ _ hash; do
+		[ "$(swupd hashdump "$ROOT$path")" = "$hash" ] || { echo "$path ($kind) differs"; return 1; }
+	done
+}
+
+# install_10 [OPTION…]: the installation that the states after updates begin from
+install_10()
+{
+	sw os-install -I -V 10 -B os-core-update,editors,libs "$@"
 }
 
 # serve DIR: a real web server (nginx) on loopback; its address in $URL, its access log in $ACCESS

@@ -7,30 +7,7 @@ load lib
 setup()
 {
 	[ "$(id -u)" = 0 ] || skip "needs root"
-	VECTORS=$TOP/tests/vectors
-	URL=file://$VECTORS/www
-	CERT=$VECTORS/cert/Swupd_Root.pem
-	machine m
-}
-
-# as_installed TSV: the root is what the predecessor's client left, path by path
-as_installed()
-{
-	(
-		cd "$ROOT" || exit
-		find . -mindepth 1 \( -path ./var/lib/swupd -o -path ./var/tmp \) -prune -o -printf '/%P\t%y\t%m\t%U\t%G\n' |
-			sed 's/\tf\t/\tF\t/; s/\td\t/\tD\t/; s/\tl\t\([0-7]*\)\t/\tL\t\1\t/'
-	) | LC_ALL=C sort >"$BATS_TEST_TMPDIR/have"
-	tail -n +2 "$VECTORS/installed-state/$1" | cut -f 1-5 | LC_ALL=C sort >"$BATS_TEST_TMPDIR/want"
-	diff "$BATS_TEST_TMPDIR/want" "$BATS_TEST_TMPDIR/have" || return
-	tail -n +2 "$VECTORS/installed-state/$1" | while IFS=$'\t' read -r path kind _ _ _ _ _ hash; do
-		[ "$(swupd hashdump "$ROOT$path")" = "$hash" ] || { echo "$path ($kind) differs"; return 1; }
-	done
-}
-
-install_10()
-{
-	sw os-install -I -V 10 -B os-core-update,editors,libs
+	vectors m
 }
 
 @test "an installation of the predecessor's release 10 is theirs, path by path" {
