@@ -78,9 +78,9 @@ const char config_template[] =
 	"# Where they look for the newest release; the same place unless told.\n"
 	"#version-url =\n"
 	"\n"
-	"# Compression of files and packs: xz, zstd, gzip, bzip2 or none. Level 0 is the best that the codec usually "
+	"# Compression of files and packs: zstd, xz, gzip, bzip2 or none. Level 0 is the best that the codec usually "
 	"gives.\n"
-	"#compression = xz\n"
+	"#compression = zstd\n"
 	"#level = 0\n"
 	"\n"
 	"# For how many days clients may trust that a published release is the newest.\n"
@@ -236,7 +236,7 @@ static int set_key(const struct key *k, void *into, const char *base, const char
 		return set_bool(field, k->name, value, e);
 	case CODEC:
 		if (codec_parse(value, field) < 0)
-			return err_set(e, -ERR_CONFIG, "%s is xz, zstd, gzip, bzip2 or none, not '%s'", k->name, value);
+			return err_set(e, -ERR_CONFIG, "%s is zstd, xz, gzip, bzip2 or none, not '%s'", k->name, value);
 		return 0;
 	}
 	return 0;
@@ -404,7 +404,7 @@ int config_parse(const char *text, size_t len, const char *file, int dir, const 
 		.architecture = xstrdup("amd64"),
 		.update_bundle = xstrdup("os-core-update"),
 		.signer = {.cert = xasprintf("%s/Swupd_Root.pem", path), .key = xasprintf("%s/private.pem", path)},
-		.codec = CODEC_XZ,
+		.codec = CODEC_ZSTD,
 		.freshness_days = 30,
 		.classic = true,
 	};

@@ -56,27 +56,26 @@ static int exists_on_disk(int root, const char *name)
 	return dir >= 0 && fs_exists(dir, base) ? DISK_DIFFERENT : DISK_MISSING;
 }
 
+static uint8_t look_at(const struct check *c, const struct entry *x)
+{
+	if (!is_selected(c, x->name) || name_is_state(x->name) || strv_has(&c->mounts, x->name) ||
+	    x->status == STATUS_GHOSTED)
+		return DISK_SAME;
+	if (x->status == STATUS_DELETED)
+		return exists_on_disk(c->m->root, x->name) == DISK_MISSING ? DISK_SAME : DISK_DIFFERENT;
+	if (c->o->quick)
+		return exists_on_disk(c->m->root, x->name) == DISK_MISSING ? DISK_MISSING : DISK_SAME;
+	return (uint8_t)entry_on_disk(c->m->root, x);
+}
+
 static int look_at_batch(void *arg, size_t job, struct err *e)
 {
 	struct check *c = arg;
 	size_t end = MIN((job + 1) * BATCH, c->want->n);
 
 	(void)e;
-	for (size_t i = job * BATCH; i < end; i++) {
-		const struct entry *x = c->want->items[i];
-		if (!is_selected(c, x->name) || name_is_state(x->name) || strv_has(&c->mounts, x->name))
-			c->found[i] = DISK_SAME;
-		else if (x->status == STATUS_DELETED)
-			c->found[i] = (uint8_t)(exists_on_disk(c->m->root, x->name) == DISK_MISSING ? DISK_SAME
-												    : DISK_DIFFERENT);
-		else if (x->status == STATUS_GHOSTED)
-			c->found[i] = DISK_SAME;
-		else if (c->o->quick)
-			c->found[i] = (uint8_t)(exists_on_disk(c->m->root, x->name) == DISK_MISSING ? DISK_MISSING
-												    : DISK_SAME);
-		else
-			c->found[i] = (uint8_t)entry_on_disk(c->m->root, x);
-	}
+	for (size_t i = job * BATCH; i < end; i++)
+		c->found[i] = look_at(c, c->want->items[i]);
 	progress_add(c->m->progress, end - job * BATCH);
 	return 0;
 }

@@ -177,7 +177,7 @@ static int prepare_put(struct prepare *w, const struct change *c, size_t number,
 	char hex[DIGEST_HEX];
 	struct stat st;
 	mode_t kind = 0;
-	dev_t dev;
+	dev_t dev = 0;
 
 	int there = look_at_target(w, path, &kind, &dev, e);
 	if (there < 0)

@@ -107,7 +107,7 @@ static int parse_dir(char **field, struct journal_step *s, struct err *e)
 static int parse_step(char *line, struct journal_step *s, struct err *e)
 {
 	static const size_t fields_of[] = {4, 5, 2, 2, 2};
-	char *field[5];
+	char *field[5] = {0};
 	size_t n = 0;
 
 	for (char *rest = line; rest && n < ARRAY_LEN(field);)

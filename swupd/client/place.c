@@ -89,11 +89,11 @@ int place_put(int root, const char *prepared, const char *target, enum file_kind
 		return err_in(e, r, "/%s", target);
 	if (r == 0)
 		return err_set(e, -ENOENT, "cannot place '/%s': its directory is not there", target);
-	if (from.is_dir != want_dir)
-		/* exchanged by a run that ended before it could put the old one away */
-		r = put_away(&from, &to, now, e);
-	else if (want_dir && to.there && to.is_dir)
-		/* made by somebody since the plan; the release's attributes follow with the next repair */
+	/*
+	 * Exchanged by a run that ended before it could put the old one away; or a directory that somebody made since the plan (the release's
+	 * attributes follow with the next repair).
+	 */
+	if (from.is_dir != want_dir || (want_dir && to.there && to.is_dir))
 		r = put_away(&from, &to, now, e);
 	else if (!to.there || to.is_dir == want_dir)
 		r = renameat(from.dir, from.base, to.dir, to.base) < 0 ? err_errno(e, "rename") : 0;

@@ -167,7 +167,7 @@ TEST(config_says_what_is_wrong_and_where)
 		{"[mix]\nthreads = many\n", "mixer.conf:2: threads must be a number from 0 to 256, not 'many'"},
 		{"[mix]\nid = two words\n", "mixer.conf:2: id must be one word"},
 		{"[publish]\ncompression = lzma\n",
-		 "mixer.conf:2: compression is xz, zstd, gzip, bzip2 or none, not 'lzma'"},
+		 "mixer.conf:2: compression is zstd, xz, gzip, bzip2 or none, not 'lzma'"},
 		{"[publish]\nlevel = 19\n", "mixer.conf: level 19: only zstd has levels above 9"},
 		{"[publish]\nclassic = true\n", "mixer.conf:2: classic is 'yes' or 'no', not 'true'"},
 		{"[sign]\nkey =\n", "mixer.conf: [sign] needs a key or a command"},
