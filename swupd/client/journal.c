@@ -112,7 +112,7 @@ static int parse_step(char *line, struct journal_step *s, struct err *e)
 
 	for (char *rest = line; rest && n < ARRAY_LEN(field);)
 		field[n++] = strsep(&rest, "\t");
-	for (size_t k = 0; k < ARRAY_LEN(words); k++) {
+	for (size_t k = 0; n > 0 && k < ARRAY_LEN(words); k++) {
 		if (strcmp(field[0], words[k]) != 0)
 			continue;
 		if (n != fields_of[k])
@@ -125,7 +125,7 @@ static int parse_step(char *line, struct journal_step *s, struct err *e)
 		s->target = field[1];
 		return s->kind == STEP_DEL ? check_path(s->target, e) : bundle_name_check(s->target, e);
 	}
-	return err_set(e, -ERR_FORMAT, "unknown step '%s'", field[0]);
+	return err_set(e, -ERR_FORMAT, "unknown step '%s'", line);
 }
 
 /* The last line must be the sum of all before it: a journal is whole or it is none. */

@@ -176,17 +176,10 @@ int plan_update(const struct machine *m, const struct files *old, const struct f
 		return r;
 	p->old = old;
 	while (i < old->n || j < new->n) {
-		const struct entry *was = i < old->n ? old->items[i] : NULL, *is = j < new->n ? new->items[j] : NULL;
-		const int order = !was ? 1 : !is ? -1 : strcmp(was->name, is->name);
-		const char *name = order < 0 ? was->name : is->name;
-		if (order <= 0)
-			i++;
-		else
-			was = NULL;
-		if (order >= 0)
-			j++;
-		else
-			is = NULL;
+		const int order = i == old->n ? 1 : j == new->n ? -1 : strcmp(old->items[i]->name, new->items[j]->name);
+		const char *name = order < 0 ? old->items[i]->name : new->items[j]->name;
+		const struct entry *was = order <= 0 ? old->items[i++] : NULL;
+		const struct entry *is = order >= 0 ? new->items[j++] : NULL;
 		if (is_untouchable(&u, name))
 			continue;
 		if (is_present(is)) {
