@@ -168,7 +168,7 @@ TEST(config_says_what_is_wrong_and_where)
 		{"[mix]\nid = two words\n", "mixer.conf:2: id must be one word"},
 		{"[publish]\ncompression = lzma\n",
 		 "mixer.conf:2: compression is zstd, xz, gzip, bzip2 or none, not 'lzma'"},
-		{"[publish]\nlevel = 19\n", "mixer.conf: level 19: only zstd has levels above 9"},
+		{"[publish]\ncompression = xz\nlevel = 19\n", "mixer.conf: level 19: only zstd has levels above 9"},
 		{"[publish]\nclassic = true\n", "mixer.conf:2: classic is 'yes' or 'no', not 'true'"},
 		{"[sign]\nkey =\n", "mixer.conf: [sign] needs a key or a command"},
 		{"[sign]\ncertificate =\n", "mixer.conf: [sign] needs a certificate"},
