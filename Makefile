@@ -5,16 +5,18 @@
 #   make release    installs what it needs, builds, cuts two releases from Debian, installs a root from the first and
 #                   updates it to the second; the last lines say where everything lies
 #   make unit func  the tests alone
+#   make fuzz       each tests/fuzz/<name>_fuzz.c over tests/fuzz/corpus/<name>; FUZZ=1 CC=clang: libFuzzer's programs, not run
 #   make lint       clang-format, clang-tidy, shellcheck
 #   make bench      writes the tables of README's "Performance"
 #   make deb        swupd and mixer as Debian packages in $(O)/deb
 #   make install    into $(DESTDIR)$(PREFIX)
 #   make format clean
 #
-# O=build (SAN=1: build-san). CFLAGS and LDFLAGS are yours, ours stand in ALL_CFLAGS and SANFLAGS.
+# O=build (SAN=1: build-san, FUZZ=1: build-fuzz). CFLAGS and LDFLAGS are yours, ours stand in ALL_CFLAGS and SANFLAGS.
 
 SAN    ?=
-O      ?= build$(if $(SAN),-san)
+FUZZ   ?=
+O      ?= build$(if $(FUZZ),-fuzz,$(if $(SAN),-san))
 CC     ?= gcc
 CFLAGS ?= -O2 -g
 PREFIX ?= /usr
@@ -40,7 +42,7 @@ LDLIBS_ALL   := -lbz2 -ldivsufsort -lpthread
 
 WARN       := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla
 comma      := ,
-SANFLAGS   := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-omit-frame-pointer)
+SANFLAGS   := $(if $(SAN)$(FUZZ),-fsanitize=address$(comma)undefined$(if $(FUZZ),$(comma)fuzzer-no-link) -fno-omit-frame-pointer)
 ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -MMD -MP $(WARN) $(SANFLAGS) \
 	      -ffile-prefix-map=$(CURDIR)=. -DLIMPID_VERSION='"$(shell cat ci/version)"' $(CFLAGS)
 
@@ -53,6 +55,11 @@ $(O)/bin/mixer: $(call objs,mixer) $(O)/step.a $(O)/content.a
 $(O)/bin/unit:  $(call objs,unit) $(O)/client.a $(O)/step.a $(O)/content.a
 $(foreach a,content client step,$(eval $(O)/$(a).a: $(call objs,$(a))))
 
+fuzzers := $(patsubst tests/fuzz/%.c,%,$(filter %_fuzz.c,$(fuzz.src)))
+$(foreach f,$(fuzzers),$(eval $(f).pkgs := $(content.pkgs)))
+$(fuzzers:%=$(O)/bin/%): $(O)/bin/%: $(O)/tests/fuzz/%.o $(if $(FUZZ),,$(O)/tests/fuzz/main.o) $(O)/content.a
+$(fuzzers:%=$(O)/bin/%): private LDLIBS += $(if $(FUZZ),-fsanitize=fuzzer)
+
 $(O)/bin/%:
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) -Wl,--as-needed $(LDFLAGS) -o $@ $^ $(shell pkg-config --libs $($*.pkgs)) $(LDLIBS_ALL) $(LDLIBS)
@@ -64,13 +71,16 @@ $(O)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
--include $(foreach p,content client step swupd mixer unit,$(patsubst %.o,%.d,$(call objs,$(p))))
+-include $(foreach p,content client step swupd mixer unit fuzz,$(patsubst %.o,%.d,$(call objs,$(p))))
 
 setup:
 	ci/setup
 
 unit: $(O)/bin/unit
 	$(O)/bin/unit
+
+fuzz: $(fuzzers:%=$(O)/bin/%)
+	$(if $(FUZZ),,set -e; for f in $(fuzzers:_fuzz=); do $(O)/bin/$${f}_fuzz tests/fuzz/corpus/$$f; done)
 
 func: all
 	ci/func
@@ -102,7 +112,7 @@ install: all
 	install -m 0644 swupd/man/*.5 mixer/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-fuzz
 
-.PHONY: all setup unit func lint check release bench deb format install clean
+.PHONY: all setup unit fuzz func lint check release bench deb format install clean
 .DELETE_ON_ERROR:
