@@ -52,6 +52,7 @@ mix_init()
 		certificate = Swupd_Root.pem
 		key = private.pem
 	END
+	: >"$MIX/mixbundles"
 	export MIX
 }
 
