@@ -83,7 +83,9 @@ int machine_bundles(const struct machine *m, struct strv *out, struct err *e)
 		    fstatat(dir, names.items[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
 			strv_add(out, names.items[i]);
 	}
-	strv_add(out, "os-core");
+	/* a mix may have a base of its own; one that tells of no bundle has the usual one */
+	if (out->n == 0)
+		strv_add(out, "os-core");
 	strv_sort_unique(out);
 	return 0;
 }
@@ -266,6 +268,33 @@ static int find_server(struct machine *m, bool must, struct err *e)
 	return must && (!m->content_url || !m->version_url) ? no_server(e) : 0;
 }
 
+/* The lock is held: what is half written here was left by a run that was killed. */
+static int sweep_state(const struct machine *m, struct err *e)
+{
+	static const char *const dirs[] = {".", "bundles", "trust"};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(dirs) && r >= 0; i++)
+		r = fs_tmp_sweep(m->data, dirs[i], e);
+	return r;
+}
+
+static int take_lock(struct machine *m, struct err *e)
+{
+	_cleanup_free_ char *pid = xasprintf("%d\n", (int)getpid());
+
+	int r = m->lock = fs_lock(m->data, LOCK_NAME, pid, e);
+	if (r == -ERR_LOCKED)
+		return err_hint(e, r, "wait for the other swupd to end");
+	if (r >= 0)
+		r = sweep_state(m, e);
+	if (r >= 0)
+		r = install_recover(m, e);
+	if (r > 0)
+		ui_message(m->ui, "an interrupted run was completed");
+	return r;
+}
+
 static int open_root(struct machine *m, unsigned needs, struct err *e)
 {
 	const char *path = m->opts->path ? m->opts->path : "/";
@@ -297,16 +326,8 @@ static int open_all(struct machine *m, unsigned needs, struct err *e)
 		r = find_server(m, needs & NEEDS_SERVER, e);
 	if (r >= 0 && (needs & (NEEDS_STATE | NEEDS_LOCK)))
 		r = open_state(m, e);
-	if (r >= 0 && (needs & NEEDS_LOCK)) {
-		_cleanup_free_ char *pid = xasprintf("%d\n", (int)getpid());
-		r = m->lock = fs_lock(m->data, LOCK_NAME, pid, e);
-		if (r == -ERR_LOCKED)
-			r = err_hint(e, r, "wait for the other swupd to end");
-		if (r >= 0)
-			r = install_recover(m, e);
-		if (r > 0)
-			ui_message(m->ui, "an interrupted run was completed");
-	}
+	if (r >= 0 && (needs & NEEDS_LOCK))
+		r = take_lock(m, e);
 	if (r >= 0)
 		r = machine_read_release(m, e);
 	if (r >= 0 && (needs & NEEDS_LOCK))

@@ -78,7 +78,7 @@ int machine_read_release(struct machine *m, struct err *e); /* sets m->release *
 /* The first line of usr/share/defaults/swupd/format below the root; NULL: none. The caller frees it. */
 char *machine_installed_format(const struct machine *m);
 
-/* Names of the installed bundles (files in INSTALLED_BUNDLES), sorted; "os-core" is always among them when anything is installed. */
+/* Names of the installed bundles (files in INSTALLED_BUNDLES), sorted; "os-core" when there is none. */
 int machine_bundles(const struct machine *m, struct strv *out, struct err *e);
 
 /* Bundles that were asked for by name ("tracked", <data>/bundles), sorted. */

@@ -22,7 +22,7 @@ static const struct opt os_install_options[] = {
 	 0},
 	{'x', "force", OPT_FLAG, offsetof(struct os_install_opts, force), NULL, "also into a root that is not empty", 0,
 	 0},
-	{'B', "bundles", OPT_LIST, offsetof(struct os_install_opts, bundles), "A,B…", "these, not only os-core", 0, 0},
+	{'B', "bundles", OPT_LIST, offsetof(struct os_install_opts, bundles), "A,B…", "these and what they include, not os-core", 0, 0},
 	{'s', "statedir-cache", OPT_STRING, offsetof(struct os_install_opts, statedir_cache), "DIR",
 	 "a cache to look into before the server", 0, 0},
 	{0, "download", OPT_FLAG, offsetof(struct os_install_opts, download), NULL,
@@ -77,7 +77,7 @@ static int load_release(struct machine *m, const struct os_install_opts *o, uint
 
 	progress_stage(m->progress, "load_manifests", 0, false);
 	int r = expand_bundles(m, &o->bundles, &names, e);
-	if (!strv_has(&names, "os-core"))
+	if (names.n == 0)
 		strv_add(&names, "os-core");
 	if (r >= 0)
 		r = catalog_mom(m, release, &mom, e);
