@@ -71,9 +71,7 @@ int machine_bundles(const struct machine *m, struct strv *out, struct err *e)
 	_cleanup_(strv_free) struct strv names = {0};
 
 	_cleanup_close_ int dir = fs_open_beneath(m->root, INSTALLED_BUNDLES, O_RDONLY | O_DIRECTORY, 0, NULL);
-	if (dir < 0)
-		return 0;
-	int r = fs_list(dir, ".", &names, e);
+	int r = dir < 0 ? 0 : fs_list(dir, ".", &names, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < names.n; i++) {
