@@ -103,7 +103,10 @@ static int xz_mem(int level, unsigned unit, const void *in, size_t len, struct b
 	if (lzma_lzma_preset(&options, preset))
 		return err_set(e, -EINVAL, "xz: no level %d", level);
 	if (unit != 4) {
-		/* pb and lp: how many bits of the position matter; 4 bytes are the preset's pb 2 and lp 0. lc + lp is at most 4 */
+		/*
+		 * pb and lp: how many bits of the position matter; 4 bytes are the preset's pb 2 and lp 0. lc + lp is
+		 * at most 4
+		 */
 		options.pb = (uint32_t)__builtin_ctz(unit);
 		options.lp = options.pb;
 		options.lc = LZMA_LC_DEFAULT - options.lp;
@@ -165,8 +168,8 @@ int compress_xz_units(unsigned unit, const void *in, size_t len, struct buf *out
 }
 
 /*
- * The decoders share one loop: step() takes what it can of in and writes what it can to room bytes at to. 1: a stream ended,
- * 0: go on, -1: damaged, -2: wants too much memory.
+ * The decoders share one loop: step() takes what it can of in and writes what it can to room bytes at to. 1: a stream
+ * ended, 0: go on, -1: damaged, -2: wants too much memory.
  */
 struct decoder {
 	union {
@@ -304,7 +307,10 @@ static const struct decoder decoders[] = {
 	[CODEC_ZSTD] = {.begin = zstd_begin, .step = zstd_step, .end = zstd_end},
 };
 
-/* Decode one stream to the end of b, which may reach max bytes. 0; -1: damaged, -2: more than max, or wants too much memory */
+/*
+ * Decode one stream to the end of b, which may reach max bytes. 0; -1: damaged, -2: more than max, or wants too much
+ * memory
+ */
 static int decode_stream(struct decoder *d, const uint8_t **in, size_t *len, size_t max, struct buf *b)
 {
 	for (;;) {

@@ -25,7 +25,8 @@ int compress_mem(enum codec c, int level, const void *in, size_t len, struct buf
 int compress_xz_units(unsigned unit, const void *in, size_t len, struct buf *out, struct err *e);
 
 /*
- * Decompress all streams of in, one after the other (added to out). -ERR_LIMIT: more than max bytes come out (max bounds memory).
- * -ERR_FORMAT: damaged, or something follows the last stream. xz needing over 80 MiB to decode is -ERR_LIMIT.
+ * Decompress all streams of in, one after the other (added to out). -ERR_LIMIT: more than max bytes come out (max
+ * bounds memory). -ERR_FORMAT: damaged, or something follows the last stream. xz needing over 80 MiB to decode is
+ * -ERR_LIMIT.
  */
 int decompress_mem(enum codec c, const void *in, size_t len, size_t max, struct buf *out, struct err *e);

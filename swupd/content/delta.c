@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/content/delta.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -170,7 +169,10 @@ static int block_decode_exactly(struct block *b, enum delta_coding coding, const
 	return 0;
 }
 
-/* What to do for one piece of the new file: add bytes come from old and diff, insert bytes from extra; then old moves by seek. */
+/*
+ * What to do for one piece of the new file: add bytes come from old and diff, insert bytes from extra; then old moves
+ * by seek.
+ */
 struct step {
 	uint64_t add, insert;
 	int64_t seek;

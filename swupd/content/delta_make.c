@@ -15,17 +15,24 @@
 #include "swupd/content/format.h"
 
 /*
- * The new file is made of pieces of the old one that are nearly the same, and of what is between them (Colin Percival, "Naive differences of
- * executable code", 2003). At each moment the new file is aligned with some place of the old one. The scan looks for the next place where
- * another alignment is better: it must match exactly over a stretch where this one misses BETTER_BY bytes. In order:
+ * The new file is made of pieces of the old one that are nearly the same, and of what is between them (Colin
+ * Percival, "Naive differences of executable code", 2003). At each moment the new file is aligned with some place of
+ * the old one. The scan looks for the next place where another alignment is better: it must match exactly over a
+ * stretch where this one misses BETTER_BY bytes. In order:
  *
- *   window    from the scan's position to the byte where this alignment misses for the BETTER_BY'th time: what another must match as a whole
- *   grams     a filter of all 8-byte strings in the old file. When one in the window is missing, no match begins before it: most windows end here
+ *   window    from the scan's position to the byte where this alignment misses for the BETTER_BY'th time: what
+ *             another must match as a whole
+ *   grams     a filter of all 8-byte strings in the old file. When one in the window is missing, no match begins
+ *             before it: most windows end here
  *   sorted    the suffix array of the old file; made when the first window passes the filter
- *   piece     this alignment is extended forward and the new one backward, both over misses, and where they overlap the best cut is taken
+ *   piece     this alignment is extended forward and the new one backward, both over misses, and where they overlap
+ *             the best cut is taken
  */
 
-/* What a step must win: it costs 5 bytes or so, and often another one to come back. 8 to 14 were measured on pairs of executables */
+/*
+ * What a step must win: it costs 5 bytes or so, and often another one to come back. 7 to 24 were measured on pairs of
+ * executables
+ */
 #define BETTER_BY 12
 
 #define GRAM         8UL
@@ -130,8 +137,9 @@ static size_t equal(const uint8_t *a, const uint8_t *b, size_t n)
 }
 
 /*
- * The longest match of s[0..len) in the old file, len >= 2; *at says where, as an index of sorted. Of the length of the common front
- * with both ends of the search the shorter one need not be compared again, so that this takes len + log(old.len) and not their product.
+ * The longest match of s[0..len) in the old file, len >= 2; *at says where, as an index of sorted. Of the length of
+ * the common front with both ends of the search the shorter one need not be compared again, so that this takes len +
+ * log(old.len) and not their product.
  */
 static size_t index_find(const struct index *ix, const uint8_t *s, size_t len, size_t *at)
 {
@@ -180,7 +188,10 @@ struct scan {
 	struct steps *steps;
 };
 
-/* One step of the control block: so many bytes of old and difference, so many of extra, then how far to move in the old file */
+/*
+ * One step of the control block: so many bytes of old and difference, so many of extra, then how far to move in the
+ * old file
+ */
 struct step {
 	uint64_t add, insert;
 	int64_t seek;
@@ -352,7 +363,10 @@ static void scan_turn(struct scan *s, size_t at, int64_t shift, size_t len)
 	s->n_misses = 0;
 }
 
-/* The filter has nothing against this window. Without the suffix array: the end of the file may be all that there is to find */
+/*
+ * The filter has nothing against this window. Without the suffix array: the end of the file may be all that there is
+ * to find
+ */
 static bool scan_turn_to_end(struct scan *s)
 {
 	size_t end = s->new.len - s->same_end;
@@ -386,8 +400,9 @@ static bool window_matches(const struct scan *s, size_t at)
 }
 
 /*
- * Of the places that match over the whole window the one that goes on best behind the first miss, and not the one whose first miss is
- * farthest away: 1 or 2 % of a delta of executables. at: one of them, as an index of sorted; so is the result.
+ * Of the places that match over the whole window the one that goes on best behind the first miss, and not the one
+ * whose first miss is farthest away: 1 or 2 % of a delta of executables. at: one of them, as an index of sorted; so
+ * is the result.
  */
 static size_t window_choose(const struct scan *s, size_t at)
 {
@@ -532,8 +547,8 @@ static int try_coding(enum delta_coding coding, const struct buf *plain, unsigne
 }
 
 /*
- * Code a block as it is told, if that makes it smaller. For DELTA_ANY: zeros, or what is smallest, and of equal ones what is decoded with less
- * work. Takes what plain holds.
+ * Code a block as it is told, if that makes it smaller. For DELTA_ANY: zeros, or what is smallest, and of equal ones
+ * what is decoded with less work. Takes what plain holds.
  */
 static int block_code(struct block *b, enum delta_coding coding, unsigned unit, struct buf *plain, struct err *e)
 {

@@ -235,7 +235,9 @@ TEST(decompress_refuses_what_is_of_another_kind)
 		}
 }
 
-/* All but zstd (whose one-shot writer adds no checksum) notice; nobody reads or writes outside or gives more than max */
+/*
+ * All but zstd (whose one-shot writer adds no checksum) notice; nobody reads or writes outside or gives more than max
+ */
 TEST(decompress_notices_changed_bits)
 {
 	_cleanup_(buf_free) struct buf in = {0};

@@ -330,7 +330,10 @@ TEST(delta_apply_takes_the_steps_as_they_are_defined)
 		{{.steps = {{0, 2, 10}, {8, 0, -18}}, .n_steps = 2, .diff = "cdefghij", .extra = "ab"}, "abcdefghij"},
 		/* steps of nothing but a seek */
 		{{.steps = {{0, 0, 9}, {0, 0, -9}, {0, 10, 0}}, .n_steps = 3, .extra = "abcdefghij"}, "abcdefghij"},
-		/* the reader goes by the header's offset; of several bits the lowest of a block counts; unused bits mean nothing */
+		/*
+		 * the reader goes by the header's offset; of several bits the lowest of a block counts; unused bits
+		 * mean nothing
+		 */
 		{{.first = 40, .steps = {{0, 10, 0}}, .n_steps = 1, .extra = "abcdefghij"}, "abcdefghij"},
 		{{.flags = 0xffff, .steps = {{0, 10, 0}}, .n_steps = 1, .extra = "abcdefghij"}, "abcdefghij"},
 	};
@@ -677,7 +680,10 @@ TEST(delta_make_codes_blocks_of_zeros_as_a_count)
 	assert_same(&marked, delta.data, delta.len);
 }
 
-/* The bytes of DELTA_RAW depend on nothing but the matching: a change here is a change of all deltas that are published. */
+/*
+ * The bytes of DELTA_RAW depend on nothing but the matching: a change here is a change of all deltas that are
+ * published.
+ */
 TEST(delta_make_writes_the_golden_bytes)
 {
 	_cleanup_(buf_free) struct buf golden = {0}, now = {0};
