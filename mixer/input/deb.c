@@ -4,6 +4,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -77,24 +78,50 @@ static int store_content(struct archive *a, struct node *n, struct store *s, str
 	}
 }
 
+/* Numbers below 100 are Debian's fixed ones; the others differ from machine to machine, and in a package tell of the one that built it. */
+#define FIXED_IDS 100
+#define NOBODY    65534
+
+static int read_owner(struct archive_entry *entry, struct attrs *a, struct err *e)
+{
+	const la_int64_t uid = archive_entry_uid(entry), gid = archive_entry_gid(entry);
+
+	if (uid < 0 || gid < 0 || (uid >= FIXED_IDS && uid != NOBODY) || (gid >= FIXED_IDS && gid != NOBODY)) {
+		int r = err_set(e, -ERR_FORMAT, "it belongs to user %lld, group %lld, who are not the same everywhere",
+				(long long)uid, (long long)gid);
+		return err_hint(e, r, "'dpkg-deb --root-owner-group' builds packages whose files are root's");
+	}
+	a->uid = (uint32_t)uid;
+	a->gid = (uint32_t)gid;
+	return 0;
+}
+
+/* Targets are written into lists, a line each. */
+static bool is_printable(const char *link)
+{
+	for (; *link; link++)
+		if ((unsigned char)*link < 0x20 || *link == 0x7f)
+			return false;
+	return true;
+}
+
 static int read_node(struct archive *a, struct archive_entry *entry, struct node *n, struct store *s, struct err *e)
 {
 	const char *link = archive_entry_symlink(entry);
 	const mode_t type = archive_entry_filetype(entry);
 
-	n->attrs = (struct attrs){
-		.mode = (uint32_t)archive_entry_perm(entry) & 07777,
-		.uid = (uint32_t)archive_entry_uid(entry),
-		.gid = (uint32_t)archive_entry_gid(entry),
-	};
-	if (type == AE_IFREG) {
+	n->attrs = (struct attrs){.mode = (uint32_t)archive_entry_perm(entry) & 07777};
+	int r = read_owner(entry, &n->attrs, e);
+	if (r < 0)
+		return r;
+	if (type == AE_IFREG && archive_entry_size(entry) >= 0) {
 		n->attrs.kind = KIND_FILE;
 		n->attrs.size = (uint64_t)archive_entry_size(entry);
 		return store_content(a, n, s, e);
 	}
 	if (type == AE_IFDIR) {
 		n->attrs.kind = KIND_DIR;
-	} else if (type == AE_IFLNK && link && *link) {
+	} else if (type == AE_IFLNK && link && *link && is_printable(link)) {
 		n->attrs.kind = KIND_LINK;
 		n->attrs.mode = 0;
 		n->attrs.size = strlen(link);
@@ -123,19 +150,20 @@ static int read_entry(struct archive *a, struct archive_entry *entry, const char
 	n.path = path;
 	if (hardlink) {
 		_cleanup_free_ char *target = absolute_name(hardlink);
-		const size_t at = target ? (size_t)table_find_str(known, target) : 0;
-		if (at == 0)
+		const size_t *at = target ? table_find_str(known, target) : NULL;
+		if (!at)
 			return err_set(e, -ERR_FORMAT, "%s: a hard link to '%s', which is not before it", path,
 				       hardlink);
-		n = t->nodes[at - 1];
+		n = t->nodes[*at];
 		n.path = path;
 	} else {
 		r = read_node(a, entry, &n, s, e);
 		if (r < 0)
 			return err_in(e, r, "%s", path);
 	}
-	const struct node *kept = tree_add(t, &n);
-	(void)table_add_str(known, kept->path, (void *)t->n);
+	size_t *at = arena_alloc(t->arena, sizeof(*at));
+	*at = t->n;
+	(void)table_set_str(known, tree_add(t, &n)->path, at);
 	return 0;
 }
 
@@ -158,7 +186,8 @@ static int read_data(struct archive *outer, const char *origin, struct store *s,
 	archive_read_support_format_tar(a);
 	if (archive_read_open(a, nested, NULL, nested_read, NULL) != ARCHIVE_OK)
 		return damaged(a, e);
-	while ((r = archive_read_next_header(a, &entry)) == ARCHIVE_OK) {
+	/* a warning tells that a name is not in the charset of the locale; we want its bytes, and have them */
+	while ((r = archive_read_next_header(a, &entry)) == ARCHIVE_OK || r == ARCHIVE_WARN) {
 		r = read_entry(a, entry, origin, known, t, s, e);
 		if (r < 0)
 			return r;

@@ -5,6 +5,7 @@
 
 #include "swupd/base/err.h"
 #include "swupd/base/text.h"
+#include "swupd/content/file.h"
 
 struct rule {
 	enum rule_action action;
@@ -58,13 +59,23 @@ static bool matches(const char *pattern, const char *path, const char **rest)
 	}
 }
 
+/* What a name in a release must be; a directory's '/' and '*' are ours. */
+static int check_path(const char *path, struct err *e)
+{
+	_cleanup_free_ char *name = xstrdup(path);
+	const size_t len = strlen(name);
+
+	if (len > 1 && name[len - 1] == '/')
+		name[len - 1] = '\0';
+	int r = name_check(name, e);
+	return r < 0 ? err_as(e, -ERR_FORMAT) : 0;
+}
+
 static int check_words(const struct strv *w, size_t want, struct err *e)
 {
 	if (w->n != want)
 		return err_set(e, -ERR_FORMAT, "'%s' takes %zu words, not %zu", w->items[0], want - 1, w->n - 1);
-	if (w->items[1][0] != '/')
-		return err_set(e, -ERR_FORMAT, "'%s' is not an absolute path", w->items[1]);
-	return 0;
+	return check_path(w->items[1], e);
 }
 
 static int parse_rule(struct rules *r, const struct strv *w, struct err *e)
@@ -90,8 +101,9 @@ static int parse_rule(struct rules *r, const struct strv *w, struct err *e)
 			.path = arena_strdup(r->arena, w->items[1]),
 			.to = w->n > 2 ? arena_strdup(r->arena, w->items[2]) : NULL,
 		};
-		if (rule.action == RULE_MOVE &&
-		    (*rule.to != '/' || text_ends(rule.path, "/") != text_ends(rule.to, "/")))
+		if (rule.action == RULE_MOVE && check_path(w->items[2], e) < 0)
+			return -ERR_FORMAT;
+		if (rule.action == RULE_MOVE && (text_ends(rule.path, "/") != text_ends(rule.to, "/")))
 			return err_set(e, -ERR_FORMAT,
 				       "'move' is from a directory to a directory or from a file to a file");
 		if (rule.action == RULE_KEEP) {

@@ -90,22 +90,29 @@ int store_write(struct store_writer *w, const void *data, size_t len, struct err
 	return r < 0 ? err_in(e, r, "the store") : 0;
 }
 
-int store_end(struct store_writer *w, struct digest *out, struct err *e)
+/* A written file gets its name. */
+static int place(const struct store *s, struct fs_tmp *t, const struct digest *d, struct err *e)
 {
 	char path[DIGEST_HEX + 3], dir[3];
+
+	object_path(d, path);
+	snprintf(dir, sizeof(dir), "%.2s", path);
+	if (mkdirat(s->dir, dir, 0755) < 0 && errno != EEXIST)
+		return err_errno(e, "the store");
+	int r = fs_tmp_commit(t, path, e);
+	return r < 0 ? err_in(e, r, "the store") : 0;
+}
+
+int store_end(struct store_writer *w, struct digest *out, struct err *e)
+{
 	int r = 0;
 
 	if (w->written != w->attrs.size)
 		r = err_set(e, -ERR_FORMAT, "less content than its size of %llu", (unsigned long long)w->attrs.size);
 	if (r >= 0) {
 		file_hash_end(w->hash, out);
-		object_path(out, path);
-		snprintf(dir, sizeof(dir), "%.2s", path);
-		if (mkdirat(w->store->dir, dir, 0755) < 0 && errno != EEXIST)
-			r = err_errno(e, "the store");
+		r = place(w->store, &w->tmp, out, e);
 	}
-	if (r >= 0)
-		r = fs_tmp_commit(&w->tmp, path, e);
 	store_abort(w);
 	return r;
 }
@@ -121,23 +128,20 @@ void store_abort(struct store_writer *w)
 
 int store_put(struct store *s, const struct attrs *a, const void *content, struct digest *out, struct err *e)
 {
+	_cleanup_(fs_tmp_abort) struct fs_tmp t = FS_TMP_INIT;
 	struct node n = {.attrs = *a};
-	struct store_writer *w;
+	int r = 0;
 
 	file_hash_mem(a, content, (size_t)a->size, &n.hash);
-	if (store_has(s, &n)) {
+	if (!store_has(s, &n)) {
+		r = fs_tmp_open(s->dir, 0644, &t, e);
+		if (r >= 0)
+			r = fs_write_all(t.fd, content, (size_t)a->size, e);
+		r = r < 0 ? err_in(e, r, "the store") : place(s, &t, &n.hash, e);
+	}
+	if (r >= 0)
 		*out = n.hash;
-		return 0;
-	}
-	int r = store_begin(s, a, &w, e);
-	if (r < 0)
-		return r;
-	r = store_write(w, content, (size_t)a->size, e);
-	if (r < 0) {
-		store_abort(w);
-		return r;
-	}
-	return store_end(w, out, e);
+	return r;
 }
 
 int store_get_fd(const struct store *s, const struct digest *d, struct err *e)

@@ -159,6 +159,29 @@ static bool is_top(const char *path)
 	return strchr(path + 1, '/') == NULL;
 }
 
+/* /etc and /var are filled when a machine starts, also /root, /srv, /run and the like. Programs in /opt would be copied once and never updated. */
+static bool is_filled_at_start(const char *path)
+{
+	static const char *const not [] = {"/boot/", "/dev/", "/opt/", "/proc/", "/sys/"};
+
+	for (size_t i = 0; i < ARRAY_LEN(not ); i++)
+		if (text_starts(path, not [i]))
+			return false;
+	return !is_top(path);
+}
+
+static int place_outside(struct conversion *c, const struct node *n, const char *path, struct err *e)
+{
+	if (is_filled_at_start(path))
+		make_at_start(c, n, path);
+	else if (n->attrs.kind != KIND_DIR)
+		return err_hint(e,
+				err_set(e, -ERR_PATH, "it has %s, and a release holds nothing outside of /usr", path),
+				"'drop' or 'move' in convert.rules decides what becomes of it");
+	/* directories of the root are those of the bundle that begins an OS */
+	return 0;
+}
+
 static int convert_node(struct conversion *c, const struct node *n, struct err *e)
 {
 	_cleanup_free_ char *path = merged_name(n);
@@ -186,11 +209,9 @@ static int convert_node(struct conversion *c, const struct node *n, struct err *
 		}
 		break;
 	}
-	if (text_starts(path, "/usr/") || (is_top(path) && changed.attrs.kind == KIND_LINK))
-		ship(c, &changed, path);
-	else if (!is_top(path))
-		make_at_start(c, &changed, path);
-	/* directories of the root itself are os-core's */
+	if (!text_starts(path, "/usr/") && !(is_top(path) && changed.attrs.kind == KIND_LINK))
+		return place_outside(c, &changed, path, e);
+	ship(c, &changed, path);
 	return 0;
 }
 
@@ -235,7 +256,13 @@ void convert_factory_lines(const struct rules *rules, const char *who, const str
 	strv_free(&c.lines);
 }
 
-/* Several names of one path became one: equal nodes are one, different ones a mistake of the package. */
+/* Of a directory */
+static bool is_default(const struct attrs *a)
+{
+	return a->mode == 0755 && a->uid == 0 && a->gid == 0;
+}
+
+/* Several names of one path became one: equal nodes are one, of directories the one that is not just the default counts. */
 static int unite(struct conversion *c, struct err *e)
 {
 	struct tree *t = c->out;
@@ -243,13 +270,20 @@ static int unite(struct conversion *c, struct err *e)
 
 	tree_sort(t);
 	for (size_t i = 0; i < t->n; i++) {
-		struct node *last = kept ? &t->nodes[kept - 1] : NULL;
-		if (last && strcmp(last->path, t->nodes[i].path) == 0) {
-			if (last->attrs.kind != KIND_DIR && !digest_equal(&last->hash, &t->nodes[i].hash))
-				return err_set(e, -ERR_CONFLICT, "it has two different files for %s", last->path);
+		struct node *last = kept ? &t->nodes[kept - 1] : NULL, *n = &t->nodes[i];
+		if (!last || strcmp(last->path, n->path) != 0) {
+			t->nodes[kept++] = *n;
 			continue;
 		}
-		t->nodes[kept++] = t->nodes[i];
+		const bool dirs = last->attrs.kind == KIND_DIR && n->attrs.kind == KIND_DIR;
+		if (digest_equal(&last->hash, &n->hash) && last->attrs.kind == n->attrs.kind)
+			continue;
+		if (dirs && !is_default(&n->attrs) && !is_default(&last->attrs))
+			return err_set(e, -ERR_CONFLICT, "it has two different directories %s", last->path);
+		if (!dirs)
+			return err_set(e, -ERR_CONFLICT, "it has two different files for %s", last->path);
+		if (is_default(&last->attrs))
+			*last = *n;
 	}
 	t->n = kept;
 	return 0;

@@ -15,7 +15,7 @@ struct tree;
  * - what is then below /etc becomes /usr/share/factory/etc/…, with a line in /usr/lib/tmpfiles.d/zz-<package>.conf that links or copies it into an
  *   empty /etc (zz: of two lines for a path the first file's wins, and others know better)
  * - directories of /var, /root, /srv … become lines of the same file; files there a factory copy
- * - nothing outside of /usr is left but links in the root
+ * - nothing outside of /usr is left but links in the root; files of /boot, /opt and the like that no rule moves are -ERR_PATH
  *
  * raw: sorted or not. *out: sorted, each path once. Changed and new texts are put into the store. The result depends on nothing else, so it can be cached.
  */
@@ -29,6 +29,6 @@ int convert_package(const struct rules *rules, struct store *s, const char *name
 void convert_factory_lines(const struct rules *rules, const char *who, const struct tree *t, struct buf *out);
 
 /* Raised whenever the same input gives another result. */
-#define CONVERT_VERSION 2
+#define CONVERT_VERSION 3
 
 #define FACTORY "/usr/share/factory"

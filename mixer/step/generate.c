@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,12 +11,9 @@
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
-#include "swupd/base/proc.h"
 #include "swupd/base/text.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
-
-#define CERTIFICATE_MAX (1UL << 20)
 
 int generate_file(const struct mix *m, struct tree *out, const char *path, const void *text, size_t len, struct err *e)
 {
@@ -131,136 +127,6 @@ int generate_update(const struct mix *m, struct tree *out, struct err *e)
 			r = generate_file(m, out, "/" INSTALLED_CERTIFICATE, cert.data, cert.len, e);
 	}
 	return r < 0 ? r : add_root_file(m, out, e);
-}
-
-int generate_ca_bundle(const struct mix *m, const struct tree *bundle, struct tree *out, struct err *e)
-{
-	_cleanup_(buf_free) struct buf all = {0};
-
-	for (size_t i = 0; i < bundle->n; i++) {
-		const struct node *n = &bundle->nodes[i];
-		_cleanup_(buf_free) struct buf text = {0};
-		if (n->attrs.kind != KIND_FILE || !text_starts(n->path, "/usr/share/ca-certificates/") ||
-		    !text_ends(n->path, ".crt"))
-			continue;
-		int r = store_load(m->store, &n->hash, CERTIFICATE_MAX, &text, e);
-		if (r < 0)
-			return err_in(e, r, "%s", n->path);
-		buf_add(&all, text.data, text.len);
-		if (text.len && text.data[text.len - 1] != '\n')
-			buf_putc(&all, '\n');
-	}
-	if (all.len == 0)
-		return 0;
-	return generate_file(m, out, FACTORY "/etc/ssl/certs/ca-certificates.crt", all.data, all.len, e);
-}
-
-/* The modules of one kernel as a tree of /lib/modules/<version>, which is where depmod looks. */
-static struct tree *modules_of(const struct tree *bundle, const char *version)
-{
-	_cleanup_free_ char *prefix = xasprintf("/usr/lib/modules/%s/", version);
-	struct tree *t = tree_new();
-
-	for (size_t i = 0; i < bundle->n; i++) {
-		struct node n = bundle->nodes[i];
-		if (!text_starts(n.path, prefix) || n.attrs.kind == KIND_LINK)
-			continue;
-		n.path += strlen("/usr");
-		n.attrs.uid = n.attrs.gid = 0;
-		tree_add(t, &n);
-	}
-	tree_sort(t);
-	return t;
-}
-
-static int run_depmod(const struct mix *m, const struct tree *modules, const char *version, struct tree *out,
-		      struct err *e)
-{
-	char dir[] = "depmod.XXXXXX";
-	_cleanup_(strv_free) struct strv names = {0};
-	_cleanup_free_ char *cache = xasprintf("/proc/self/fd/%d/%s", m->cache, dir);
-
-	if (!mkdtemp(cache))
-		return err_errno(e, "%s", cache);
-	const char *name = strrchr(cache, '/') + 1;
-	_cleanup_close_ int fd = fs_open_dir(m->cache, name, e);
-	int r = fd < 0 ? fd : tree_checkout(modules, m->store, fd, e);
-	if (r >= 0) {
-		const char *const argv[] = {"depmod", "-b", ".", version, NULL};
-		r = proc_check(&(struct proc){.argv = argv, .dirfd = fd}, e);
-	}
-	_cleanup_free_ char *where = xasprintf("lib/modules/%s", version);
-	if (r >= 0)
-		r = fs_list(fd, where, &names, e);
-	for (size_t i = 0; r >= 0 && i < names.n; i++) {
-		_cleanup_free_ char *path = xasprintf("/%s/%s", where, names.items[i]);
-		_cleanup_free_ char *shipped = xasprintf("/usr%s", path);
-		_cleanup_(buf_free) struct buf text = {0};
-		if (tree_find(modules, path) || !text_starts(names.items[i], "modules."))
-			continue;
-		r = fs_load(fd, path + 1, CERTIFICATE_MAX * 64, &text, e);
-		if (r >= 0)
-			r = generate_file(m, out, shipped, text.data, text.len, e);
-	}
-	(void)fs_remove_tree(m->cache, name, NULL);
-	return r < 0 ? err_in(e, r, "kernel modules %s", version) : 0;
-}
-
-static int depmod_cached(const struct mix *m, const struct tree *modules, const char *version, struct tree *out,
-			 struct err *e)
-{
-	_cleanup_(buf_free) struct buf key = {0}, text = {0};
-	_cleanup_(tree_freep) struct tree *made = NULL;
-	struct digest d;
-	char hex[DIGEST_HEX];
-	int r;
-
-	tree_format(modules, &key);
-	sha256_mem(key.data, key.len, &d);
-	digest_format(&d, hex);
-	_cleanup_free_ char *name = xasprintf("depmod/%s", hex);
-	bool cached = fs_load(m->cache, name, 1UL << 20, &text, NULL) >= 0 &&
-		      tree_parse(text.data, text.len, &made, NULL) >= 0;
-	for (size_t i = 0; cached && i < made->n; i++)
-		cached = store_has(m->store, &made->nodes[i]);
-	if (!cached) {
-		tree_free(made);
-		made = tree_new();
-		buf_free(&text);
-		r = run_depmod(m, modules, version, made, e);
-		if (r >= 0)
-			r = fs_mkdirs(m->cache, "depmod", 0755, e);
-		buf_puts(&text, "");
-		tree_format(made, &text);
-		if (r >= 0)
-			r = fs_save_cache(m->cache, name, text.data, text.len, 0644, e);
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < made->n; i++)
-		tree_add(out, &made->nodes[i]);
-	return 0;
-}
-
-int generate_depmod(const struct mix *m, const struct tree *bundle, struct tree *out, struct err *e)
-{
-	static const char prefix[] = "/usr/lib/modules/";
-	_cleanup_(strv_free) struct strv versions = {0};
-
-	for (size_t i = 0; i < bundle->n; i++) {
-		const char *path = bundle->nodes[i].path;
-		const char *slash = text_starts(path, prefix) ? strchr(path + strlen(prefix), '/') : NULL;
-		if (slash && strstr(slash, ".ko"))
-			strv_take(&versions, xstrndup(path + strlen(prefix), (size_t)(slash - path) - strlen(prefix)));
-	}
-	strv_sort_unique(&versions);
-	for (size_t i = 0; i < versions.n; i++) {
-		_cleanup_(tree_freep) struct tree *modules = modules_of(bundle, versions.items[i]);
-		int r = depmod_cached(m, modules, versions.items[i], out, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
 }
 
 int generate_factory_lines(const struct mix *m, const struct rules *rules, const char *bundle, const struct tree *t,

@@ -9,7 +9,7 @@ struct mix;
 struct rules;
 struct tree;
 
-/* What maintainer scripts would have made, and what makes a tree an OS. Each function adds nodes to out, their content to the store. */
+/* What makes a tree an OS. Each function adds nodes to out, their content to the store. */
 
 /* A plain file 0644 root:root. */
 int generate_file(const struct mix *m, struct tree *out, const char *path, const void *text, size_t len, struct err *e);
@@ -19,15 +19,6 @@ int generate_base(const struct mix *m, int64_t time, struct tree *out, struct er
 
 /* For the update bundle: URLs, format, certificate and the newest root file. */
 int generate_update(const struct mix *m, struct tree *out, struct err *e);
-
-/*
- * For a bundle with certificates in /usr/share/ca-certificates (bundle: all that its packages and content bring): one file of all of them
- * in the factory, as update-ca-certificates makes it.
- */
-int generate_ca_bundle(const struct mix *m, const struct tree *bundle, struct tree *out, struct err *e);
-
-/* For a bundle with kernel modules: depmod's indexes. Cached by the modules. */
-int generate_depmod(const struct mix *m, const struct tree *bundle, struct tree *out, struct err *e);
 
 /* For files of t in the factory that no package brought: lines of tmpfiles.d that bring them to /etc. */
 int generate_factory_lines(const struct mix *m, const struct rules *rules, const char *bundle, const struct tree *t,

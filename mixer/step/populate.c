@@ -8,6 +8,7 @@
 #include "mixer/input/rules.h"
 #include "mixer/step/content_tree.h"
 #include "mixer/step/convert.h"
+#include "mixer/step/derive.h"
 #include "mixer/step/gather.h"
 #include "mixer/step/generate.h"
 #include "mixer/step/step.h"
@@ -116,8 +117,8 @@ static int load_rules(const struct mix *m, struct rules **out, struct err *e)
 
 /* What one bundle brings besides packages. */
 struct extras {
-	struct strv includes; /* all, also indirect */
-	struct tree *content, *generated;
+	struct strv includes;                    /* all, also indirect */
+	struct tree *content, *generated, *late; /* late: made of what all bundles bring */
 };
 
 static struct tree *package_tree(const struct packages *p, const char *name)
@@ -188,17 +189,6 @@ static int gather_bundle(const struct mix *m, const struct bundle_set *set, cons
 		r = generate_base(m, l->time, x->generated, e);
 	if (r >= 0 && m->config->update_bundle && strcmp(b->name, m->config->update_bundle) == 0)
 		r = generate_update(m, x->generated, e);
-	for (size_t i = 0; r >= 0 && locked && i < locked->n_packages; i++) {
-		const struct tree *t = package_tree(p, locked->packages[i]);
-		_cleanup_(tree_freep) struct tree *made = tree_new();
-		r = generate_ca_bundle(m, t, made, e);
-		if (r >= 0 && made->n)
-			r = generate_factory_lines(m, p->rules, "ca-certificates", made, x->generated, e);
-		if (r >= 0)
-			r = generate_depmod(m, t, made, e);
-		for (size_t k = 0; r >= 0 && k < made->n; k++)
-			tree_add(x->generated, &made->nodes[k]);
-	}
 	offers_add(offers, x->content, RANK_CONTENT);
 	offers_add(offers, x->generated, RANK_GENERATED);
 	return r < 0 ? err_in(e, r, "bundle '%s'", b->name) : 0;
@@ -214,18 +204,43 @@ static void copy_names(const struct bundle_set *set, const struct strv *names, b
 			strv_add(out, names->items[i]);
 }
 
+/* Twice: what is made of a whole release needs to see one. */
+static int gather_twice(const struct mix *m, const struct rules *rules, size_t n, struct extras *x,
+			struct bundle_offers *offers, struct tree **full, struct tree **trees, struct err *e)
+{
+	_cleanup_free_ struct tree **late = xcalloc(n, sizeof(struct tree *));
+	bool more = false;
+
+	int r = gather(offers, n, full, trees, e);
+	for (size_t i = 0; i < n; i++)
+		late[i] = x[i].late;
+	if (r >= 0)
+		r = derive(m, rules, *full, trees, n, late, e);
+	for (size_t i = 0; i < n; i++) {
+		offers_add(&offers[i], late[i], RANK_GENERATED);
+		more |= late[i]->n > 0;
+	}
+	if (r < 0 || !more)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		tree_free(trees[i]);
+		trees[i] = NULL;
+	}
+	tree_free(*full);
+	*full = NULL;
+	return gather(offers, n, full, trees, e);
+}
+
 static int gather_all(const struct mix *m, const struct bundle_set *set, struct packages *p, struct lock *l,
 		      struct extras *x, struct bundle_offers *offers, struct release_trees *out, struct err *e)
 {
-	_cleanup_free_ struct tree **trees = xcalloc(set->n, sizeof(*trees));
+	_cleanup_free_ struct tree **trees = xcalloc(set->n, sizeof(struct tree *));
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < set->n; i++)
 		r = gather_bundle(m, set, set->items[i], p, l, &x[i], &offers[i], e);
 	if (r >= 0)
-		r = gather(offers, set->n, &out->full, trees, e);
-	if (r < 0)
-		return r;
+		r = gather_twice(m, p->rules, set->n, x, offers, &out->full, trees, e);
 	out->time = l->time;
 	out->bundles = xcalloc(set->n, sizeof(*out->bundles));
 	for (size_t i = 0; i < set->n; i++) {
@@ -239,7 +254,7 @@ static int gather_all(const struct mix *m, const struct bundle_set *set, struct 
 		for (size_t k = 0; k < b->unexports.n; k++)
 			strv_add(&t->unexports, b->unexports.items[k]);
 	}
-	return 0;
+	return r;
 }
 
 /* Users without a number get theirs in the order of packages, so that the lock is the same on every machine. */
@@ -265,7 +280,7 @@ int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, 
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < set->n; i++)
-		x[i] = (struct extras){.content = tree_new(), .generated = tree_new()};
+		x[i] = (struct extras){.content = tree_new(), .generated = tree_new(), .late = tree_new()};
 	for (size_t i = 0; i < l->n_packages; i++)
 		bytes += l->packages[i].size;
 	progress_stage(m->progress, "populate", bytes, true);
@@ -281,6 +296,7 @@ int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, 
 		strv_free(&x[i].includes);
 		tree_free(x[i].content);
 		tree_free(x[i].generated);
+		tree_free(x[i].late);
 		offers_free(&offers[i]);
 	}
 	free(x);

@@ -109,3 +109,32 @@ TEST(deb_with_a_name_that_cannot_be_content_is_refused)
 	assert_int_equal(unpack(dir, "t.deb", &t, &e), -ERR_PATH);
 	err_clear(&e);
 }
+
+TEST(deb_with_files_of_who_built_it_is_refused)
+{
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(tree_freep) struct tree *t = NULL;
+	struct err e = ERR_INIT;
+
+	run(dir, BEGIN "touch p/usr/bin/x; echo 2.0 > debian-binary; tar -C p/DEBIAN -cJf control.tar.xz control; "
+		       "tar -C p --owner=1000 --group=0 -cJf data.tar.xz ./usr/bin/x; "
+		       "ar rc t.deb debian-binary control.tar.xz data.tar.xz");
+	assert_int_equal(unpack(dir, "t.deb", &t, &e), -ERR_FORMAT);
+	assert_string_equal(e.text, "/usr/bin/x: it belongs to user 1000, group 0, who are not the same everywhere");
+	assert_non_null(strstr(e.hint, "--root-owner-group"));
+	err_clear(&e);
+}
+
+TEST(deb_with_names_in_utf8_is_read_in_any_locale)
+{
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(tree_freep) struct tree *t = NULL;
+	struct err e = ERR_INIT;
+
+	run(dir, BEGIN "touch \"$(printf 'p/usr/bin/\\303\\274')\"; echo 2.0 > debian-binary; "
+		       "tar -C p/DEBIAN -cJf control.tar.xz control; "
+		       "tar -C p --format=pax --owner=0 --group=0 -cJf data.tar.xz ./usr; "
+		       "ar rc t.deb debian-binary control.tar.xz data.tar.xz");
+	assert_ok(unpack(dir, "t.deb", &t, &e), &e);
+	assert_non_null(tree_find(t, "/usr/bin/\303\274"));
+}

@@ -82,7 +82,9 @@ TEST(rules_name_the_line_of_a_mistake)
 		{"\ndrip /x\n", "f:2: 'drip' is not a rule"},
 		{"drop\n", "f:1: 'drop' takes 1 words, not 0"},
 		{"move /a\n", "f:1: 'move' takes 2 words, not 1"},
-		{"drop usr/x\n", "f:1: 'usr/x' is not an absolute path"},
+		{"drop usr/x\n", "f:1: the name 'usr/x' is not absolute"},
+		{"move /a/ /usr/../b/\n", "f:1: the name '/usr/../b' has a '.' or '..' component"},
+		{"drop /a//b\n", "f:1: the name '/a//b' has an empty component"},
 		{"move /a/ /b\n", "f:1: 'move' is from"},
 	};
 
@@ -203,6 +205,46 @@ TEST(convert_refuses_two_files_of_one_name)
 	put(&w, KIND_FILE, "/usr/bin/tool", "two", 0755, 0);
 	assert_fails(convert_package(r, w.store, "pkg", w.raw, &w.made, &e), ERR_CONFLICT, &e,
 		     "package pkg: it has two different files for /usr/bin/tool");
+}
+
+TEST(convert_takes_the_directory_that_is_not_the_default)
+{
+	_cleanup_(world_free) struct world w = {0};
+	_cleanup_(rules_freep) struct rules *r = rules();
+	struct err e = ERR_INIT;
+
+	world_new(&w);
+	put(&w, KIND_DIR, "/usr/lib/x", "", 0700, 0);
+	put(&w, KIND_DIR, "/lib/x", "", 0755, 0);
+	assert_ok(convert_package(r, w.store, "pkg", w.raw, &w.made, &e), &e);
+	assert_int_equal(tree_find(w.made, "/usr/lib/x")->attrs.mode, 0700);
+	assert_int_equal(w.made->n, 1);
+}
+
+TEST(convert_refuses_a_file_where_a_directory_is)
+{
+	_cleanup_(world_free) struct world w = {0};
+	_cleanup_(rules_freep) struct rules *r = rules();
+	struct err e = ERR_INIT;
+
+	world_new(&w);
+	put(&w, KIND_DIR, "/usr/lib/x", "", 0755, 0);
+	put(&w, KIND_FILE, "/lib/x", "file", 0644, 0);
+	assert_fails(convert_package(r, w.store, "pkg", w.raw, &w.made, &e), ERR_CONFLICT, &e, "/usr/lib/x");
+}
+
+TEST(convert_refuses_what_no_machine_could_be_given)
+{
+	static const char *const paths[] = {"/opt/vendor/bin/x", "/dev/x", "/x"};
+	_cleanup_(rules_freep) struct rules *r = rules();
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		_cleanup_(world_free) struct world w = {0};
+		struct err e = ERR_INIT;
+		world_new(&w);
+		put(&w, KIND_FILE, paths[i], "one", 0755, 0);
+		assert_fails(convert_package(r, w.store, "pkg", w.raw, &w.made, &e), ERR_PATH, &e, paths[i]);
+	}
 }
 
 TEST(sysusers_get_numbers_and_keep_the_rest)
