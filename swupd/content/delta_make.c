@@ -41,7 +41,7 @@
 #define LOOK_AHEAD   4096         /* bytes, for the same */
 #define GIVE_UP      32           /* so many more misses than hits end the look ahead */
 #define SAME_END_MIN 64           /* fewer bytes are nothing special */
-#define GZIP_MAX     (64UL << 10) /* xz or bzip2 always make less of a larger block */
+#define GZIP_MAX     (64UL << 10) /* of larger blocks xz or bzip2 made less in all pairs measured */
 #define NEW_MIN      200          /* a smaller file is not worth a delta (spec/swupd-format.md section 6.3) */
 
 /* Bits of the filter: twice to four times the old length, but at most 64 MiB of them */
