@@ -79,6 +79,9 @@ int release_trees_save(const struct mix *m, const struct release_trees *r, struc
 	if (dir < 0)
 		return result < 0 ? result : dir;
 	result = save_all(r, dir, e);
+	/* what is remembered for good must not name objects that a loss of power takes away: the store itself syncs nothing */
+	if (result >= 0 && m->cache >= 0 && syncfs(m->cache) < 0)
+		result = err_errno(e, "cannot sync the cache");
 	/* what a release was populated with before is of no use to anybody: it was not published, or nothing has changed */
 	if (result >= 0)
 		result = fs_remove_tree(root, name, e);
