@@ -99,13 +99,13 @@ static int get_lock(struct mix *m, const struct bundle_set *set, struct lock **o
 			"'mixer lock --keep' adds what is missing, 'mixer lock' also takes newer packages");
 }
 
-static int save_sbom(const struct mix *m, const struct lock *l, struct err *e)
+static int save_sbom(const struct mix *m, const struct lock *l, const struct release_trees *trees, struct err *e)
 {
 	_cleanup_free_ char *path = xasprintf("update/releases/%u/sbom.spdx.json", m->release);
 	_cleanup_(buf_free) struct buf text = {0};
 
-	sbom_format(l, m->config->name, m->release, &text);
-	return fs_save(m->config->dir, path, text.data, text.len, 0644, e);
+	int r = sbom_format(l, m->config->name, m->release, trees->notices, m->store, &text, e);
+	return r < 0 ? r : fs_save(m->config->dir, path, text.data, text.len, 0644, e);
 }
 
 /* fetch and populate */
@@ -123,7 +123,7 @@ static int build_bundles(struct mix *m, const struct bundle_set *set, struct loc
 	if (r >= 0 && l->n_ids != ids)
 		r = lock_save(m->config, l, e);
 	if (r >= 0)
-		r = save_sbom(m, l, e);
+		r = save_sbom(m, l, trees, e);
 	/* of the lock as it is now, with the ids that were given */
 	if (r >= 0)
 		r = stamp_inputs(m, set, l, &stamp, e);
@@ -133,7 +133,7 @@ static int build_bundles(struct mix *m, const struct bundle_set *set, struct loc
 	return r < 0 ? r : 0;
 }
 
-/* describe … publish; nobody is told yet. 1: there is nothing to publish. */
+/* describe … publish; nobody is told yet. 1: nothing differs from the previous release. */
 static int build_tree(struct mix *m, const struct build_opts *o, struct err *e)
 {
 	struct release_trees *trees = NULL;
@@ -148,7 +148,10 @@ static int build_tree(struct mix *m, const struct build_opts *o, struct err *e)
 		r = compress(m, e);
 	if (r >= 0 && !o->skip_packs)
 		r = assemble(m, e);
-	return r < 0 ? r : publish(m, !o->no_signing, e);
+	if (r >= 0)
+		r = publish(m, !o->no_signing, e);
+	/* 1: a run that was killed had come this far; what follows may still be missing */
+	return MIN(r, 0);
 }
 
 /* The releases before to, newest first, along the MoMs. */

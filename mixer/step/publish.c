@@ -174,12 +174,33 @@ static int save_freshness(const struct mix *m, uint32_t release, struct err *e)
 	return r < 0 ? r : fs_save(m->config->dir, file, out.data, out.len, 0644, e);
 }
 
+/* A run that was killed leaves what it was writing, without its name. */
+static int remove_leftovers(const struct mix *m, const char *path, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+	_cleanup_close_ int dir = fs_open_dir(m->config->dir, path, e);
+
+	int r = dir < 0 ? dir : fs_list(dir, ".", &names, e);
+	for (size_t i = 0; r >= 0 && i < names.n; i++)
+		if (text_starts(names.items[i], ".new."))
+			r = fs_remove_tree(dir, names.items[i], e);
+	return r;
+}
+
 int publish_latest(const struct mix *m, uint32_t release, bool sign, struct err *e)
 {
 	_cleanup_free_ char *latest = layout_latest(m->format), *any = layout_latest_version();
 	_cleanup_free_ char *dir = xasprintf(WWW "/version/format%u", m->format);
 
+	_cleanup_free_ char *tree = xasprintf(WWW "/%u", release);
+
 	int r = fs_mkdirs(m->config->dir, dir, 0755, e);
+	if (r >= 0)
+		r = remove_leftovers(m, dir, e);
+	if (r >= 0)
+		r = remove_leftovers(m, WWW "/version", e);
+	if (r >= 0)
+		r = remove_leftovers(m, tree, e);
 	/* freshness first: it is one file, and who has it does not read the others */
 	if (r >= 0 && sign)
 		r = save_freshness(m, release, e);
