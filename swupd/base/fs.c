@@ -18,6 +18,8 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
+#define TMP_PREFIX ".new."
+
 int fs_open_beneath(int root, const char *path, int flags, mode_t mode, struct err *e)
 {
 	struct open_how how = {
@@ -187,7 +189,7 @@ int fs_copy_fd(int in, int out, uint64_t size, struct err *e)
 /* A name that no other process or thread uses: it has the thread's id and an address on its stack */
 static void name_beside(const void *unique, char out[48])
 {
-	snprintf(out, 48, ".new.%d.%lx", (int)gettid(), (unsigned long)unique);
+	snprintf(out, 48, TMP_PREFIX "%d.%lx", (int)gettid(), (unsigned long)unique);
 }
 
 int fs_tmp_open(int dirfd, mode_t mode, struct fs_tmp *t, struct err *e)
@@ -390,6 +392,20 @@ int fs_free_space(int fd, uint64_t *bytes, struct err *e)
 		return err_errno(e, "statvfs");
 	*bytes = (uint64_t)st.f_bavail * st.f_frsize;
 	return 0;
+}
+
+int fs_tmp_sweep(int dirfd, const char *name, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+	_cleanup_close_ int dir = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return errno == ENOENT ? 0 : err_errno(e, "%s", name);
+	int r = fs_list(dir, ".", &names, e);
+	for (size_t i = 0; r >= 0 && i < names.n; i++)
+		if (text_starts(names.items[i], TMP_PREFIX))
+			r = fs_remove_tree(dir, names.items[i], e);
+	return r;
 }
 
 int fs_lock(int dirfd, const char *name, const char *text, struct err *e)

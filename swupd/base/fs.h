@@ -76,6 +76,9 @@ int fs_tmp_open(int dirfd, mode_t mode, struct fs_tmp *t, struct err *e);
 int fs_tmp_commit(struct fs_tmp *t, const char *name, struct err *e); /* replaces name; closes t.fd */
 void fs_tmp_abort(struct fs_tmp *t);
 
+/* Remove the ".new.…" that killed processes left in the directory name, which nobody else may be writing into. Missing is success. */
+int fs_tmp_sweep(int dirfd, const char *name, struct err *e);
+
 /*
  * An exclusive open-file-description lock on name, made when missing, without waiting. Returns the fd that holds it;
  * -ERR_LOCKED when another process does. text is written into the file for people.
