@@ -131,5 +131,7 @@ int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint
 	_cleanup_close_ int stage = fs_open_beneath(m->root, STAGE_PARENT, O_RDONLY | O_DIRECTORY, 0, NULL);
 	if (r >= 0 && stage >= 0 && !fs_exists(stage, "journal"))
 		r = sweep(&c, stage, ".", NULL, e);
+	if (r >= 0 && stage >= 0 && !dry_run)
+		(void)unlinkat(m->root, STAGE_PARENT, AT_REMOVEDIR);
 	return r;
 }

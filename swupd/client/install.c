@@ -16,6 +16,7 @@
 #include "swupd/base/ui.h"
 #include "swupd/client/journal.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/mounts.h"
 #include "swupd/client/place.h"
 #include "swupd/client/plan.h"
 #include "swupd/client/stage.h"
@@ -148,13 +149,7 @@ static int prepare_leaf(struct prepare *w, const char *hex, const char *prepared
 	/* another file system, or too many links to one inode */
 	if (errno != EXDEV && errno != EMLINK && errno != EPERM && errno != EOPNOTSUPP)
 		return err_errno(e, "cannot prepare %s", prepared);
-	int r = copy_object(w->staged, hex, dir, base, e);
-	if (r >= 0) {
-		_cleanup_close_ int fd = fs_open_beneath(w->m->root, prepared, O_RDONLY | O_NONBLOCK, 0, NULL);
-		if (fd >= 0 && fsync(fd) < 0)
-			r = err_errno(e, "%s: fsync", prepared);
-	}
-	return r;
+	return copy_object(w->staged, hex, dir, base, e);
 }
 
 static int prepare_dir(struct prepare *w, const struct attrs *a, const char *prepared, struct err *e)
@@ -273,6 +268,42 @@ static void prepare_free(struct prepare *w)
 	journal_free(w->j);
 }
 
+static bool is_below(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	return strncmp(path, dir, len) == 0 && path[len] == '/';
+}
+
+/* All that the steps write to, on each file system that they reach: usr's with what is staged, and those mounted below the root. */
+static int sync_all(const struct machine *m, const struct journal *j, struct err *e)
+{
+	_cleanup_(strv_free) struct strv mounts = {0};
+
+	_cleanup_close_ int usr = fs_open_dir(m->root, "usr", e);
+	int r = usr < 0 ? usr : mounts_below(m->path, &mounts, e);
+	if (r < 0)
+		return r;
+	if (syncfs(usr) < 0)
+		return err_errno(e, "cannot write out %s/usr", m->path);
+	if (strv_has(&mounts, "/usr") && syncfs(m->root) < 0)
+		return err_errno(e, "cannot write out %s", m->path);
+	for (size_t i = 0; i < mounts.n; i++) {
+		const char *mount = mounts.items[i] + 1;
+		size_t k = 0;
+		while (k < j->n && !is_below(j->steps[k].target, mount))
+			k++;
+		if (k == j->n || strcmp(mount, "usr") == 0)
+			continue;
+		_cleanup_close_ int fd = fs_open_beneath(m->root, mount, O_RDONLY, 0, e);
+		if (fd < 0)
+			return fd;
+		if (syncfs(fd) < 0)
+			return err_errno(e, "cannot write out /%s", mount);
+	}
+	return 0;
+}
+
 static int prepare(struct machine *m, const struct plan *p, struct journal **out, struct err *e)
 {
 	_cleanup_(prepare_free) struct prepare w = {
@@ -299,8 +330,9 @@ static int prepare(struct machine *m, const struct plan *p, struct journal **out
 	r = prepare_steps(&w, e);
 	if (r < 0)
 		return r;
-	if (syncfs(w.next) < 0)
-		return err_errno(e, "cannot write out the prepared files");
+	r = sync_all(m, w.j, e);
+	if (r < 0)
+		return r;
 	*out = take(w.j);
 	return 0;
 }
@@ -364,20 +396,24 @@ static int finish(struct machine *m, const struct journal *j, struct err *e)
 	/* systemd's ConditionNeedsUpdate= compares the time of /usr with that of /etc/.updated (systemd.unit(5)) */
 	if (utimensat(m->root, "usr", now, 0) < 0)
 		return err_errno(e, "%s/usr", m->path);
-	_cleanup_close_ int usr = fs_open_dir(m->root, "usr", e);
-	if (usr < 0)
-		return usr;
-	if (syncfs(usr) < 0)
-		return err_errno(e, "cannot write out the new release");
+	int r = sync_all(m, j, e);
+	if (r < 0)
+		return r;
 	if (m->data >= 0) {
 		snprintf(version, sizeof(version), "%u\n", j->to);
-		int r = fs_save(m->data, "version", version, strlen(version), 0644, e);
+		r = fs_save(m->data, "version", version, strlen(version), 0644, e);
 		if (r < 0)
 			return r;
 	}
+	/* before the journal: a run that dies in between does this again, and nothing is left behind */
+	r = fs_remove_tree(m->root, NEXT, e);
+	if (r >= 0)
+		r = fs_remove_tree(m->root, STAGE_DIR, e);
+	if (r < 0)
+		return r;
 	if (unlinkat(m->root, STAGE_PARENT "/" JOURNAL_NAME, 0) < 0 && errno != ENOENT)
 		return err_errno(e, "cannot remove the journal");
-	int r = fs_sync_dir(m->root, STAGE_PARENT, e);
+	r = fs_sync_dir(m->root, STAGE_PARENT, e);
 	if (r >= 0)
 		r = fs_remove_tree(m->root, STAGE_PARENT, e);
 	m->release = j->to;
@@ -412,8 +448,12 @@ int install_recover(struct machine *m, struct err *e)
 	if (dir < 0)
 		return 0;
 	int r = fs_load(dir, JOURNAL_NAME, JOURNAL_MAX, &text, NULL);
-	if (r == -ENOENT)
-		return fs_remove_tree(m->root, NEXT, e);
+	if (r == -ENOENT) {
+		/* staged objects stay for the next run; empty, it is what a run left that died at its very end */
+		r = fs_remove_tree(m->root, NEXT, e);
+		(void)unlinkat(m->root, STAGE_PARENT, AT_REMOVEDIR);
+		return r;
+	}
 	if (r >= 0)
 		r = journal_parse(text.data, text.len, &j, e);
 	if (r < 0)

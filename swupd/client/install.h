@@ -15,7 +15,7 @@ struct plan;
  *  3. usr/.swupd/journal is written and synced: from here the system only goes forward
  *  4. in order of names: directories, files and links by rename (a change of type by exchange), then removals, deepest first, and
  *     usr/lib/os-release at the very end; <data>/bundles marks, <data>/version
- *  5. syncfs, the journal is removed, then usr/.swupd
+ *  5. syncfs, what was staged is removed, the journal, then usr/.swupd
  *
  * A run that dies before 3 changed nothing; one that dies later is completed by install_recover. Each step of 4 may be done twice.
  *
