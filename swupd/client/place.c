@@ -61,19 +61,42 @@ static int put_away(const struct spot *old, const struct spot *target, int64_t n
 	return 0;
 }
 
-static int exchange(const struct spot *from, const struct spot *to, struct err *e)
+/* Beside prepared: what an exchange in two steps took out of the way. */
+static void aside(const struct spot *from, struct spot *out, char **name)
 {
-	if (renameat2(from->dir, from->base, to->dir, to->base, RENAME_EXCHANGE) == 0)
-		return 0;
+	struct stat st;
+
+	*name = xasprintf("%s.old", from->base);
+	*out = (struct spot){.dir = from->dir, .base = *name};
+	out->there = fstatat(from->dir, *name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	out->is_dir = out->there && S_ISDIR(st.st_mode);
+}
+
+static int put_aside_away(const struct spot *from, const struct spot *target, int64_t now, struct err *e)
+{
+	_cleanup_free_ char *name = NULL;
+	struct spot old;
+
+	aside(from, &old, &name);
+	return old.there ? put_away(&old, target, now, e) : 0;
+}
+
+static int exchange(struct spot *from, const struct spot *to, int64_t now, struct err *e)
+{
+	_cleanup_free_ char *name = NULL;
+	struct spot old;
+
+	if (renameat2(from->dir, from->base, to->dir, to->base, RENAME_EXCHANGE) == 0) {
+		from->is_dir = to->is_dir;
+		return put_away(from, to, now, e);
+	}
 	if (errno != EINVAL && errno != ENOSYS)
 		return err_errno(e, "%s", to->base);
 	/* a file system that cannot exchange: the place is empty for a moment, but the journal knows what belongs there */
-	_cleanup_free_ char *aside = xasprintf("%s.old", from->base);
-	if (renameat(to->dir, to->base, from->dir, aside) < 0 ||
-	    renameat(from->dir, from->base, to->dir, to->base) < 0 ||
-	    renameat(from->dir, aside, from->dir, from->base) < 0)
+	aside(from, &old, &name);
+	if (renameat(to->dir, to->base, from->dir, name) < 0 || renameat(from->dir, from->base, to->dir, to->base) < 0)
 		return err_errno(e, "%s", to->base);
-	return 0;
+	return put_aside_away(from, to, now, e);
 }
 
 int place_put(int root, const char *prepared, const char *target, enum file_kind kind, int64_t now, struct err *e)
@@ -82,27 +105,28 @@ int place_put(int root, const char *prepared, const char *target, enum file_kind
 	const bool want_dir = kind == KIND_DIR;
 
 	int r = spot_open(root, prepared, &from, e);
-	if (r <= 0 || !from.there)
-		return r < 0 ? r : 0;
+	if (r <= 0)
+		return r;
 	r = spot_open(root, target, &to, e);
 	if (r < 0)
 		return err_in(e, r, "/%s", target);
 	if (r == 0)
-		return err_set(e, -ENOENT, "cannot place '/%s': its directory is not there", target);
-	/*
-	 * Exchanged by a run that ended before it could put the old one away; or a directory that somebody made since the plan (the release's
-	 * attributes follow with the next repair).
-	 */
-	if (from.is_dir != want_dir || (want_dir && to.there && to.is_dir))
+		return from.there ? err_set(e, -ENOENT, "cannot place '/%s': its directory is not there", target) : 0;
+	if (!from.there)
+		/* done before */
+		r = put_aside_away(&from, &to, now, e);
+	else if (from.is_dir != want_dir)
+		/* exchanged by a run that ended before it could put the old one away */
 		r = put_away(&from, &to, now, e);
-	else if (!to.there || to.is_dir == want_dir)
-		r = renameat(from.dir, from.base, to.dir, to.base) < 0 ? err_errno(e, "rename") : 0;
-	else {
-		r = exchange(&from, &to, e);
-		from.is_dir = to.is_dir;
-		if (r >= 0)
-			r = put_away(&from, &to, now, e);
-	}
+	else if (want_dir && to.there && to.is_dir)
+		/* made by somebody since the plan; the release's attributes follow with the next repair */
+		r = put_away(&from, &to, now, e);
+	else if (to.there && to.is_dir != want_dir)
+		r = exchange(&from, &to, now, e);
+	else if (renameat(from.dir, from.base, to.dir, to.base) < 0)
+		r = err_errno(e, "rename");
+	else if (!to.there)
+		r = put_aside_away(&from, &to, now, e);
 	return r < 0 ? err_in(e, r, "cannot place '/%s'", target) : 0;
 }
 

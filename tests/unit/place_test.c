@@ -87,6 +87,24 @@ TEST(place_goes_on_after_a_crash_between_exchange_and_removal)
 	}
 }
 
+TEST(place_goes_on_after_a_crash_between_two_renames)
+{
+	for (const char *old = "DE"; *old; old++) {
+		for (int placed = 0; placed < 2; placed++) {
+			struct err e = ERR_INIT;
+			_cleanup_close_ int root = test_dir(NULL, 0);
+			/* where the file system cannot exchange: the old one is aside, the new one perhaps not yet in its place */
+			make(root, "prepared.old", *old);
+			make(root, placed ? "target" : "prepared", 'F');
+			assert_ok(place_put(root, "prepared", "target", KIND_FILE, 5, &e), &e);
+			assert_int_equal(kind_of(root, "target"), 'F');
+			assert_int_equal(kind_of(root, "prepared"), '-');
+			assert_int_equal(kind_of(root, "prepared.old"), '-');
+			assert_int_equal(kind_of(root, ".deleted.5.target"), *old == 'E' ? 'D' : '-');
+		}
+	}
+}
+
 TEST(place_follows_no_link_and_makes_no_parent)
 {
 	struct err e = ERR_INIT;
