@@ -11,6 +11,7 @@
 #include "mixer/step/derive.h"
 #include "mixer/step/gather.h"
 #include "mixer/step/generate.h"
+#include "mixer/step/notices.h"
 #include "mixer/step/step.h"
 #include "mixer/step/sysusers.h"
 #include "swupd/base/err.h"
@@ -31,6 +32,7 @@ struct packages {
 	const struct lock *lock;
 	const struct rules *rules;
 	struct tree **trees; /* of lock->packages, in their order */
+	struct tree **notices;
 };
 
 /* What was made of this .deb by these rules: everything about it is a function of both. */
@@ -67,31 +69,45 @@ static int save_cached(const struct packages *p, const char *key, const struct t
 	_cleanup_free_ char *dir = xstrndup(key, strlen("packages/xx"));
 	_cleanup_(buf_free) struct buf text = {0};
 
-	buf_puts(&text, "");
 	tree_format(t, &text);
 	int r = fs_mkdirs(p->m->cache, dir, 0755, e);
 	return r < 0 ? r : fs_save_cache(p->m->cache, key, text.data, text.len, 0644, e);
 }
 
-static int make_package(void *arg, size_t i, struct err *e)
+/* Unpack and convert. */
+static int make_anew(struct packages *p, size_t i, struct err *e)
 {
-	struct packages *p = arg;
 	const struct locked_package *package = &p->lock->packages[i];
-	_cleanup_free_ char *key = package_key(p, package);
 	_cleanup_(tree_freep) struct tree *raw = NULL;
 	char hex[DIGEST_HEX];
 
-	p->trees[i] = load_cached(p, key);
-	progress_add(p->m->progress, package->size);
-	if (p->trees[i])
-		return 0;
 	digest_format(&package->sha256, hex);
 	_cleanup_free_ char *file = xasprintf("debs/%s.deb", hex);
 	_cleanup_close_ int fd = openat(p->m->cache, file, O_RDONLY | O_CLOEXEC);
 	int r = fd < 0 ? err_errno(e, "%s", file) : deb_unpack(fd, package->name, p->m->store, &raw, e);
 	if (r < 0)
 		return err_in(e, r, "package %s %s", package->name, package->version);
-	r = convert_package(p->rules, p->m->store, package->name, raw, &p->trees[i], e);
+	p->notices[i] = tree_new();
+	notices_select(raw, package->name, p->notices[i]);
+	return convert_package(p->rules, p->m->store, package->name, raw, &p->trees[i], e);
+}
+
+static int make_package(void *arg, size_t i, struct err *e)
+{
+	struct packages *p = arg;
+	const struct locked_package *package = &p->lock->packages[i];
+	_cleanup_free_ char *key = package_key(p, package), *notices_key = xasprintf("%s.notices", key);
+
+	p->trees[i] = load_cached(p, key);
+	p->notices[i] = load_cached(p, notices_key);
+	progress_add(p->m->progress, package->size);
+	if (p->trees[i] && p->notices[i])
+		return 0;
+	tree_free(take(p->trees[i]));
+	tree_free(take(p->notices[i]));
+	int r = make_anew(p, i, e);
+	if (r >= 0)
+		r = save_cached(p, notices_key, p->notices[i], e);
 	return r < 0 ? r : save_cached(p, key, p->trees[i], e);
 }
 
@@ -99,7 +115,10 @@ static void packages_free(struct packages *p)
 {
 	for (size_t i = 0; p->trees && i < p->lock->n_packages; i++)
 		tree_free(p->trees[i]);
+	for (size_t i = 0; p->notices && i < p->lock->n_packages; i++)
+		tree_free(p->notices[i]);
 	free(p->trees);
+	free(p->notices);
 }
 
 static int load_rules(const struct mix *m, struct rules **out, struct err *e)
@@ -268,11 +287,24 @@ static int pin_packages(const struct packages *p, struct lock *l, struct err *e)
 	return 0;
 }
 
+static struct tree *all_notices(const struct packages *p)
+{
+	struct tree *all = tree_new();
+
+	for (size_t i = 0; i < p->lock->n_packages; i++)
+		for (size_t k = 0; k < p->notices[i]->n; k++)
+			tree_add(all, &p->notices[i]->nodes[k]);
+	tree_sort(all);
+	return all;
+}
+
 int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, struct release_trees **out,
 	     struct err *e)
 {
-	_cleanup_(packages_free) struct packages p = {
-		.m = m, .lock = l, .trees = xcalloc(l->n_packages, sizeof(*p.trees))};
+	_cleanup_(packages_free) struct packages p = {.m = m,
+						      .lock = l,
+						      .trees = xcalloc(l->n_packages, sizeof(struct tree *)),
+						      .notices = xcalloc(l->n_packages, sizeof(struct tree *))};
 	_cleanup_(rules_freep) struct rules *rules = NULL;
 	struct release_trees *result = xcalloc(1, sizeof(*result));
 	struct bundle_offers *offers = xcalloc(set->n, sizeof(*offers));
@@ -292,6 +324,8 @@ int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, 
 		r = pin_packages(&p, l, e);
 	if (r >= 0)
 		r = gather_all(m, set, &p, l, x, offers, result, e);
+	if (r >= 0)
+		result->notices = all_notices(&p);
 	for (size_t i = 0; i < set->n; i++) {
 		strv_free(&x[i].includes);
 		tree_free(x[i].content);

@@ -7,9 +7,15 @@
 #include <time.h>
 
 #include "mixer/input/lock.h"
+#include "mixer/input/tree.h"
+#include "mixer/step/notices.h"
+#include "swupd/base/err.h"
 #include "swupd/base/json.h"
 #include "swupd/base/mem.h"
+#include "swupd/base/table.h"
 #include "swupd/base/text.h"
+
+#define NOTICE_MAX (16UL << 20) /* bytes of one copyright file; a browser's has 2 MB */
 
 /* SPDX identifiers have letters, digits, '.' and '-'; others become '-' and their code, so that names stay apart. */
 static void add_id(struct buf *out, const char *kind, const char *name)
@@ -33,7 +39,16 @@ static void add_purl_part(struct buf *out, const char *text)
 	}
 }
 
-static void add_package(const struct locked_package *p, struct buf *out)
+/* "LicenseRef-" and the first half of the text's digest */
+static void add_reference(struct buf *out, const struct node *notice)
+{
+	char hex[DIGEST_HEX];
+
+	digest_format(&notice->hash, hex);
+	buf_printf(out, "LicenseRef-%.32s", hex);
+}
+
+static void add_package(const struct locked_package *p, const struct node *notice, struct buf *out)
 {
 	char hex[DIGEST_HEX];
 
@@ -48,17 +63,20 @@ static void add_package(const struct locked_package *p, struct buf *out)
 	json_string(out, p->file);
 	buf_printf(out,
 		   ",\n      \"downloadLocation\": \"NOASSERTION\",\n      \"filesAnalyzed\": false,\n"
-		   "      \"licenseConcluded\": \"NOASSERTION\",\n      \"licenseDeclared\": \"NOASSERTION\",\n"
 		   "      \"copyrightText\": \"NOASSERTION\",\n"
 		   "      \"checksums\": [{\"algorithm\": \"SHA256\", \"checksumValue\": \"%s\"}],\n      "
 		   "\"sourceInfo\": ",
 		   hex);
 	_cleanup_free_ char *source = xasprintf("built from source package %s %s", p->source, p->source_version);
 	json_string(out, source);
-	buf_puts(
-		out,
-		",\n      \"externalRefs\": [{\"referenceCategory\": \"PACKAGE-MANAGER\", \"referenceType\": \"purl\", "
-		"\"referenceLocator\": \"pkg:deb/debian/");
+	buf_puts(out, ",\n      \"licenseConcluded\": \"NOASSERTION\",\n      \"licenseDeclared\": \"");
+	if (notice)
+		add_reference(out, notice);
+	else
+		buf_puts(out, "NOASSERTION");
+	buf_puts(out, "\",\n      \"externalRefs\": [{\"referenceCategory\": \"PACKAGE-MANAGER\", \"referenceType\": "
+		      "\"purl\", "
+		      "\"referenceLocator\": \"pkg:deb/debian/");
 	add_purl_part(out, p->name);
 	buf_putc(out, '@');
 	add_purl_part(out, p->version);
@@ -82,7 +100,46 @@ static void add_relation(struct buf *out, bool *first, const char *from, const c
 	*first = false;
 }
 
-void sbom_format(const struct lock *l, const char *name, uint32_t release, struct buf *out)
+static int add_text(const struct node *notice, const struct store *s, struct buf *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+
+	int r = store_load(s, &notice->hash, NOTICE_MAX, &text, e);
+	if (r < 0)
+		return err_in(e, r, "%s", notice->path);
+	buf_puts(out, "    {\"licenseId\": \"");
+	add_reference(out, notice);
+	buf_puts(out, "\", \"name\": ");
+	json_string(out, notice->path + 1);
+	buf_puts(out, ", \"extractedText\": ");
+	json_string(out, text.data ? text.data : "");
+	buf_putc(out, '}');
+	return 0;
+}
+
+/* Every text once, whoever has it. */
+static int add_texts(const struct tree *notices, const struct store *s, struct buf *out, struct err *e)
+{
+	_cleanup_(table_freep) struct table *seen = table_new();
+	bool first = true;
+
+	buf_puts(out, "  \"hasExtractedLicensingInfos\": [");
+	for (size_t i = 0; i < notices->n; i++) {
+		struct node *n = &notices->nodes[i];
+		if (n->attrs.kind != KIND_FILE || table_add(seen, &n->hash, sizeof(n->hash), n))
+			continue;
+		buf_puts(out, first ? "\n" : ",\n");
+		first = false;
+		int r = add_text(n, s, out, e);
+		if (r < 0)
+			return r;
+	}
+	buf_puts(out, "\n  ],\n");
+	return 0;
+}
+
+int sbom_format(const struct lock *l, const char *name, uint32_t release, const struct tree *notices,
+		const struct store *s, struct buf *out, struct err *e)
 {
 	time_t seconds = (time_t)l->time;
 	char created[32], hex[DIGEST_HEX];
@@ -112,10 +169,14 @@ void sbom_format(const struct lock *l, const char *name, uint32_t release, struc
 			   release, i + 1 < l->n_bundles || l->n_packages ? "," : "");
 	}
 	for (size_t i = 0; i < l->n_packages; i++) {
-		add_package(&l->packages[i], out);
+		add_package(&l->packages[i], notices_find(notices, l->packages[i].name), out);
 		buf_puts(out, i + 1 < l->n_packages ? ",\n" : "\n");
 	}
-	buf_puts(out, "  ],\n  \"relationships\": [");
+	buf_puts(out, "  ],\n");
+	int r = add_texts(notices, s, out, e);
+	if (r < 0)
+		return err_in(e, r, "SBOM");
+	buf_puts(out, "  \"relationships\": [");
 	bool first = true;
 	for (size_t i = 0; i < l->n_bundles; i++)
 		add_relation(out, &first, NULL, "DESCRIBES", "bundle", l->bundles[i].name);
@@ -123,4 +184,5 @@ void sbom_format(const struct lock *l, const char *name, uint32_t release, struc
 		for (size_t k = 0; k < l->bundles[i].n_packages; k++)
 			add_relation(out, &first, l->bundles[i].name, "CONTAINS", "package", l->bundles[i].packages[k]);
 	buf_puts(out, "\n  ]\n}\n");
+	return 0;
 }

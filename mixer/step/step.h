@@ -51,7 +51,8 @@ struct release_trees {
 	int64_t time;                /* of the lock */
 	struct bundle_tree *bundles; /* sorted by name */
 	size_t n;
-	struct tree *full; /* the union */
+	struct tree *full;    /* the union */
+	struct tree *notices; /* copyright files of the packages, not shipped: for the SBOM; NULL when loaded */
 };
 
 int release_trees_save(const struct mix *m, const struct release_trees *r, struct err *e);
