@@ -25,7 +25,7 @@ struct ui;
  *     publish    all of it, signer            → update/www/<V>/, then version/…/latest
  *     diff       two published releases       → www/<V>/delta/, Manifest-*-delta-from-*, pack-*-from-<V0>.tar
  *
- * Caches in <cache>: debs/<sha256>.deb, indexes/, packages/<key> (a tree per converted package), objects/ (tree.h), frames/<codec-level>/…
+ * Caches in <cache>: debs/<sha256>.deb, indexes/, packages/<key> (a tree per converted package), made/<key> (tool.h), objects/ (tree.h), frames/<codec-level>/…
  * (compressed content), deltas/<from>-<to>.
  */
 struct mix {
@@ -71,7 +71,7 @@ bool resolve_is_current(const struct mix *m, const struct bundle_set *set, const
 /* Bring every locked package into <cache>/debs, checked by sha256; parallel, resumed. */
 int fetch_packages(const struct mix *m, const struct lock *l, struct err *e);
 
-/* l may get new ids: the caller saves it. */
+/* l may get new ids: the caller saves it. The trees are not saved yet: release_trees_save. */
 int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, struct release_trees **out,
 	     struct err *e);
 
