@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mixer/step/deltas.h"
 #include "mixer/step/objects.h"
 #include "mixer/step/parts.h"
 #include "mixer/step/peers.h"
 #include "mixer/step/release.h"
+#include "mixer/step/restore.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -17,350 +19,314 @@
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
-#include "swupd/base/work.h"
-#include "swupd/content/delta.h"
-#include "swupd/content/format.h"
 #include "swupd/content/layout.h"
 #include "swupd/content/manifest.h"
 
-/* What running delta jobs may hold together: a job needs about 5 × old + 2 × new bytes. A larger one runs alone. */
-#define MEMORY_MAX (2ULL << 30)
+#define WWW "update/www/"
 
-struct delta_job {
-	struct peer peer;
-	char *file;    /* in the cache */
-	uint64_t size; /* 0: not worth it */
+/* A path that the new manifest of a bundle has, and the old one has not, or not so. */
+struct want {
+	const struct entry *entry;
+	const struct node *node;
+	struct delta_pair *pair; /* NULL: no file to compare with */
+};
+
+struct pack_plan {
+	const struct entry *line; /* of the new MoM */
+	uint32_t from;            /* the bundle's release in the old one */
+	const struct manifest *old, *new;
+	char *name;
+	struct want *wants;
+	size_t n, cap;
 };
 
 struct diffing {
 	const struct mix *m;
-	struct delta_job *jobs;
-	size_t n;
-	pthread_mutex_t lock;
-	pthread_cond_t freed;
-	uint64_t used;
+	struct release *from, *to;
+	struct release_trees *from_trees, *to_trees;
+	struct objects *objects; /* of to */
+	struct peers *peers;
+	struct pack_plan *packs;
+	size_t n_packs, packs_cap;
+	struct delta_pair **pairs;
+	size_t n_pairs, pairs_cap;
+	struct table *pair_index; /* by both digests */
+	struct arena *arena;      /* holds the pairs and their keys */
 };
 
-static uint64_t memory_of(const struct delta_job *j)
+static void diffing_clear(struct diffing *d)
 {
-	return MIN(5 * j->peer.old->attrs.size + 2 * j->peer.new->attrs.size, MEMORY_MAX);
+	for (size_t i = 0; i < d->n_packs; i++) {
+		free(d->packs[i].name);
+		free(d->packs[i].wants);
+	}
+	for (size_t i = 0; i < d->n_pairs; i++)
+		free(d->pairs[i]->file);
+	free(d->packs);
+	free(d->pairs);
+	table_free(d->pair_index);
+	peers_free(d->peers);
+	objects_free(d->objects);
+	release_trees_free(d->from_trees);
+	release_trees_free(d->to_trees);
+	release_free(d->from);
+	release_free(d->to);
+	arena_free(d->arena);
 }
 
-static void take_memory(struct diffing *d, uint64_t bytes)
+/* The bundles that a client of the old release updates with a pack of its own; a new bundle has its zero pack. */
+static void plan_packs(struct diffing *d)
 {
-	pthread_mutex_lock(&d->lock);
-	while (d->used + bytes > MEMORY_MAX)
-		pthread_cond_wait(&d->freed, &d->lock);
-	d->used += bytes;
-	pthread_mutex_unlock(&d->lock);
+	for (size_t i = 0; i < d->to->n; i++) {
+		const struct entry *line = &d->to->mom->entries[i], *was = manifest_find(d->from->mom, line->name);
+		if (!was || was->release >= line->release)
+			continue;
+		_cleanup_free_ char *path = layout_pack(line->release, line->name, was->release);
+		_cleanup_free_ char *published = xasprintf(WWW "%s", path);
+		if (fs_exists(d->m->config->dir, published))
+			continue;
+		VEC_GROW(d->packs, d->n_packs, d->packs_cap);
+		d->packs[d->n_packs++] = (struct pack_plan){
+			.line = line,
+			.from = was->release,
+			.old = release_find(d->from, line->name),
+			.new = d->to->bundles[i],
+			.name = xstrdup(strrchr(path, '/') + 1),
+		};
+	}
 }
 
-static void give_memory(struct diffing *d, uint64_t bytes)
+static int load_trees(struct diffing *d, uint32_t from, uint32_t to, struct err *e)
 {
-	pthread_mutex_lock(&d->lock);
-	d->used -= bytes;
-	pthread_cond_broadcast(&d->freed);
-	pthread_mutex_unlock(&d->lock);
-}
+	_cleanup_free_ char *index = xasprintf("update/releases/%u/bundles", from);
 
-static char *delta_file(const struct mix *m, const struct peer *p, struct err *e)
-{
-	char from[DIGEST_HEX], to[DIGEST_HEX];
-
-	digest_format(&p->old->hash, from);
-	digest_format(&p->new->hash, to);
-	_cleanup_free_ char *dir = xasprintf("deltas/%.2s", to);
-	return fs_mkdirs(m->cache, dir, 0755, e) < 0 ? NULL : xasprintf("%s/%s-%s", dir, from, to);
-}
-
-/* Does the delta really give the new file? An encoder's mistake must never reach a machine. */
-static int check_delta(const struct peer *p, const struct buf *old, const struct buf *delta, struct err *e)
-{
-	_cleanup_(buf_free) struct buf made = {0};
-	struct attrs attrs;
-	struct digest d;
-
-	int r = delta_apply(old->data, old->len, delta->data, delta->len, &attrs, &made, e);
+	if (!fs_exists(d->m->config->dir, index))
+		return err_hint(e, err_set(e, -ERR_MISSING, "update/releases/%u is not there any more", from),
+				"packs can only be made from releases whose update/releases is kept");
+	int r = release_trees_load(d->m, from, &d->from_trees, e);
+	if (r >= 0)
+		r = release_trees_load(d->m, to, &d->to_trees, e);
 	if (r < 0)
 		return r;
-	file_hash_mem(&attrs, made.data, made.len, &d);
-	return digest_equal(&d, &p->new->hash) ? 0 : err_set(e, -ERR_DIGEST, "the delta gives another file");
+	d->objects = objects_new();
+	objects_add(d->objects, d->to_trees->full);
+	d->peers = peers_new(d->from_trees->full, d->to_trees->full);
+	return 0;
 }
 
-/* Bytes of the new file's fullfile; a delta that is not smaller is of no use. */
-static uint64_t fullfile_size(const struct mix *m, const struct node *n)
+/* The files that every client with this bundle has: its own and those of all that it includes. */
+static void add_closure(const struct release *r, const char *bundle, struct strv *visited, struct table *hashes)
 {
-	_cleanup_free_ char *path = cache_path(m, "fullfiles", &n->hash, NULL);
-	struct stat st;
+	const struct manifest *m = release_find(r, bundle);
 
-	return path && fstatat(m->cache, path, &st, 0) == 0 ? (uint64_t)st.st_size : n->attrs.size;
+	if (!m || strv_has(visited, bundle))
+		return;
+	strv_add(visited, bundle);
+	for (size_t i = 0; i < m->n_entries; i++)
+		if (m->entries[i].kind == KIND_FILE)
+			(void)table_add(hashes, &m->entries[i].hash, sizeof(struct digest), &m->entries[i]);
+	for (size_t i = 0; i < m->n_includes; i++)
+		add_closure(r, m->includes[i], visited, hashes);
 }
 
-static int compute_delta(const struct mix *m, const struct peer *p, struct buf *out, struct err *e)
+static struct delta_pair *get_pair(struct diffing *d, const struct node *from, const struct node *to)
 {
-	_cleanup_(buf_free) struct buf old = {0}, new = {0};
+	const struct digest both[2] = {from->hash, to->hash};
+	struct delta_pair *p = table_find(d->pair_index, both, sizeof(both));
 
-	int r = object_content(m, p->old, &old, e);
-	if (r >= 0)
-		r = object_content(m, p->new, &new, e);
-	if (r >= 0)
-		r = delta_make(old.data, old.len, new.data, new.len, &p->new->attrs, DELTA_ANY, out, e);
-	if (r == 0)
-		r = check_delta(p, &old, out, e);
-	if (r == 0 && out->len >= fullfile_size(m, p->new))
-		r = 1;
-	if (r == 1)
-		out->len = 0;
-	return r < 0 ? r : 0;
+	if (p)
+		return p;
+	void *key = memcpy(arena_alloc(d->arena, sizeof(both)), both, sizeof(both));
+	p = arena_alloc(d->arena, sizeof(*p));
+	*p = (struct delta_pair){.from = from, .to = to};
+	(void)table_add(d->pair_index, key, sizeof(both), p);
+	VEC_GROW(d->pairs, d->n_pairs, d->pairs_cap);
+	d->pairs[d->n_pairs++] = p;
+	return p;
 }
 
-static int make_delta(void *arg, size_t i, struct err *e)
+static bool is_as_before(const struct entry *x, const struct entry *was)
 {
-	struct diffing *d = arg;
-	struct delta_job *j = &d->jobs[i];
-	_cleanup_(buf_free) struct buf delta = {0};
-	struct stat st;
-	int r = 0;
-
-	progress_add(d->m->progress, j->peer.new->attrs.size);
-	j->file = delta_file(d->m, &j->peer, e);
-	if (!j->file)
-		return -EIO;
-	if (fstatat(d->m->cache, j->file, &st, 0) == 0) {
-		j->size = (uint64_t)st.st_size;
-		return 0;
-	}
-	if (j->peer.new->attrs.size <= DELTA_RESULT_MAX && j->peer.old->attrs.size <= DELTA_RESULT_MAX) {
-		const uint64_t memory = memory_of(j);
-		take_memory(d, memory);
-		r = compute_delta(d->m, &j->peer, &delta, e);
-		give_memory(d, memory);
-	}
-	buf_puts(&delta, "");
-	if (r >= 0)
-		r = fs_save_cache(d->m->cache, j->file, delta.data, delta.len, 0644, e);
-	j->size = delta.len;
-	return r < 0 ? err_in(e, r, "delta of %s", j->peer.new->path) : 0;
-}
-
-static int by_size(const void *a, const void *b)
-{
-	const struct delta_job *x = a, *y = b;
-
-	if (x->peer.new->attrs.size != y->peer.new->attrs.size)
-		return x->peer.new->attrs.size < y->peer.new->attrs.size ? 1 : -1;
-	return strcmp(x->peer.new->path, y->peer.new->path);
-}
-
-/* Each pair of contents once. */
-static void collect_jobs(struct diffing *d, const struct peer *peers, size_t n)
-{
-	_cleanup_(table_freep) struct table *seen = table_new();
-	struct digest *keys = xcalloc(2 * n, sizeof(*keys));
-
-	d->jobs = xcalloc(n, sizeof(*d->jobs));
-	for (size_t i = 0; i < n; i++) {
-		keys[2 * i] = peers[i].old->hash;
-		keys[2 * i + 1] = peers[i].new->hash;
-		if (!table_add(seen, &keys[2 * i], 2 * sizeof(*keys), &keys[2 * i]))
-			d->jobs[d->n++] = (struct delta_job){.peer = peers[i]};
-	}
-	if (d->n)
-		qsort(d->jobs, d->n, sizeof(*d->jobs), by_size);
-	free(keys);
-}
-
-static int make_deltas(struct diffing *d, const struct tree *old, const struct tree *new, struct err *e)
-{
-	struct peer *peers;
-	uint64_t bytes = 0;
-	size_t n;
-
-	peers_find(old, new, &peers, &n);
-	collect_jobs(d, peers, n);
-	free(peers);
-	for (size_t i = 0; i < d->n; i++)
-		bytes += d->jobs[i].peer.new->attrs.size;
-	progress_stage(d->m->progress, "diff", bytes, true);
-	return work_each(d->m->config->threads, d->n, make_delta, d, e);
-}
-
-/* --- packs ---------------------------------------------------------------------------------------------------------------- */
-
-struct packing {
-	const struct diffing *d;
-	const struct objects *objects;
-	struct table *deltas; /* new hash → struct delta_job, the smallest */
-};
-
-static void index_deltas(struct packing *p)
-{
-	p->deltas = table_new();
-	for (size_t i = 0; i < p->d->n; i++) {
-		struct delta_job *j = &p->d->jobs[i];
-		if (j->size == 0)
-			continue;
-		struct delta_job *other = table_add(p->deltas, &j->peer.new->hash, sizeof(struct digest), j);
-		/* several old files give this one: the smaller delta stays where the table has the first */
-		if (other && j->size < other->size) {
-			struct delta_job t = *other;
-			*other = *j;
-			*j = t;
-		}
-	}
-}
-
-static bool was_there(const struct table *before, const struct entry *x)
-{
-	const struct entry *was = table_find_str(before, x->name);
-
 	return was && was->kind == x->kind && was->status == x->status && was->variant == x->variant &&
 	       digest_equal(&was->hash, &x->hash);
 }
 
-/* spec/swupd-format.md section 5: what the bundle got since V0; deltas first, then objects. */
-static int pack_members(const struct packing *p, const struct manifest *old, const struct manifest *new, uint32_t from,
-			struct member **out, size_t *n, struct err *e)
+static int by_name(const void *a, const void *b)
 {
-	_cleanup_(table_freep) struct table *before = manifest_index(old), *seen = table_new();
-	struct member *objects = xcalloc(new->n_entries, sizeof(*objects));
-	size_t n_objects = 0;
-	int r = 0;
+	return strcmp(((const struct want *)a)->entry->name, ((const struct want *)b)->entry->name);
+}
 
-	*out = xcalloc(new->n_entries, sizeof(**out));
-	*n = 0;
-	for (size_t i = 0; i < new->n_entries; i++) {
-		const struct entry *x = &new->entries[i];
-		if (x->kind == KIND_NONE || x->release <= from || was_there(before, x))
+/* spec/swupd-format.md section 5 */
+static int plan_wants(struct diffing *d, struct pack_plan *p, struct err *e)
+{
+	_cleanup_(table_freep) struct table *old = manifest_index(p->old), *installed = table_new();
+	_cleanup_(strv_free) struct strv visited = {0};
+
+	add_closure(d->from, p->line->name, &visited, installed);
+	for (size_t i = 0; i < p->new->n_entries; i++) {
+		const struct entry *x = &p->new->entries[i];
+		if (x->kind == KIND_NONE || x->release <= p->from || is_as_before(x, table_find_str(old, x->name)))
 			continue;
-		if (table_add(seen, &x->hash, sizeof(x->hash), (void *)x))
-			continue;
-		const struct node *node = objects_find(p->objects, &x->hash);
-		const struct delta_job *j = table_find(p->deltas, &x->hash, sizeof(x->hash));
-		if (!node) {
-			r = err_set(e, -ERR_FORMAT, "%s is in a manifest, but not in the release's trees", x->name);
-			break;
-		}
-		if (j)
-			(*out)[(*n)++] = (struct member){
-				.from = j->peer.old->hash, .to = x->hash, .file = j->file, .size = j->size};
-		else
-			objects[n_objects++] = (struct member){.node = node, .size = node->attrs.size};
+		struct want w = {.entry = x, .node = objects_find(d->objects, &x->hash)};
+		if (!w.node)
+			return err_set(e, -ERR_FORMAT, "%s is in a manifest, but not in the release's trees", x->name);
+		const struct node *peer = peers_find(d->peers, x->name);
+		if (peer && table_find(installed, &peer->hash, sizeof(peer->hash)))
+			w.pair = get_pair(d, peer, w.node);
+		VEC_GROW(p->wants, p->n, p->cap);
+		p->wants[p->n++] = w;
 	}
-	memcpy(*out + *n, objects, n_objects * sizeof(*objects));
-	*n += n_objects;
-	free(objects);
+	if (p->n)
+		qsort(p->wants, p->n, sizeof(*p->wants), by_name);
+	return 0;
+}
+
+static int restore(const struct diffing *d, struct err *e)
+{
+	const struct release *releases[] = {d->from, d->to};
+	const struct node **nodes = NULL;
+	size_t n = 0, cap = 0;
+
+	for (size_t i = 0; i < d->n_pairs; i++) {
+		VEC_GROW(nodes, n, cap);
+		nodes[n++] = d->pairs[i]->from;
+	}
+	for (size_t i = 0; i < d->n_packs; i++)
+		for (size_t k = 0; k < d->packs[i].n; k++) {
+			VEC_GROW(nodes, n, cap);
+			nodes[n++] = d->packs[i].wants[k].node;
+		}
+	int r = restore_content(d->m, nodes, n, releases, ARRAY_LEN(releases), e);
+	free(nodes);
 	return r;
 }
 
-static int write_packs(const struct packing *p, const struct release *old, const struct release *new, struct err *e)
+/* Is it smaller than what the client would fetch without it? */
+static bool is_worth_it(const struct diffing *d, const struct want *w)
 {
-	const struct mix *m = p->d->m;
+	_cleanup_free_ char *name = layout_fullfile(w->entry->release, &w->entry->hash);
+	_cleanup_free_ char *path = xasprintf(WWW "%s", name);
+	struct stat st;
+
+	if (!w->pair || !w->pair->file)
+		return false;
+	return fstatat(d->m->config->dir, path, &st, 0) < 0 || w->pair->size < (uint64_t)st.st_size;
+}
+
+/* Beside the fullfile: for the predecessor's tools, no client asks for it. */
+static int publish_delta(const struct diffing *d, const struct want *w, struct err *e)
+{
+	_cleanup_free_ char *name = layout_delta(w->entry->release, &w->pair->from->hash, &w->pair->to->hash);
+	_cleanup_free_ char *path = xasprintf(WWW "%s", name), *dir = xasprintf(WWW "%u/delta", w->entry->release);
+
+	if (!d->m->config->classic || fs_exists(d->m->config->dir, path))
+		return 0;
+	int r = fs_mkdirs(d->m->config->dir, dir, 0755, e);
+	return r < 0 ? r : fs_link_or_copy(d->m->cache, w->pair->file, d->m->config->dir, path, e);
+}
+
+/* Deltas first, then whole objects; each hash once. */
+static int members_of(const struct diffing *d, const struct pack_plan *p, struct member *out, size_t *n, struct err *e)
+{
+	_cleanup_(table_freep) struct table *seen = table_new();
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < new->n; i++) {
-		const struct entry *line = &new->mom->entries[i], *was = manifest_find(old->mom, line->name);
-		struct member *members = NULL;
-		size_t n;
-		if (!was || was->release == line->release)
+	*n = 0;
+	for (size_t i = 0; r >= 0 && i < p->n; i++) {
+		const struct want *w = &p->wants[i];
+		if (!is_worth_it(d, w) || table_add(seen, &w->node->hash, sizeof(struct digest), (void *)w))
 			continue;
-		_cleanup_free_ char *path = layout_pack(line->release, line->name, was->release);
-		_cleanup_free_ char *dir_name = xasprintf("update/www/%u", line->release);
-		_cleanup_close_ int dir = fs_open_dir(m->config->dir, dir_name, e);
-		const char *name = strchr(path, '/') + 1;
-		if (dir < 0)
-			return dir;
-		if (fs_exists(dir, name))
-			continue;
-		r = pack_members(p, release_find(old, line->name), new->bundles[i], was->release, &members, &n, e);
+		out[(*n)++] = (struct member){.from = w->pair->from->hash,
+					      .to = w->pair->to->hash,
+					      .file = w->pair->file,
+					      .size = w->pair->size};
+		r = publish_delta(d, w, e);
+	}
+	for (size_t i = 0; r >= 0 && i < p->n; i++) {
+		const struct node *node = p->wants[i].node;
+		if (!table_add(seen, &node->hash, sizeof(struct digest), (void *)node))
+			out[(*n)++] = (struct member){.node = node, .size = node->attrs.size};
+	}
+	return r;
+}
+
+static int write_packs(const struct diffing *d, int dir, struct err *e)
+{
+	uint64_t bytes = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < d->n_packs; i++)
+		for (size_t k = 0; k < d->packs[i].n; k++)
+			bytes += d->packs[i].wants[k].node->attrs.size;
+	progress_stage(d->m->progress, "packs", bytes, true);
+	for (size_t i = 0; r >= 0 && i < d->n_packs; i++) {
+		const struct pack_plan *p = &d->packs[i];
+		struct member *members = xcalloc(p->n, sizeof(*members));
+		size_t n = 0;
+		r = members_of(d, p, members, &n, e);
+		/* a bundle that only deletes needs no pack */
 		if (r >= 0 && n)
-			r = parts_write_pack(m, dir, name, members, n, e);
+			r = parts_write_pack(d->m, dir, p->name, members, n, e);
 		free(members);
 	}
 	return r;
 }
 
-/* The predecessor's tree has the deltas themselves, too; nobody fetches them. */
-static int diff_trees(const struct mix *m, uint32_t from, uint32_t to, const struct release *old,
-		      const struct release *new, struct err *e)
+/* A pack that is there counts as whole for ever, so its bytes must be on the disk before its name is. */
+static int publish_packs(const struct diffing *d, int dir, struct err *e)
 {
-	struct diffing d = {.m = m, .lock = PTHREAD_MUTEX_INITIALIZER, .freed = PTHREAD_COND_INITIALIZER};
-	struct release_trees *before = NULL, *after = NULL;
-	struct objects *objects = objects_new();
-	struct packing p = {.d = &d, .objects = objects};
+	if (syncfs(dir) < 0)
+		return err_errno(e, "cannot write out the packs");
+	for (size_t i = 0; i < d->n_packs; i++) {
+		const struct pack_plan *p = &d->packs[i];
+		_cleanup_free_ char *path = xasprintf(WWW "%u/%s", p->line->release, p->name);
+		if (fs_exists(dir, p->name) && renameat(dir, p->name, d->m->config->dir, path) < 0)
+			return err_errno(e, "%s", path);
+	}
+	return 0;
+}
 
-	int r = release_trees_load(m, from, &before, e);
+static int write_and_publish(const struct diffing *d, struct err *e)
+{
+	_cleanup_free_ char *new = xasprintf(WWW ".new-packs-%u-%u", d->from->mom->release, d->to->mom->release);
+	const int root = d->m->config->dir;
+
+	int r = fs_remove_tree(root, new, e);
+	_cleanup_close_ int dir = r < 0 ? r : fs_make_dir(root, new, 0755, e);
+	if (dir < 0)
+		return dir;
+	r = write_packs(d, dir, e);
 	if (r >= 0)
-		r = release_trees_load(m, to, &after, e);
-	if (r >= 0) {
-		objects_add(objects, after->full);
-		r = make_deltas(&d, before->full, after->full, e);
-	}
-	if (r >= 0) {
-		index_deltas(&p);
-		r = write_packs(&p, old, new, e);
-	}
-	table_free(p.deltas);
-	for (size_t i = 0; i < d.n; i++)
-		free(d.jobs[i].file);
-	free(d.jobs);
-	objects_free(objects);
-	release_trees_free(before);
-	release_trees_free(after);
-	return r;
+		r = publish_packs(d, dir, e);
+	int removed = fs_remove_tree(root, new, r < 0 ? NULL : e);
+	return r < 0 ? r : removed;
+}
+
+static int make_packs(struct diffing *d, uint32_t from, uint32_t to, struct err *e)
+{
+	int r = release_load(d->m, from, &d->from, e);
+
+	if (r >= 0)
+		r = release_load(d->m, to, &d->to, e);
+	if (r < 0)
+		return r;
+	plan_packs(d);
+	if (d->n_packs == 0)
+		return 0;
+	r = load_trees(d, from, to, e);
+	for (size_t i = 0; r >= 0 && i < d->n_packs; i++)
+		r = plan_wants(d, &d->packs[i], e);
+	if (r >= 0)
+		r = restore(d, e);
+	if (r >= 0)
+		r = deltas_make(d->m, d->pairs, d->n_pairs, e);
+	return r < 0 ? r : write_and_publish(d, e);
 }
 
 int diff_packs(const struct mix *m, uint32_t from, uint32_t to, struct err *e)
 {
-	_cleanup_(release_freep) struct release *old = NULL, *new = NULL;
+	_cleanup_(diffing_clear) struct diffing d = {.m = m, .pair_index = table_new(), .arena = arena_new()};
 
-	int r = release_load(m, from, &old, e);
-	if (r >= 0)
-		r = release_load(m, to, &new, e);
-	if (r >= 0)
-		r = diff_trees(m, from, to, old, new, e);
+	int r = make_packs(&d, from, to, e);
 	return r < 0 ? err_in(e, r, "cannot make packs from release %u to %u", from, to) : 0;
-}
-
-/* --- manifests ---------------------------------------------------------------------------------------------------------------- */
-
-static int manifest_text(const struct mix *m, uint32_t release, const char *bundle, struct buf *out, struct err *e)
-{
-	_cleanup_free_ char *name = layout_manifest_plain(release, bundle), *path = xasprintf("update/www/%s", name);
-
-	return fs_load(m->config->dir, path, MANIFEST_MAX, out, e);
-}
-
-static int diff_manifest(const struct mix *m, const char *bundle, uint32_t from, uint32_t to, struct err *e)
-{
-	_cleanup_free_ char *name = layout_manifest_delta(to, bundle, from), *path = xasprintf("update/www/%s", name);
-	_cleanup_(buf_free) struct buf old = {0}, new = {0}, delta = {0};
-	struct attrs a = {.kind = KIND_FILE, .mode = 0644};
-
-	if (fs_exists(m->config->dir, path))
-		return 0;
-	int r = manifest_text(m, from, bundle, &old, e);
-	if (r >= 0)
-		r = manifest_text(m, to, bundle, &new, e);
-	if (r >= 0) {
-		a.size = new.len;
-		r = delta_make(old.data, old.len, new.data, new.len, &a, DELTA_ANY, &delta, e);
-	}
-	/* 1: not worth it, clients take the whole manifest */
-	return r != 0 ? MIN(r, 0) : fs_save_cache(m->config->dir, path, delta.data, delta.len, 0644, e);
-}
-
-int diff_manifests(const struct mix *m, uint32_t from, uint32_t to, struct err *e)
-{
-	_cleanup_(release_freep) struct release *old = NULL, *new = NULL;
-
-	int r = release_load(m, from, &old, e);
-	if (r >= 0)
-		r = release_load(m, to, &new, e);
-	for (size_t i = 0; r >= 0 && i < new->n; i++) {
-		const struct entry *line = &new->mom->entries[i], *was = manifest_find(old->mom, line->name);
-		if (was && was->release != line->release)
-			r = diff_manifest(m, line->name, was->release, line->release, e);
-	}
-	return r < 0 ? err_in(e, r, "cannot make deltas of manifests from release %u to %u", from, to) : 0;
 }

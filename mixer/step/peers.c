@@ -1,148 +1,142 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/step/peers.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mixer/input/tree.h"
-#include "swupd/base/mem.h"
 #include "swupd/base/table.h"
 
-#define SMALL 200 /* bytes: below, a delta is no smaller than the file (spec/swupd-format.md section 6.3) */
+#define RENAMED_MIN 200 /* bytes; of smaller files no delta is worth it, and their names say little */
 
-struct lone {
-	const struct node *node;
-	char *stripped;
-	bool paired;
+struct peers {
+	struct table *from; /* path of to → node of from */
 };
 
-struct lones {
-	struct lone *items;
+/* Files that have no namesake in the other release. */
+struct lonely {
+	struct named {
+		const struct node *node; /* NULL: it has found its peer */
+		char *key;               /* the path without what changes; owned */
+	} * items;
 	size_t n, cap;
 };
 
-struct pairs {
-	struct peer *items;
-	size_t n, cap;
-};
-
-static void add_pair(struct pairs *p, const struct node *old, const struct node *new)
-{
-	VEC_GROW(p->items, p->n, p->cap);
-	p->items[p->n++] = (struct peer){old, new};
-}
-
-static void add_lone(struct lones *l, const struct node *n)
-{
-	if (n->attrs.kind != KIND_FILE)
-		return;
-	VEC_GROW(l->items, l->n, l->cap);
-	l->items[l->n++] = (struct lone){.node = n};
-}
-
-static void lones_free(struct lones *l)
+static void lonely_clear(struct lonely *l)
 {
 	for (size_t i = 0; i < l->n; i++)
-		free(l->items[i].stripped);
+		free(l->items[i].key);
 	free(l->items);
 }
 
-/* Names that stay pair at once, the others are collected. */
-static void pair_by_name(const struct tree *old, const struct tree *new, struct pairs *p, struct lones *gone,
-			 struct lones *come)
+static void lonely_add(struct lonely *l, const struct node *n)
 {
-	size_t i = 0, k = 0;
-
-	while (i < old->n || k < new->n) {
-		int order = i == old->n ? 1 : k == new->n ? -1 : strcmp(old->nodes[i].path, new->nodes[k].path);
-		const struct node *was = order <= 0 ? &old->nodes[i++] : NULL,
-				  *is = order >= 0 ? &new->nodes[k++] : NULL;
-		if (!is) {
-			add_lone(gone, was);
-		} else if (!was || was->attrs.kind != KIND_FILE) {
-			add_lone(come, is);
-		} else if (is->attrs.kind == KIND_FILE && is->attrs.size >= SMALL &&
-			   !digest_equal(&was->hash, &is->hash)) {
-			add_pair(p, was, is);
-		}
-	}
+	VEC_GROW(l->items, l->n, l->cap);
+	l->items[l->n++] = (struct named){.node = n};
 }
 
-static void pair_by_content(struct pairs *p, const struct lones *gone, struct lones *come)
+static char *without(const char *path, const char *letters)
 {
-	_cleanup_(table_freep) struct table *known = table_new();
+	char *key = xmalloc(strlen(path) + 1), *end = key;
 
-	for (size_t i = 0; i < gone->n; i++)
-		(void)table_add(known, &gone->items[i].node->hash, sizeof(struct digest), (void *)gone->items[i].node);
-	for (size_t i = 0; i < come->n; i++) {
-		const struct node *was = table_find(known, &come->items[i].node->hash, sizeof(struct digest));
-		if (!was)
-			continue;
-		come->items[i].paired = true;
-		if (come->items[i].node->attrs.size >= SMALL)
-			add_pair(p, was, come->items[i].node);
-	}
+	for (; *path; path++)
+		if (!strchr(letters, *path))
+			*end++ = *path;
+	*end = '\0';
+	return key;
 }
 
-static void strip(struct lones *l, const char *without)
+static int by_key(const void *a, const void *b)
 {
-	for (size_t i = 0; i < l->n; i++) {
-		char *to;
-		free(l->items[i].stripped);
-		l->items[i].stripped = to = xstrdup(l->items[i].node->path);
-		for (const char *c = l->items[i].node->path; *c; c++)
-			if (!strchr(without, *c))
-				*to++ = *c;
-		*to = '\0';
-	}
-}
-
-static int by_stripped(const void *a, const void *b)
-{
-	const struct lone *x = a, *y = b;
-	int r = strcmp(x->stripped, y->stripped);
+	const struct named *x = a, *y = b;
+	int r = strcmp(x->key, y->key);
 
 	return r ? r : strcmp(x->node->path, y->node->path);
 }
 
-static bool is_candidate(const struct lone *l)
+static void sort_by_key(struct lonely *l, const char *letters)
 {
-	return !l->paired && l->node->attrs.size > SMALL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->items[i].key);
+		if (l->items[i].node)
+			l->items[n++] = (struct named){l->items[i].node, without(l->items[i].node->path, letters)};
+	}
+	l->n = n;
+	if (n)
+		qsort(l->items, n, sizeof(*l->items), by_key);
 }
 
-static void pair_by_stripped(struct pairs *p, struct lones *gone, struct lones *come, const char *without)
+static void pair_by_key(struct peers *p, struct lonely *gone, struct lonely *added, const char *letters)
 {
 	size_t i = 0, k = 0;
 
-	strip(gone, without);
-	strip(come, without);
-	if (gone->n == 0 || come->n == 0)
-		return;
-	qsort(gone->items, gone->n, sizeof(*gone->items), by_stripped);
-	qsort(come->items, come->n, sizeof(*come->items), by_stripped);
-	while (i < gone->n && k < come->n) {
-		int order = strcmp(gone->items[i].stripped, come->items[k].stripped);
-		if (order < 0 || !is_candidate(&gone->items[i])) {
-			i++;
-		} else if (order > 0 || !is_candidate(&come->items[k])) {
-			k++;
-		} else {
-			gone->items[i].paired = come->items[k].paired = true;
-			add_pair(p, gone->items[i++].node, come->items[k++].node);
-		}
+	sort_by_key(gone, letters);
+	sort_by_key(added, letters);
+	while (i < gone->n && k < added->n) {
+		struct named *old = &gone->items[i], *new = &added->items[k];
+		int order = strcmp(old->key, new->key);
+		i += order <= 0;
+		k += order >= 0;
+		if (order)
+			continue;
+		(void)table_add_str(p->from, new->node->path, (void *)old->node);
+		old->node = new->node = NULL;
 	}
 }
 
-void peers_find(const struct tree *old, const struct tree *new, struct peer **out, size_t *n)
+static const struct node *find_file(const struct tree *t, const char *path)
 {
-	_cleanup_(lones_free) struct lones gone = {0}, come = {0};
-	struct pairs p = {0};
+	const struct node *n = tree_find(t, path);
 
-	pair_by_name(old, new, &p, &gone, &come);
-	pair_by_content(&p, &gone, &come);
-	pair_by_stripped(&p, &gone, &come, "0123456789.");
-	pair_by_stripped(&p, &gone, &come, "0123456789.abcdef");
-	*out = p.items;
-	*n = p.n;
+	return n && n->attrs.kind == KIND_FILE ? n : NULL;
+}
+
+struct peers *peers_new(const struct tree *from, const struct tree *to)
+{
+	struct peers *p = xcalloc(1, sizeof(*p));
+	_cleanup_(table_freep) struct table *by_hash = table_new(), *twins = table_new();
+	_cleanup_(lonely_clear) struct lonely gone = {0}, added = {0};
+
+	p->from = table_new();
+	for (size_t i = 0; i < from->n; i++)
+		if (from->nodes[i].attrs.kind == KIND_FILE)
+			(void)table_add(by_hash, &from->nodes[i].hash, sizeof(struct digest), &from->nodes[i]);
+	for (size_t i = 0; i < to->n; i++) {
+		const struct node *n = &to->nodes[i], *was = find_file(from, n->path);
+		if (n->attrs.kind != KIND_FILE || (was && digest_equal(&was->hash, &n->hash)))
+			continue;
+		if (!was) {
+			was = table_find(by_hash, &n->hash, sizeof(n->hash));
+			if (was)
+				(void)table_add_str(twins, was->path, (void *)was);
+		}
+		if (was)
+			(void)table_add_str(p->from, n->path, (void *)was);
+		else if (n->attrs.size > RENAMED_MIN)
+			lonely_add(&added, n);
+	}
+	for (size_t i = 0; i < from->n; i++) {
+		const struct node *n = &from->nodes[i];
+		if (n->attrs.kind == KIND_FILE && n->attrs.size > RENAMED_MIN && !find_file(to, n->path) &&
+		    !table_find_str(twins, n->path))
+			lonely_add(&gone, n);
+	}
+	pair_by_key(p, &gone, &added, "0123456789.");
+	pair_by_key(p, &gone, &added, "0123456789.abcdef");
+	return p;
+}
+
+void peers_free(struct peers *p)
+{
+	if (!p)
+		return;
+	table_free(p->from);
+	free(p);
+}
+
+const struct node *peers_find(const struct peers *p, const char *path)
+{
+	return table_find_str(p->from, path);
 }

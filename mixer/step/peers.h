@@ -1,19 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <stddef.h>
+#include <errno.h>
+
+#include "swupd/base/mem.h"
 
 struct node;
 struct tree;
 
-/* A new file and the old one that it probably comes from. */
-struct peer {
-	const struct node *old, *new;
-};
-
 /*
- * The pairs of regular files worth a delta between two releases (sorted trees), spec/mixer-behaviour.md section 7: the same name with other content; else, among
- * the names that went and those that came, equal content, then names that are equal without digits and dots (versions), then without [a-f], too (hashes). Each new
- * file once. The caller frees *out.
+ * Which file of the release before each file is compared with. In this order:
+ *
+ *     the one of the same path
+ *     one of the same content and attributes, wherever it is
+ *     of those that are there no more, the one whose path is the same
+ *         without digits and dots       libx.so.1.2 → libx.so.1.3, modules/6.1.0-38/… → modules/6.1.0-40/…
+ *         and also without a to f       libx-4f1e.so → libx-90cb.so
+ *
+ * The last two only for files above 200 bytes; each old file is taken once, by the order of paths.
  */
-void peers_find(const struct tree *old, const struct tree *new, struct peer **out, size_t *n);
+struct peers;
+
+/* Both sorted, and lent: they must live as long as the result. */
+struct peers *peers_new(const struct tree *from, const struct tree *to);
+void peers_free(struct peers *p);
+DEFINE_CLEANUP(struct peers *, peers_free);
+
+/* path: of to. NULL: there is none, or it has not changed, or is no file. */
+const struct node *peers_find(const struct peers *p, const char *path);
