@@ -70,16 +70,33 @@ static void add_skeleton(struct tree *out)
 		add_link(out, links[i][0], links[i][1]);
 }
 
+/* os-release(5): within double quotes a shell would read these */
+static char *shell_quoted(const char *text)
+{
+	struct buf b = {0};
+
+	buf_putc(&b, '"');
+	for (; *text; text++) {
+		if (strchr("\"\\$`", *text))
+			buf_putc(&b, '\\');
+		buf_putc(&b, *text);
+	}
+	buf_putc(&b, '"');
+	return b.data;
+}
+
 int generate_base(const struct mix *m, int64_t time, struct tree *out, struct err *e)
 {
 	const struct config *c = m->config;
+	_cleanup_free_ char *name = shell_quoted(c->name);
 	_cleanup_free_ char *version = xasprintf("%u", m->release);
 	_cleanup_free_ char *stamp = xasprintf("%lld", (long long)time);
 	/* ID_LIKE: programs ask it whose conventions hold */
-	_cleanup_free_ char *os_release =
-		xasprintf("NAME=\"%s\"\nID=%s\nID_LIKE=debian\nVERSION=\"%s\"\nVERSION_ID=%s\n"
-			  "BUILD_ID=%s\nPRETTY_NAME=\"%s %s\"\n",
-			  c->name, c->id, version, version, stamp, c->name, version);
+	_cleanup_free_ char *pretty = xasprintf("%s %s", c->name, version);
+	_cleanup_free_ char *pretty_quoted = shell_quoted(pretty);
+	_cleanup_free_ char *os_release = xasprintf("NAME=%s\nID=%s\nID_LIKE=debian\nVERSION=\"%s\"\nVERSION_ID=%s\n"
+						    "BUILD_ID=%s\nPRETTY_NAME=%s\n",
+						    name, c->id, version, version, stamp, pretty_quoted);
 
 	add_skeleton(out);
 	int r = generate_text(m, out, "/" INSTALLED_OS_RELEASE, os_release, e);

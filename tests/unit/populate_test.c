@@ -37,7 +37,7 @@ static void run(int dir, const char *script)
 
 static void world_new(struct world *w, const char *rules)
 {
-	static const char conf[] = "[mix]\nname = Test OS\nid = test\nrules-file = rules\n"
+	static const char conf[] = "[mix]\nname = Test \"OS\"\nid = test\nrules-file = rules\n"
 				   "[publish]\ncontent-url = http://127.0.0.1/c\nversion-url = http://127.0.0.1/v\n";
 
 	*w = (struct world){.e = ERR_INIT};
@@ -171,7 +171,8 @@ TEST(populate_makes_an_os_of_packages)
 	populated(&w);
 	assert_int_equal(w.trees->time, 1763700000);
 	_cleanup_free_ char *os = text_at(&w, "/usr/lib/os-release");
-	assert_non_null(strstr(os, "ID=test\n"));
+	assert_non_null(strstr(os, "NAME=\"Test \\\"OS\\\"\"\nID=test\n"));
+	assert_non_null(strstr(os, "PRETTY_NAME=\"Test \\\"OS\\\" 10\"\n"));
 	assert_non_null(strstr(os, "VERSION_ID=10\n"));
 	_cleanup_free_ char *version = text_at(&w, "/usr/share/clear/version");
 	_cleanup_free_ char *stamp = text_at(&w, "/usr/share/clear/versionstamp");
