@@ -420,6 +420,18 @@ static int finish(struct machine *m, const struct journal *j, struct err *e)
 	return r;
 }
 
+/*
+ * Nothing installed has changed; staged objects stay for the next try. The journal may have got its name although writing it is said to have failed: what it
+ * speaks of may only go after it.
+ */
+static void give_up(const struct machine *m)
+{
+	if (unlinkat(m->root, STAGE_PARENT "/" JOURNAL_NAME, 0) < 0 && errno != ENOENT)
+		return;
+	if (fs_sync_dir(m->root, STAGE_PARENT, NULL) >= 0)
+		(void)fs_remove_tree(m->root, NEXT, NULL);
+}
+
 int install(struct machine *m, const struct plan *p, struct err *e)
 {
 	_cleanup_(journal_freep) struct journal *j = NULL;
@@ -428,8 +440,7 @@ int install(struct machine *m, const struct plan *p, struct err *e)
 	if (r >= 0)
 		r = write_journal(m, j, e);
 	if (r < 0) {
-		/* nothing installed has changed; staged objects stay for the next try */
-		(void)fs_remove_tree(m->root, NEXT, NULL);
+		give_up(m);
 		return r;
 	}
 	r = commit(m, j, e);
