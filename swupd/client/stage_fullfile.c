@@ -50,6 +50,12 @@ static int unpack_item(const struct staging *s, struct item *it, struct err *e)
 	return r;
 }
 
+/* Not what the server sent: our own disk. A name or owner that the kernel does not take was the server's. */
+static bool is_ours(int r)
+{
+	return r > -ERR_USAGE && r != -EINVAL && r != -ENAMETOOLONG;
+}
+
 static int unpack(void *arg, void *item, struct err *e)
 {
 	struct transfer *t = arg;
@@ -62,7 +68,7 @@ static int unpack(void *arg, void *item, struct err *e)
 	if (r >= 0)
 		return 0;
 	w->bad = true;
-	if (stage_is_fatal(r))
+	if (stage_is_fatal(r) || (t->last && is_ours(r)))
 		return err_in(e, r, "'%s'", w->entry->name);
 	if (t->last)
 		return err_in(e, -ERR_DIGEST, "the fullfile of '%s' is damaged on the server", w->entry->name);
