@@ -134,6 +134,110 @@ install_10()
 	sw os-install -I -V 10 -B os-core-update,editors,libs "$@"
 }
 
+# forge [TREE]: a copy of the predecessor's tree in $WEB that is signed by a key of ours, so that a test can be the builder, or a thief of
+# its key. After changes: resign.
+forge()
+{
+	WEB=$BATS_TEST_TMPDIR/web
+	KEY=$BATS_TEST_TMPDIR/key.pem
+	CERT=$BATS_TEST_TMPDIR/cert.pem
+	cp -r "${1:-$TOP/tests/vectors/www}" "$WEB"
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj "/CN=forge" -keyout "$KEY" \
+		-out "$CERT" 2>/dev/null
+	# shellcheck disable=SC2012 # numbers
+	for release in $(ls "$WEB" | grep '^[0-9]'); do
+		resign "$release"
+	done
+	sign "$WEB/version/latest_version" "$WEB/version/format30/latest"
+	URL=file://$WEB
+}
+
+# sign FILE…: FILE.sig, detached, in DER, by $KEY
+sign()
+{
+	local file
+	for file; do
+		openssl cms -sign -binary -noattr -outform DER -signer "$CERT" -inkey "$KEY" -in "$file" -out "$file.sig"
+	done
+}
+
+# resign RELEASE [BUNDLE…]: after the texts of these manifests were changed: counts, hashes, signature, tars
+resign()
+{
+	local dir=$WEB/$1 bundle hash
+	for bundle in "${@:2}"; do
+		recount "$dir/Manifest.$bundle"
+		relist "$1" "$bundle"
+	done
+	recount "$dir/Manifest.MoM"
+	sign "$dir/Manifest.MoM"
+	tar -C "$dir" --owner=0 --group=0 --mode=644 -cf "$dir/Manifest.MoM.tar" Manifest.MoM Manifest.MoM.sig
+}
+
+# relist RELEASE BUNDLE: the tar of its manifest, and its hash in the MoM
+relist()
+{
+	local dir=$WEB/$1 hash
+	chmod 644 "$dir/Manifest.$2"
+	hash=$(swupd hashdump "$dir/Manifest.$2")
+	sed -i -E "s/^(....)\t[0-9a-f]{64}\t[0-9]+\t$2\$/\1\t$hash\t$1\t$2/" "$dir/Manifest.MoM"
+	tar -C "$dir" --owner=0 --group=0 -cf "$dir/Manifest.$2.tar" "Manifest.$2"
+	rm -f "$dir/Manifest-$2-delta-from-"*
+}
+
+recount()
+{
+	sed -i -E "s/^(filecount:\t).*/\1$(sed '1,/^$/d' "$1" | wc -l)/" "$1"
+}
+
+# new_release NUMBER FROM [BUNDLE…]: one that differs from FROM in nothing yet; it has manifests of its own of these bundles and os-core
+new_release()
+{
+	local to=$1 from=$2 bundle
+	mkdir -p "$WEB/$to/files"
+	for bundle in MoM os-core "${@:3}"; do
+		sed -E "s/^version:.*/version:\t$to/; s/^previous:.*/previous:\t$from/" \
+			"$WEB/$from/Manifest.$bundle" >"$WEB/$to/Manifest.$bundle"
+	done
+	printf 'NAME=Forged\nID=forged\nVERSION_ID=%s\n' "$to" >"$BATS_TEST_TMPDIR/os-release"
+	publish "$to" os-core /usr/lib/os-release "$BATS_TEST_TMPDIR/os-release"
+	resign "$to" os-core "${@:3}"
+	printf '%s' "$to" | tee "$WEB/version/latest_version" >"$WEB/version/format30/latest"
+	sign "$WEB/version/latest_version" "$WEB/version/format30/latest"
+}
+
+# list RELEASE BUNDLE PATH FLAGS HASH: the line of a path in a manifest
+list()
+{
+	local manifest=$WEB/$1/Manifest.$2
+	awk -v path="$3" -F '\t' '$4 != path' "$manifest" >"$manifest.new"
+	printf '%s\t%s\t%s\t%s\n' "$4" "$5" "$1" "$3" >>"$manifest.new"
+	mv "$manifest.new" "$manifest"
+}
+
+# publish RELEASE BUNDLE PATH FILE: list this file, link or directory there, and make its fullfile
+publish()
+{
+	local kind=F hash
+	[ ! -d "$4" ] || kind=D
+	[ ! -L "$4" ] || kind=L
+	hash=$(swupd hashdump "$4")
+	list "$1" "$2" "$3" "$kind..." "$hash"
+	fullfile "$WEB/$1/files/$hash.tar" "$4" "$hash"
+}
+
+# fullfile TAR FILE NAME [OPTION…]: a tar of FILE under NAME
+fullfile()
+{
+	tar -C "$(dirname "$2")" --no-recursion --numeric-owner --transform="s|.*|$3|S" "${@:4}" -cf "$1" "$(basename "$2")"
+}
+
+# unlist RELEASE BUNDLE PATH: it is gone since that release
+unlist()
+{
+	list "$1" "$2" "$3" .d.. 0000000000000000000000000000000000000000000000000000000000000000
+}
+
 # serve DIR: a real web server (nginx) on loopback; its address in $URL, its access log in $ACCESS
 serve()
 {
