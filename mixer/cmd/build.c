@@ -341,6 +341,7 @@ static int build_validate_run(void *context, void *opts, const struct strv *args
 	return validate(m, to, o->quick, e);
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the arguments are initializers */
 #define BUILD(variable, words, text, table, fn)                                                                        \
 	const struct command variable = {                                                                              \
 		.name = words,                                                                                         \
@@ -360,3 +361,4 @@ BUILD(cmd_build_delta_packs, "build delta-packs", "only: packs from older releas
 BUILD(cmd_build_delta_manifests, "build delta-manifests", "only: deltas of manifests", delta_options,
       build_delta_manifests_run);
 BUILD(cmd_build_validate, "build validate", "check a published release", validate_options, build_validate_run);
+/* NOLINTEND(bugprone-macro-parentheses) */

@@ -37,7 +37,7 @@ _Noreturn static void child(const struct proc *p, const struct pipes *pp)
 	sigset_t none;
 
 	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	pthread_sigmask(SIG_SETMASK, &none, NULL);
 	int in = p->input ? pp->in[0] : open("/dev/null", O_RDONLY);
 	if (in < 0 || dup2(in, 0) < 0 || (p->out && dup2(pp->out[1], 1) < 0) ||
 	    (p->errors && dup2(pp->err[1], 2) < 0) || (p->dirfd != AT_FDCWD && fchdir(p->dirfd) < 0))

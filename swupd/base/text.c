@@ -49,7 +49,7 @@ void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 	va_list again;
 
 	va_copy(again, ap);
-	int need = vsnprintf(NULL, 0, fmt, ap);
+	int need = vsnprintf(NULL, 0, fmt, ap); /* NOLINT(clang-analyzer-valist.Uninitialized): our callers begin it */
 	if (need > 0) {
 		vsnprintf(buf_reserve(b, (size_t)need), (size_t)need + 1, fmt, again);
 		b->len += (size_t)need;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/base/ui.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
@@ -181,7 +182,7 @@ static void draw_line(struct progress *p, int percent, int64_t now)
 		buf_printf(&b, ", %d%%", percent);
 	int64_t spent = now - p->began_ms;
 	if (percent > 0 && percent < 100 && spent > 1000)
-		buf_printf(&b, ", %llds left", (long long)(spent * (100 - percent) / percent / 1000 + 1));
+		buf_printf(&b, ", %" PRId64 "s left", spent * (100 - percent) / percent / 1000 + 1);
 	fprintf(stderr, "\r\033[K%s", b.data);
 	fflush(stderr);
 	p->ui->line_open = true;

@@ -27,7 +27,7 @@ int test_dir(char *path, size_t size)
 	char name[32];
 
 	if (!*scratch) {
-		const char *tmp = getenv("TMPDIR");
+		const char *tmp = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): nobody changes it */
 		snprintf(scratch, sizeof(scratch), "%s/limpid-unit.XXXXXX", tmp ? tmp : "/tmp");
 		if (!mkdtemp(scratch))
 			abort();
@@ -44,7 +44,7 @@ int test_dir(char *path, size_t size)
 
 const char *test_vectors(void)
 {
-	const char *dir = getenv("LIMPID_VECTORS");
+	const char *dir = getenv("LIMPID_VECTORS"); /* NOLINT(concurrency-mt-unsafe): nobody changes it */
 
 	return dir ? dir : "tests/vectors";
 }
