@@ -55,8 +55,7 @@ TEST(derive_joins_certificates_for_the_bundles_that_have_some)
 	_cleanup_free_ char *all =
 		text_of(s, tree_find(late_one, "/usr/share/factory/etc/ssl/certs/ca-certificates.crt"));
 	assert_string_equal(all, "A\nZ\n");
-	_cleanup_free_ char *lines =
-		text_of(s, tree_find(late_one, "/usr/lib/tmpfiles.d/zz-bundle-full.conf"));
+	_cleanup_free_ char *lines = text_of(s, tree_find(late_one, "/usr/lib/tmpfiles.d/zz-bundle-full.conf"));
 	assert_non_null(strstr(lines, "L /etc/ssl/certs/ca-certificates.crt - - - - "
 				      "../../../usr/share/factory/etc/ssl/certs/ca-certificates.crt\n"));
 	assert_int_equal(late_two->n, 0);
