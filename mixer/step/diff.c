@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/step/diff.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -145,10 +147,14 @@ static struct delta_pair *get_pair(struct diffing *d, const struct node *from, c
 	return p;
 }
 
-static bool is_as_before(const struct entry *x, const struct entry *was)
+bool diff_brings(const struct entry *x, uint32_t from, const struct table *old)
 {
-	return was && was->kind == x->kind && was->status == x->status && was->variant == x->variant &&
-	       digest_equal(&was->hash, &x->hash);
+	const struct entry *was = table_find_str(old, x->name);
+
+	if (x->kind == KIND_NONE || x->release <= from)
+		return false;
+	return !was || was->kind != x->kind || was->status != x->status || was->variant != x->variant ||
+	       !digest_equal(&was->hash, &x->hash);
 }
 
 static int by_name(const void *a, const void *b)
@@ -156,7 +162,6 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct want *)a)->entry->name, ((const struct want *)b)->entry->name);
 }
 
-/* spec/swupd-format.md section 5 */
 static int plan_wants(struct diffing *d, struct pack_plan *p, struct err *e)
 {
 	_cleanup_(table_freep) struct table *old = manifest_index(p->old), *installed = table_new();
@@ -165,7 +170,7 @@ static int plan_wants(struct diffing *d, struct pack_plan *p, struct err *e)
 	add_closure(d->from, p->line->name, &visited, installed);
 	for (size_t i = 0; i < p->new->n_entries; i++) {
 		const struct entry *x = &p->new->entries[i];
-		if (x->kind == KIND_NONE || x->release <= p->from || is_as_before(x, table_find_str(old, x->name)))
+		if (!diff_brings(x, p->from, old))
 			continue;
 		struct want w = {.entry = x, .node = objects_find(d->objects, &x->hash)};
 		if (!w.node)
@@ -198,7 +203,8 @@ static int restore(const struct diffing *d, struct err *e)
 		}
 	int r = restore_content(d->m, nodes, n, releases, ARRAY_LEN(releases), e);
 	free(nodes);
-	return r;
+	return r < 0 ? err_hint(e, r, "without it there are no deltas; 'mixer build --previous-versions=0' makes none")
+		     : 0;
 }
 
 /* Is it smaller than what the client would fetch without it? */

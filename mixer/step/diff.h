@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct entry;
+struct table;
+
+/*
+ * Does a bundle's pack bring what x, of its new manifest, stands for? from: the release of the old manifest, old: its index. spec/swupd-format.md section 5.
+ */
+bool diff_brings(const struct entry *x, uint32_t from, const struct table *old);

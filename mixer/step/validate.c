@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/step/validate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mixer/step/release.h"
+#include "mixer/step/step.h"
+#include "mixer/step/validating.h"
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/table.h"
+#include "swupd/base/ui.h"
+#include "swupd/base/work.h"
+#include "swupd/content/format.h"
+#include "swupd/content/layout.h"
+#include "swupd/content/manifest.h"
+#include "swupd/content/tar.h"
+
+#define WWW   "update/www/"
+#define CHUNK (64UL << 10)
+
+void finding(struct validating *v, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	char *text = xvasprintf(fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&v->lock);
+	strv_take(&v->findings, text);
+	pthread_mutex_unlock(&v->lock);
+}
+
+int hash_member(const struct attrs *a, const char *link, read_fn *read, void *from, struct digest *out, struct err *e)
+{
+	_cleanup_(file_hash_freep) struct file_hash *h = file_hash_new(a);
+	char chunk[CHUNK];
+	int n = 0;
+
+	if (a->kind == KIND_LINK)
+		file_hash_add(h, link, strlen(link));
+	while (a->kind == KIND_FILE && (n = read(from, chunk, sizeof(chunk), e)) > 0)
+		file_hash_add(h, chunk, (size_t)n);
+	if (n >= 0)
+		file_hash_end(h, out);
+	return MIN(n, 0);
+}
+
+/* A text below www. False, and a finding: it is not there, or cannot be read. */
+static bool load(struct validating *v, const char *path, struct buf *out)
+{
+	_cleanup_free_ char *below = xasprintf(WWW "%s", path);
+	struct err e = ERR_INIT;
+
+	int r = fs_load(v->m->config->dir, below, MANIFEST_MAX, out, &e);
+	if (r == -ENOENT)
+		finding(v, "%s is missing", path);
+	else if (r < 0)
+		finding(v, "%s: %s", path, e.text);
+	err_clear(&e);
+	buf_puts(out, "");
+	return r >= 0;
+}
+
+static bool same(const struct buf *a, const struct buf *b)
+{
+	return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+}
+
+/* The tar is what clients read: it must have the same texts. */
+static void check_tar(struct validating *v, const char *path, const char *const *names, const struct buf *want,
+		      size_t n)
+{
+	_cleanup_(buf_free) struct buf tar = {0};
+	struct buf got[2] = {{0}, {0}};
+	struct err e = ERR_INIT;
+
+	if (!load(v, path, &tar))
+		return;
+	if (tar_read_texts(tar.data, tar.len, names, n, MANIFEST_MAX, got, &e) < 0)
+		finding(v, "%s: %s", path, e.text);
+	else
+		for (size_t i = 0; i < n; i++)
+			if (!same(&got[i], &want[i]))
+				finding(v, "%s has another text than %s", path, names[i]);
+	err_clear(&e);
+	for (size_t i = 0; i < n; i++)
+		buf_free(&got[i]);
+}
+
+static int check_signature(struct validating *v, const char *path, const struct buf *mom, const struct buf *sig,
+			   struct err *e)
+{
+	_cleanup_(anchors_freep) struct anchors *anchors = NULL;
+	_cleanup_(buf_free) struct buf pem = {0};
+	const char *cert = v->m->config->signer.cert;
+	const int64_t now = (int64_t)time(NULL);
+	struct err why = ERR_INIT;
+
+	int r = fs_load(AT_FDCWD, cert, SIGNATURE_MAX, &pem, e);
+	if (r < 0)
+		return err_in(e, r, "the mix's certificate");
+	r = anchors_load(pem.data, pem.len, now, &anchors, &why);
+	if (r < 0)
+		finding(v, "%s: %s", cert, why.text);
+	else if (signature_verify(anchors, mom->data, mom->len, sig->data, sig->len, now, &why) < 0)
+		finding(v, "%s: %s", path, why.text);
+	err_clear(&why);
+	return 0;
+}
+
+static int check_mom(struct validating *v, uint32_t release, struct buf *mom, struct err *e)
+{
+	static const char *const names[] = {"Manifest.MoM", "Manifest.MoM.sig"};
+	_cleanup_free_ char *path = layout_manifest_plain(release, "MoM"), *tar = layout_mom(release);
+	_cleanup_free_ char *sig_path = layout_mom_signature(release);
+	struct buf texts[2] = {{0}, {0}};
+	int r = 0;
+
+	if (load(v, path, &texts[0])) {
+		bool sig = load(v, sig_path, &texts[1]);
+		if (sig)
+			r = check_signature(v, sig_path, &texts[0], &texts[1], e);
+		check_tar(v, tar, names, texts, sig ? 2 : 1);
+	}
+	*mom = texts[0];
+	buf_free(&texts[1]);
+	return r;
+}
+
+static void check_manifest(struct validating *v, const struct entry *line)
+{
+	_cleanup_free_ char *path = layout_manifest_plain(line->release, line->name);
+	_cleanup_free_ char *tar = layout_manifest(line->release, line->name),
+			    *name = xasprintf("Manifest.%s", line->name);
+	_cleanup_(buf_free) struct buf text = {0};
+	struct digest real;
+
+	if (!load(v, path, &text))
+		return;
+	manifest_hash(text.data, text.len, &real);
+	if (!digest_equal(&real, &line->hash) || (line->size != SIZE_UNKNOWN && line->size != text.len))
+		finding(v, "%s is not what the MoM lists", path);
+	check_tar(v, tar, (const char *const[]){name}, &text, 1);
+}
+
+static void check_attached(struct validating *v, const struct manifest *mom)
+{
+	for (size_t i = 0; i < mom->n_attached; i++) {
+		_cleanup_free_ char *path = layout_release_file(mom->release, mom->attached[i].name);
+		_cleanup_(buf_free) struct buf text = {0};
+		struct digest real;
+		if (!load(v, path, &text))
+			continue;
+		sha256_mem(text.data, text.len, &real);
+		if (!digest_equal(&real, &mom->attached[i].sha256) || mom->attached[i].size != text.len)
+			finding(v, "%s is not what the MoM lists", path);
+	}
+}
+
+int validate_texts(struct validating *v, uint32_t release, struct err *e)
+{
+	_cleanup_(manifest_freep) struct manifest *mom = NULL;
+	_cleanup_(buf_free) struct buf text = {0};
+
+	progress_stage(v->m->progress, "manifests", 0, false);
+	int r = check_mom(v, release, &text, e);
+	if (r < 0 || text.len == 0)
+		return r;
+	r = manifest_parse(text.data, text.len, true, release, &mom, e);
+	if (r < 0)
+		return err_in(e, r, "Manifest.MoM");
+	for (size_t i = 0; i < mom->n_entries; i++)
+		check_manifest(v, &mom->entries[i]);
+	check_attached(v, mom);
+	return 0;
+}
+
+struct fullfiles {
+	struct validating *v;
+	const struct entry **entries;
+	size_t n, cap;
+};
+
+static int read_tar(void *from, void *data, size_t len, struct err *e)
+{
+	return tar_read(from, data, len, e);
+}
+
+static int check_content(int fd, const struct digest *want, struct err *e)
+{
+	_cleanup_(tar_closep) struct tar *t = NULL;
+	struct tar_member m;
+	struct digest named, real;
+
+	int r = tar_open(fd, &t, e);
+	if (r >= 0)
+		r = tar_next(t, &m, e);
+	if (r < 0)
+		return r;
+	if (r == 0 || m.attrs.kind == KIND_NONE || digest_parse(m.name, &named) < 0 || !digest_equal(&named, want))
+		return err_set(e, -ERR_FORMAT, "its first member is not this object");
+	r = hash_member(&m.attrs, m.link, read_tar, t, &real, e);
+	if (r < 0)
+		return r;
+	if (!digest_equal(&real, want))
+		return err_set(e, -ERR_DIGEST, "it holds something else");
+	r = tar_next(t, &m, e);
+	return r > 0 ? err_set(e, -ERR_FORMAT, "it has a second member") : r;
+}
+
+static int check_fullfile(void *arg, size_t i, struct err *e)
+{
+	struct fullfiles *f = arg;
+	const struct entry *x = f->entries[i];
+	_cleanup_free_ char *path = layout_fullfile(x->release, &x->hash), *below = xasprintf(WWW "%s", path);
+	struct err why = ERR_INIT;
+
+	(void)e;
+	progress_add(f->v->m->progress, 1);
+	_cleanup_close_ int fd = openat(f->v->m->config->dir, below, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		finding(f->v, "%s (%s) %s", path, x->name, errno == ENOENT ? "is missing" : "cannot be opened");
+	else if (!f->v->quick && check_content(fd, &x->hash, &why) < 0)
+		finding(f->v, "%s (%s): %s", path, x->name, why.text);
+	err_clear(&why);
+	return 0;
+}
+
+int validate_fullfiles(struct validating *v, struct err *e)
+{
+	_cleanup_(table_freep) struct table *seen = table_new();
+	struct fullfiles f = {.v = v};
+
+	for (size_t b = 0; b < v->release->n; b++) {
+		const struct manifest *m = v->release->bundles[b];
+		for (size_t i = 0; i < m->n_entries; i++) {
+			const struct entry *x = &m->entries[i], *other;
+			if (x->kind == KIND_NONE)
+				continue;
+			/* one hash can be asked for in the directories of several releases */
+			other = table_add(seen, &x->hash, sizeof(x->hash), (void *)x);
+			if (other && other->release == x->release)
+				continue;
+			VEC_GROW(f.entries, f.n, f.cap);
+			f.entries[f.n++] = x;
+		}
+	}
+	progress_stage(v->m->progress, "fullfiles", f.n, false);
+	int r = work_each(v->m->config->threads, f.n, check_fullfile, &f, e);
+	free(f.entries);
+	return r;
+}
+
+static void validating_clear(struct validating *v)
+{
+	strv_free(&v->findings);
+	pthread_mutex_destroy(&v->lock);
+}
+
+static int check_all(struct validating *v, uint32_t number, struct err *e)
+{
+	_cleanup_(release_freep) struct release *release = NULL;
+
+	int r = validate_texts(v, number, e);
+	/* what is damaged may not load */
+	if (r < 0 || v->findings.n)
+		return r;
+	r = release_load(v->m, number, &release, e);
+	if (r < 0)
+		return r;
+	v->release = release;
+	r = validate_fullfiles(v, e);
+	if (r >= 0)
+		r = validate_packs(v, e);
+	return r < 0 ? r : validate_programs(v, e);
+}
+
+int validate(const struct mix *m, uint32_t release, bool quick, struct err *e)
+{
+	_cleanup_(validating_clear) struct validating v = {.m = m, .quick = quick, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+	int r = check_all(&v, release, e);
+	progress_end(m->progress);
+	strv_sort_unique(&v.findings);
+	for (size_t i = 0; i < v.findings.n; i++)
+		ui_answer(m->ui, "%s", v.findings.items[i]);
+	if (r < 0)
+		return err_in(e, r, "cannot check release %u", release);
+	if (v.findings.n)
+		return err_set(e, -ERR_INCOMPLETE, "release %u: %zu findings", release, v.findings.n);
+	ui_message(m->ui, "release %u: nothing is wrong", release);
+	return 0;
+}

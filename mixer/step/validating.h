@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "swupd/base/text.h"
+
+struct digest;
+struct err;
+struct mix;
+struct release;
+
+/*
+ * The parts of validate(). A finding is something that is wrong with the release; an error, something that keeps us from looking. Findings come from any
+ * thread, and are printed sorted.
+ */
+struct validating {
+	const struct mix *m;
+	const struct release *release;
+	bool quick;
+	pthread_mutex_t lock;
+	struct strv findings;
+};
+
+/* One sentence: what, and what is wrong with it. */
+void finding(struct validating *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Each returns 0 or an error; a release is loaded before all but the first. */
+int validate_texts(struct validating *v, uint32_t release,
+		   struct err *e); /* MoM, signature, manifests, what is attached */
+int validate_fullfiles(struct validating *v, struct err *e);
+int validate_packs(struct validating *v, struct err *e); /* and deltas of manifests */
+int validate_programs(struct validating *v, struct err *e);
+
+/* Hash what read gives of a member, by its attributes and, of a link, its target. */
+typedef int read_fn(void *from, void *data, size_t len, struct err *e);
+struct attrs;
+int hash_member(const struct attrs *a, const char *link, read_fn *read, void *from, struct digest *out, struct err *e);
