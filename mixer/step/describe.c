@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mixer/step/release.h"
@@ -11,36 +12,66 @@
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
+#include "swupd/base/work.h"
 #include "swupd/content/format.h"
 #include "swupd/content/manifest.h"
+
+/* Numbers of bundles in release_trees. */
+struct bundle_list {
+	size_t *items, n, cap;
+};
 
 /* What describe() works with. */
 struct describing {
 	const struct mix *m;
 	const struct release_trees *r;
 	uint32_t minversion;
-	struct release *previous; /* NULL: this is the first one */
-	struct strv *closures;    /* of each bundle: all that it includes, transitively */
-	int dir;                  /* of the new release */
+	struct release *previous;   /* NULL: this is the first one */
+	struct bundle_list *givers; /* of each bundle: those whose files it does not list itself */
+	struct entry *lines;        /* of each bundle: its line of the MoM */
+	bool *changed;              /* of each bundle: its manifest was written */
+	int dir;                    /* of the new release */
 };
 
-static const struct bundle_tree *find_bundle(const struct release_trees *r, const char *name)
+static int by_name(const void *a, const void *b)
 {
-	for (size_t i = 0; i < r->n; i++)
-		if (strcmp(r->bundles[i].name, name) == 0)
-			return &r->bundles[i];
-	return NULL;
+	return strcmp(((const struct bundle_tree *)a)->name, ((const struct bundle_tree *)b)->name);
 }
 
-static void close_over_includes(const struct release_trees *r, const struct bundle_tree *b, struct strv *out)
+/* reached[i]: bundle i is included by at, transitively. In a cycle of includes that is true of at itself, too. */
+static void follow_includes(const struct release_trees *r, size_t at, bool *reached)
 {
-	for (size_t i = 0; i < b->includes.n; i++) {
-		const struct bundle_tree *included = find_bundle(r, b->includes.items[i]);
-		if (!included || strv_has(out, included->name))
+	for (size_t i = 0; i < r->bundles[at].includes.n; i++) {
+		const struct bundle_tree key = {.name = r->bundles[at].includes.items[i]};
+		const struct bundle_tree *b = bsearch(&key, r->bundles, r->n, sizeof(key), by_name);
+		if (!b || reached[b - r->bundles])
 			continue;
-		strv_add(out, included->name);
-		close_over_includes(r, included, out);
+		reached[b - r->bundles] = true;
+		follow_includes(r, (size_t)(b - r->bundles), reached);
 	}
+}
+
+/*
+ * A bundle leaves a file to those that it includes. Of bundles that include one another only one may keep it, and one must: the first by name. None leaves
+ * anything to itself.
+ */
+static void find_givers(struct describing *d)
+{
+	const size_t n = d->r->n;
+	bool *reached = xcalloc(n, n * sizeof(*reached));
+
+	for (size_t i = 0; i < n; i++)
+		follow_includes(d->r, i, reached + i * n);
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < n; k++) {
+			struct bundle_list *l = &d->givers[i];
+			const bool mutual = reached[k * n + i];
+			if (!reached[i * n + k] || (mutual && k >= i))
+				continue;
+			VEC_GROW(l->items, l->n, l->cap);
+			l->items[l->n++] = k;
+		}
+	free(reached);
 }
 
 /* The directories of t below which it has something else than directories. */
@@ -77,10 +108,10 @@ static bool is_exported(const struct bundle_tree *b, const char *path)
  */
 static bool is_others(const struct describing *d, size_t bundle, const struct node *n, const struct table *busy)
 {
-	const struct strv *closure = &d->closures[bundle];
+	const struct bundle_list *givers = &d->givers[bundle];
 
-	for (size_t i = 0; i < closure->n; i++) {
-		const struct bundle_tree *included = find_bundle(d->r, closure->items[i]);
+	for (size_t i = 0; i < givers->n; i++) {
+		const struct bundle_tree *included = &d->r->bundles[givers->items[i]];
 		if (!tree_find(included->tree, n->path))
 			continue;
 		if (n->attrs.kind != KIND_DIR || strcmp(included->name, "os-core") == 0 ||
@@ -136,6 +167,13 @@ static void assign_files(const struct describing *d, size_t bundle, struct draft
 	arena_free(arena);
 }
 
+/* What a running system boots from, and needs as long as it runs that kernel: the boot manager removes it (spec/mixer-behaviour.md section 5.7). */
+static bool is_ghosted(const char *path)
+{
+	return text_starts(path, "/boot/") || text_starts(path, "/usr/lib/modules/") ||
+	       text_starts(path, "/usr/lib/kernel/");
+}
+
 /* Give unchanged entries their old release; add the deleted ones. True: something changed. */
 static bool compare(const struct describing *d, struct draft *draft, const struct manifest *old)
 {
@@ -165,7 +203,7 @@ static bool compare(const struct describing *d, struct draft *draft, const struc
 			continue;
 		}
 		gone.release = d->m->release;
-		if (name_is_boot(was->name))
+		if (is_ghosted(was->name))
 			gone.status = STATUS_GHOSTED;
 		add_entry(draft, &gone);
 		changed = true;
@@ -216,9 +254,9 @@ static int save_manifest(const struct describing *d, struct manifest *m, const c
 	return fs_save_cache(d->dir, file, text.data, text.len, 0644, e);
 }
 
-/* One bundle: its line of the MoM in *line. 1: it changed and was written, 0: it is as before. */
-static int describe_bundle(const struct describing *d, size_t i, struct entry *line, struct err *e)
+static int describe_bundle(const struct describing *d, size_t i, struct err *e)
 {
+	struct entry *line = &d->lines[i];
 	const struct bundle_tree *b = &d->r->bundles[i];
 	_cleanup_(draft_free) struct draft draft = {.m = new_manifest(d)};
 	struct manifest *m = draft.m;
@@ -246,20 +284,33 @@ static int describe_bundle(const struct describing *d, size_t i, struct entry *l
 		const struct entry *was = manifest_find(d->previous->mom, b->name);
 		line->release = was->release;
 		line->hash = was->hash;
+		/* this is told in the MoM alone */
+		d->changed[i] = was->status != line->status;
 		return 0;
 	}
 	if (m->n_entries == 0)
 		return err_set(e, -ERR_FORMAT, "bundle '%s' has nothing: no package, no content", b->name);
-	int r = save_manifest(d, m, b->name, &line->hash, e);
-	return r < 0 ? r : 1;
+	d->changed[i] = true;
+	return save_manifest(d, m, b->name, &line->hash, e);
 }
 
-static int attach(const struct describing *d, struct manifest *mom, int from_dir, const char *from, const char *name,
-		  struct err *e)
+static int describe_one(void *arg, size_t i, struct err *e)
+{
+	const struct describing *d = arg;
+
+	int r = describe_bundle(d, i, e);
+	progress_add(d->m->progress, 1);
+	return r < 0 ? err_in(e, r, "bundle '%s'", d->r->bundles[i].name) : 0;
+}
+
+/* from: in the workspace; what is not there is not attached. */
+static int attach(const struct describing *d, struct manifest *mom, const char *from, const char *name, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
 
-	int r = fs_load(from_dir, from, MANIFEST_MAX, &text, e);
+	if (!fs_exists(d->m->config->dir, from))
+		return 0;
+	int r = fs_load(d->m->config->dir, from, MANIFEST_MAX, &text, e);
 	if (r >= 0)
 		r = fs_save_cache(d->dir, name, text.data, text.len, 0644, e);
 	if (r < 0)
@@ -274,40 +325,54 @@ static int attach(const struct describing *d, struct manifest *mom, int from_dir
 	return 0;
 }
 
-static int describe_all(struct describing *d, struct err *e)
+static int describe_mom(const struct describing *d, struct err *e)
 {
 	_cleanup_(draft_free) struct draft draft = {.m = new_manifest(d)};
 	struct manifest *mom = draft.m;
 	_cleanup_free_ char *sbom = xasprintf("update/releases/%u/sbom.spdx.json", d->m->release);
 	struct digest hash;
-	int changed = 0, r = 0;
 
 	mom->minversion = d->minversion ? d->minversion : d->previous ? d->previous->mom->minversion : 0;
-	progress_stage(d->m->progress, "describe", d->r->n, false);
-	for (size_t i = 0; i < d->r->n; i++) {
-		struct entry line;
-		r = describe_bundle(d, i, &line, e);
-		if (r < 0)
-			return err_in(e, r, "bundle '%s'", d->r->bundles[i].name);
-		changed += r;
-		add_entry(&draft, &line);
-		progress_add(d->m->progress, 1);
-	}
-	if (d->previous && changed == 0 && mom->n_entries == d->previous->mom->n_entries)
-		return 1;
-	r = attach(d, mom, d->m->config->dir, sbom, "sbom.spdx.json", e);
+	for (size_t i = 0; i < d->r->n; i++)
+		add_entry(&draft, &d->lines[i]);
+	int r = attach(d, mom, sbom, "sbom.spdx.json", e);
 	if (r >= 0)
-		r = attach(d, mom, d->m->config->dir, "mixer.lock", "mixer.lock", e);
+		r = attach(d, mom, "mixer.lock", "mixer.lock", e);
 	return r < 0 ? r : save_manifest(d, mom, "MoM", &hash, e);
+}
+
+static bool is_as_before(const struct describing *d)
+{
+	if (!d->previous || d->r->n != d->previous->mom->n_entries)
+		return false;
+	for (size_t i = 0; i < d->r->n; i++)
+		if (d->changed[i])
+			return false;
+	return true;
 }
 
 static void describing_free(struct describing *d)
 {
-	for (size_t i = 0; d->closures && i < d->r->n; i++)
-		strv_free(&d->closures[i]);
-	free(d->closures);
+	for (size_t i = 0; d->givers && i < d->r->n; i++)
+		free(d->givers[i].items);
+	free(d->givers);
+	free(d->lines);
+	free(d->changed);
 	release_free(d->previous);
 	closep(&d->dir);
+}
+
+static int describe_all(struct describing *d, struct err *e)
+{
+	d->givers = xcalloc(d->r->n, sizeof(*d->givers));
+	d->lines = xcalloc(d->r->n, sizeof(*d->lines));
+	d->changed = xcalloc(d->r->n, sizeof(*d->changed));
+	find_givers(d);
+	progress_stage(d->m->progress, "describe", d->r->n, false);
+	int r = work_each(d->m->config->threads, d->r->n, describe_one, d, e);
+	if (r < 0)
+		return r;
+	return is_as_before(d) ? 1 : describe_mom(d, e);
 }
 
 int describe(const struct mix *m, const struct release_trees *r, uint32_t minversion, struct err *e)
@@ -316,15 +381,15 @@ int describe(const struct mix *m, const struct release_trees *r, uint32_t minver
 	_cleanup_free_ char *path = release_new_path(m->release);
 
 	int result = fs_remove_tree(m->config->dir, path, e);
-	if (result >= 0)
-		result = d.dir = fs_make_dir(m->config->dir, path, 0755, e);
 	if (result >= 0 && m->previous)
 		result = release_load(m, m->previous, &d.previous, e);
-	if (result < 0)
-		return err_in(e, result, "cannot describe release %u", m->release);
-	d.closures = xcalloc(r->n, sizeof(*d.closures));
-	for (size_t i = 0; i < r->n; i++)
-		close_over_includes(r, &r->bundles[i], &d.closures[i]);
-	result = describe_all(&d, e);
+	if (result >= 0)
+		result = d.dir = fs_make_dir(m->config->dir, path, 0755, e);
+	if (result >= 0)
+		result = describe_all(&d, e);
+	if (result == 1) {
+		int removed = fs_remove_tree(m->config->dir, path, e);
+		result = removed < 0 ? removed : 1;
+	}
 	return result < 0 ? err_in(e, result, "cannot describe release %u", m->release) : result;
 }

@@ -43,6 +43,8 @@ static void clear_trees(struct mixed *x)
 	for (size_t i = 0; i < x->trees.n; i++) {
 		free((char *)x->trees.bundles[i].name);
 		strv_free(&x->trees.bundles[i].includes);
+		strv_free(&x->trees.bundles[i].also_add);
+		strv_free(&x->trees.bundles[i].unexports);
 		tree_free(x->trees.bundles[i].tree);
 	}
 	free(x->trees.bundles);
