@@ -147,6 +147,8 @@ static int parse_elf(Elf *elf, struct program *out, struct err *e)
 		if (!gelf_getphdr(elf, (int)i, &h))
 			return err_set(e, -ERR_FORMAT, "a damaged ELF file: %s", elf_errmsg(-1));
 		const char *interpreter = h.p_type == PT_INTERP ? text_at(elf, h.p_offset) : NULL;
+		if (h.p_type == PT_INTERP && !interpreter)
+			return err_set(e, -ERR_FORMAT, "an ELF file whose interpreter lies outside of it");
 		if (interpreter && !out->interpreter)
 			out->interpreter = xstrdup(interpreter);
 		/* the separate debugging information has headers without bytes */

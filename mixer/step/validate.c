@@ -282,19 +282,31 @@ static int check_all(struct validating *v, uint32_t number, struct err *e)
 	return r < 0 ? r : validate_programs(v, e);
 }
 
-int validate(const struct mix *m, uint32_t release, bool quick, struct err *e)
+int validate_list(const struct mix *m, uint32_t release, bool quick, struct strv *findings, struct err *e)
 {
 	_cleanup_(validating_clear) struct validating v = {.m = m, .quick = quick, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 	int r = check_all(&v, release, e);
-	progress_end(m->progress);
 	strv_sort_unique(&v.findings);
 	for (size_t i = 0; i < v.findings.n; i++)
-		ui_answer(m->ui, "%s", v.findings.items[i]);
+		strv_add(findings, v.findings.items[i]);
+	return r < 0 ? err_in(e, r, "cannot check release %u", release) : 0;
+}
+
+int validate(const struct mix *m, uint32_t release, bool quick, struct err *e)
+{
+	_cleanup_(strv_free) struct strv findings = {0};
+
+	int r = validate_list(m, release, quick, &findings, e);
+	progress_end(m->progress);
+	/* also those that were found before something kept us from looking further */
+	for (size_t i = 0; i < findings.n; i++)
+		ui_answer(m->ui, "%s", findings.items[i]);
 	if (r < 0)
-		return err_in(e, r, "cannot check release %u", release);
-	if (v.findings.n)
-		return err_set(e, -ERR_INCOMPLETE, "release %u: %zu findings", release, v.findings.n);
+		return r;
+	if (findings.n)
+		return err_set(e, -ERR_INCOMPLETE, "release %u: %zu %s", release, findings.n,
+			       findings.n == 1 ? "finding" : "findings");
 	ui_message(m->ui, "release %u: nothing is wrong", release);
 	return 0;
 }
