@@ -44,7 +44,7 @@ static int compress_one(void *arg, size_t i, struct err *e)
 		return -EIO;
 	digest_format(&n->hash, hex);
 	_cleanup_free_ char *name = xasprintf("%s.tar", hex);
-	if (!fs_exists(c->m->cache, cached)) {
+	if (!cache_has(c->m, cached)) {
 		int r = object_content(c->m, n, &content, e);
 		if (r >= 0)
 			r = fullfile_write(&n->hash, &n->attrs, content.data, c->m->config->codec, c->m->config->level,

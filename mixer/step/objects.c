@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/step/objects.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
@@ -76,4 +78,11 @@ char *cache_path(const struct mix *m, const char *kind, const struct digest *d, 
 		return NULL;
 	}
 	return path;
+}
+
+bool cache_has(const struct mix *m, const char *path)
+{
+	struct stat st;
+
+	return fstatat(m->cache, path, &st, 0) == 0 && st.st_size > 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "mixer/input/tree.h"
@@ -21,3 +22,6 @@ int object_content(const struct mix *m, const struct node *n, struct buf *out, s
 
 /* <cache>/<kind>/<codec>-<level>/xx/<hex>, and its directory made. The caller frees it. */
 char *cache_path(const struct mix *m, const char *kind, const struct digest *d, struct err *e);
+
+/* Is it there? The cache is not synced: an empty file is what a loss of power left of one whose name came to the disk before its content. */
+bool cache_has(const struct mix *m, const char *path);

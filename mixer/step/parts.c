@@ -114,7 +114,7 @@ static int make_part(void *arg, size_t i, struct err *e)
 	p->cached = cache_path(j->m, "parts", &d, e);
 	if (!p->cached)
 		return -EIO;
-	if (fs_exists(j->m->cache, p->cached))
+	if (cache_has(j->m, p->cached))
 		return 0;
 	for (size_t k = p->first; r >= 0 && k < p->end; k++)
 		r = add_member(j->m, &j->members[k], &text, e);

@@ -125,12 +125,14 @@ static int save_signed(const struct mix *m, const char *path, uint32_t release, 
 	_cleanup_free_ char *file = xasprintf(WWW "/%s", path), *sig_file = xasprintf(WWW "/%s.sig", path);
 	_cleanup_free_ char *text = xasprintf("%u", release);
 	_cleanup_(buf_free) struct buf sig = {0};
-	int r = 0;
+	int r;
 
 	if (sign) {
 		r = signature_make(&m->config->signer, text, strlen(text), &sig, e);
 		if (r >= 0)
 			r = fs_save(m->config->dir, sig_file, sig.data, sig.len, 0644, e);
+	} else {
+		r = fs_remove_tree(m->config->dir, sig_file, e);
 	}
 	return r < 0 ? r : fs_save(m->config->dir, file, text, strlen(text), 0644, e);
 }
@@ -174,6 +176,14 @@ static int save_freshness(const struct mix *m, uint32_t release, struct err *e)
 	return r < 0 ? r : fs_save(m->config->dir, file, out.data, out.len, 0644, e);
 }
 
+/* What was said, and signed, of an older release must not stand beside what is said of this one. */
+static int remove_freshness(const struct mix *m, struct err *e)
+{
+	_cleanup_free_ char *name = layout_freshness(m->format), *file = xasprintf(WWW "/%s", name);
+
+	return fs_remove_tree(m->config->dir, file, e);
+}
+
 /* A run that was killed leaves what it was writing, without its name. */
 static int remove_leftovers(const struct mix *m, const char *path, struct err *e)
 {
@@ -202,8 +212,8 @@ int publish_latest(const struct mix *m, uint32_t release, bool sign, struct err 
 	if (r >= 0)
 		r = remove_leftovers(m, tree, e);
 	/* freshness first: it is one file, and who has it does not read the others */
-	if (r >= 0 && sign)
-		r = save_freshness(m, release, e);
+	if (r >= 0)
+		r = sign ? save_freshness(m, release, e) : remove_freshness(m, e);
 	if (r >= 0)
 		r = save_signed(m, latest, release, sign, e);
 	if (r >= 0)
