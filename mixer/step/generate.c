@@ -57,9 +57,10 @@ static void add_skeleton(struct tree *out)
 		const char *path;
 		uint32_t mode;
 	} dirs[] = {
-		{"/boot", 0755}, {"/dev", 0755},  {"/etc", 0755},  {"/home", 0755}, {"/mnt", 0755},
-		{"/opt", 0755},  {"/proc", 0755}, {"/root", 0700}, {"/run", 0755},  {"/srv", 0755},
-		{"/sys", 0755},  {"/tmp", 01777}, {"/usr", 0755},  {"/var", 0755},
+		{"/boot", 0755},      {"/dev", 0755},      {"/etc", 0755},  {"/home", 0755},    {"/mnt", 0755},
+		{"/opt", 0755},       {"/proc", 0755},     {"/root", 0700}, {"/run", 0755},     {"/srv", 0755},
+		{"/sys", 0755},       {"/tmp", 01777},     {"/usr", 0755},  {"/usr/bin", 0755}, {"/usr/lib", 0755},
+		{"/usr/lib64", 0755}, {"/usr/sbin", 0755}, {"/var", 0755},
 	};
 	static const char *const links[][2] = {
 		{"/bin", "usr/bin"}, {"/lib", "usr/lib"}, {"/lib64", "usr/lib64"}, {"/sbin", "usr/sbin"}};
