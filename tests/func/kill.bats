@@ -162,7 +162,7 @@ releases()
 		fi
 		completed old new "$@"
 	}
-	LEAST=150 kill_loop fetched update -I
+	LEAST=100 kill_loop fetched update -I
 }
 
 @test "a run that completes a killed one may be killed, too" {
