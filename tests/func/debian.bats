@@ -91,3 +91,7 @@ assert d['spdxVersion'] == 'SPDX-2.3' and any(p['name'] == 'bash' for p in d['pa
 	[ "$packages" -lt 95 ]
 	[ "$size" -lt 90300000 ]
 }
+
+@test "the release is valid: hashes, files, packs, and every program has its libraries and interpreter" {
+	run -0 mixer -C "$MIX" build validate
+}
