@@ -144,3 +144,87 @@ published()
 	assert_exist "$MIX/update/www/20/pack-app-from-10.tar"
 	run -0 mixer -C "$MIX" build validate
 }
+
+@test "when nothing has changed there is nothing to build: status 3, and nothing is written" {
+	release
+	find "$MIX/update" "$MIX/cache" "$MIX/mixer.state" -printf '%p %T@ %s\n' | LC_ALL=C sort >"$BATS_TEST_TMPDIR/before"
+	run mixer -C "$MIX" build
+	assert_failure 3
+	assert_output --partial "nothing to build: release 10"
+	find "$MIX/update" "$MIX/cache" "$MIX/mixer.state" -printf '%p %T@ %s\n' | LC_ALL=C sort >"$BATS_TEST_TMPDIR/after"
+	run -0 diff "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
+	# the mode of a file is a change as its content is
+	chmod +x "$MIX/bundles/tree/app/usr/share/app/file"
+	run -0 mixer -C "$MIX" build
+	assert_equal "$(cat "$MIX/update/www/version/format30/latest")" 20
+}
+
+@test "bundles that include one another are built, installed and updated" {
+	content one usr/share/one one
+	content one usr/share/both both
+	content two usr/share/two two
+	content two usr/share/both both
+	bundle two
+	bundle one 'include(two)'
+	bundle two 'include(one)'
+	release
+	run -0 mixer -C "$MIX" build validate
+	machine one
+	run -0 sw os-install -B one
+	assert_equal "$(cat "$ROOT/usr/share/one")" one
+	assert_equal "$(cat "$ROOT/usr/share/two")" two
+	assert_equal "$(cat "$ROOT/usr/share/both")" both
+	content one usr/share/both other
+	content two usr/share/both other
+	release
+	run -0 sw update
+	assert_equal "$(cat "$ROOT/usr/share/both")" other
+	run -0 sw verify
+}
+
+@test "deltas are made from as many releases as asked, and a report makes none" {
+	release
+	for text in two three; do
+		content app usr/share/app/file "$(seq 1 2000) $text"
+		release --previous-versions=0
+	done
+	[ -z "$(find "$MIX/update/www/30" -name '*from-[12]0*')" ]
+	run -0 --separate-stderr mixer -C "$MIX" build delta-packs --previous-versions=5 --report
+	assert_output "20 → 30
+10 → 30"
+	[ -z "$(find "$MIX/update/www/30" -name '*from-[12]0*')" ]
+	run -0 mixer -C "$MIX" build delta-packs --previous-versions=1
+	assert_exist "$MIX/update/www/30/pack-app-from-20.tar"
+	assert_not_exist "$MIX/update/www/30/pack-app-from-10.tar"
+	content app usr/share/app/file "$(seq 1 2000) four"
+	release
+	for from in 10 20 30; do
+		assert_exist "$MIX/update/www/40/pack-app-from-$from.tar"
+	done
+}
+
+@test "what is to be left out is left out" {
+	release --no-signing --skip-packs
+	assert_not_exist "$MIX/update/www/10/Manifest.MoM.sig"
+	assert_not_exist "$MIX/update/www/version/format30/latest.sig"
+	assert_not_exist "$MIX/update/www/version/format30/freshness"
+	[ -z "$(find "$MIX/update/www/10" -name 'pack-*')" ]
+	[ -n "$(find "$MIX/update/www/10/files" -type f)" ]
+	content app usr/share/app/file other
+	release --skip-fullfiles
+	assert_exist "$MIX/update/www/20/Manifest.MoM.sig"
+	assert_exist "$MIX/update/www/20/pack-app-from-0.tar"
+	assert_not_exist "$MIX/update/www/20/files"
+}
+
+@test "a minimal version stamps all older files anew" {
+	release
+	content app usr/share/app/file other
+	release --min-version=20
+	assert_equal "$(sed -n 's/^minversion:\t//p' "$MIX/update/www/20/Manifest.MoM")" 20
+	[ "$(cut -f 3 -s "$MIX"/update/www/20/Manifest.{app,os-core} | sed '/^[0-9]\+$/!d' | sort -u)" = 20 ]
+	run -0 mixer -C "$MIX" build validate
+	machine one
+	run -0 sw os-install -B app
+	run -0 sw verify
+}
