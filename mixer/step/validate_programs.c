@@ -259,8 +259,7 @@ static int check_bundle(void *arg, size_t i, struct err *e)
 			continue;
 		if (x->kind == KIND_FILE)
 			check_file(&w, name, x, n);
-		/* the root's links are the same in every mix, however small: /lib64 leads to a folder that some have not */
-		else if (x->kind == KIND_LINK && text_starts(x->name, "/usr/") && follow(&w, x->name, &end) == NOWHERE)
+		else if (x->kind == KIND_LINK && follow(&w, x->name, &end) == NOWHERE)
 			finding(c->v, "%s: %s leads to %s, which is not there", name, x->name, n->link);
 	}
 	free(w.bundles);
