@@ -15,6 +15,7 @@
 #include "swupd/client/catalog.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/mounts.h"
+#include "swupd/client/stage.h"
 #include "swupd/content/layout.h"
 
 struct plan *plan_new(uint32_t from, uint32_t to)
@@ -119,6 +120,24 @@ int entry_on_disk(int root, const struct entry *want)
 	return r >= 0 && digest_equal(&found, &want->hash) ? DISK_SAME : DISK_DIFFERENT;
 }
 
+/* Whatever is below a file or link can never be placed, and our own place is not content. */
+static int check_above(const struct table *planned, const char *name, struct err *e)
+{
+	_cleanup_free_ char *path = xstrdup(name);
+	const size_t ours = strlen("/" STAGE_PARENT);
+
+	if (strncmp(name, "/" STAGE_PARENT, ours) == 0 && (name[ours] == '\0' || name[ours] == '/'))
+		return err_set(e, -ERR_CONFLICT, "cannot place '%s': it is where swupd works", name);
+	for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
+		*slash = '\0';
+		const struct entry *above = table_find_str(planned, path);
+		if (above && above->kind != KIND_DIR)
+			return err_set(e, -ERR_CONFLICT, "cannot place '%s': in the same release '%s' is no directory",
+				       name, path);
+	}
+	return 0;
+}
+
 /* A parent can be missing on disk because a user removed it or put a link there. */
 int plan_complete(const struct machine *m, const struct files *new, struct plan *p, struct err *e)
 {
@@ -132,6 +151,9 @@ int plan_complete(const struct machine *m, const struct files *new, struct plan 
 		if (!p->changes[i].want)
 			continue;
 		const char *name = p->changes[i].name, *slash = strrchr(name, '/');
+		int r = check_above(planned, name, e);
+		if (r < 0)
+			return r;
 		_cleanup_free_ char *parent = xstrndup(name, (size_t)(slash - name));
 		if (!*parent || table_find_str(planned, parent))
 			continue;

@@ -60,7 +60,7 @@ void plan_remove(struct plan *p, const char *name);
 void plan_remove_copy(struct plan *p, const char *name); /* the plan keeps its own copy of name */
 /*
  * Sort, and add the directories that something is placed into but that are not there: -ERR_NOT_LISTED when a release does not
- * know one. The functions below end with it.
+ * know one; -ERR_CONFLICT when it is a file or link of the same release. The functions below end with it.
  */
 int plan_complete(const struct machine *m, const struct files *new, struct plan *p, struct err *e);
 const struct change *plan_find(const struct plan *p, const char *name); /* p is sorted; may be NULL */
