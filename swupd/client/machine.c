@@ -141,6 +141,20 @@ static int check_state_dir(const char *path, const char *option, struct err *e)
 	return 0;
 }
 
+/* A link in another's root would lead what we write and sweep to outside of it. */
+static int check_state(const struct machine *m, struct err *e)
+{
+	static const char *const dirs[] = {"bundles", "trust"};
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
+		if (fstatat(m->data, dirs[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode))
+			return err_hint(e,
+					err_set(e, -ERR_PATH, "'%s' in the data directory is not a directory", dirs[i]),
+					"remove it");
+	return 0;
+}
+
 static int open_private(int dirfd, const char *path, struct err *e)
 {
 	struct stat st;
@@ -193,8 +207,9 @@ static int open_state(struct machine *m, struct err *e)
 		m->data = make_dir_beneath(m->root, INSTALLED_STATE, e);
 	else
 		m->data = open_private(AT_FDCWD, data ? data : HOST_STATE, e);
-	if (m->data < 0)
-		return m->data;
+	r = m->data < 0 ? m->data : check_state(m, e);
+	if (r < 0)
+		return r;
 	m->cache = open_private(AT_FDCWD, cache, e);
 	return m->cache < 0 ? m->cache : 0;
 }
