@@ -134,13 +134,14 @@ static int read_stored(void *arg, size_t i, struct err *e)
 	struct item *it = &l->items[l->from + i];
 	_cleanup_(buf_free) struct buf text = {0};
 
-	if (fs_load(l->store, it->hex, MANIFEST_MAX, &text, NULL) < 0)
+	int r = fs_load(l->store, it->hex, MANIFEST_MAX, &text, NULL);
+	if (r == -ENOENT)
 		return 0;
-	if (!hash_is(&text, &it->entry->hash)) {
-		(void)unlinkat(l->store, it->hex, 0); /* cut short by a crash, most likely */
+	if (r < 0 || !hash_is(&text, &it->entry->hash)) {
+		(void)fs_remove_tree(l->store, it->hex, NULL); /* cut short by a crash, most likely */
 		return 0;
 	}
-	int r = use_text(l, it, &text, e);
+	r = use_text(l, it, &text, e);
 	return r < 0 ? manifest_error(it, r, e) : 0;
 }
 
