@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -48,26 +49,34 @@ static int check_empty(struct machine *m, const struct os_install_opts *o, struc
 }
 
 /* Take what another cache has of manifests; every use of them verifies them. */
+static int use_part(struct machine *m, const char *part, int from, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+
+	int r = fs_list(from, ".", &names, e);
+	_cleanup_close_ int to = r < 0 ? r : fs_make_dir(m->cache, part, 0755, e);
+	r = to;
+	for (size_t i = 0; i < names.n && r >= 0; i++) {
+		const char *name = names.items[i];
+		struct stat st;
+		if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && !fs_exists(to, name))
+			r = fs_link_or_copy(from, name, to, name, e);
+	}
+	return r;
+}
+
 static int use_cache(struct machine *m, const char *path, struct err *e)
 {
 	static const char *const parts[] = {"mom", "manifest"};
+	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		_cleanup_(strv_free) struct strv names = {0};
-		_cleanup_free_ char *from = xasprintf("%s/%s", path, parts[i]);
-		_cleanup_close_ int dir = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (dir < 0)
-			continue;
-		int r = fs_list(dir, ".", &names, e);
-		_cleanup_close_ int to = r < 0 ? r : fs_make_dir(m->cache, parts[i], 0755, e);
-		if (to < 0)
-			return to;
-		for (size_t k = 0; k < names.n; k++)
-			if (!fs_exists(to, names.items[k]) &&
-			    (r = fs_link_or_copy(dir, names.items[k], to, names.items[k], e)) < 0)
-				return r;
+	for (size_t i = 0; i < ARRAY_LEN(parts) && r >= 0; i++) {
+		_cleanup_free_ char *dir = xasprintf("%s/%s", path, parts[i]);
+		_cleanup_close_ int from = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (from >= 0)
+			r = use_part(m, parts[i], from, e);
 	}
-	return 0;
+	return r;
 }
 
 static int load_release(struct machine *m, const struct os_install_opts *o, uint32_t release, struct content *new,
