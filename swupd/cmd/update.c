@@ -46,8 +46,14 @@ static int choose_target(struct machine *m, const struct update_opts *o, uint32_
 				err_set(e, -ERR_USAGE, "release %u is older than the installed %u", wanted, m->release),
 				"'swupd repair --force --version=%u' goes back", wanted);
 	r = catalog_newest(m, &newest, e);
-	if (r < 0)
+	if (wanted && (r == -ERR_STALE || r == -ERR_EXPIRED)) {
+		/* a mirror that is out of date has it all the same; its MoM is verified as any */
+		ui_warn(m->ui, "%s", e->text);
+		err_clear(e);
+		newest = wanted;
+	} else if (r < 0) {
 		return r;
+	}
 	*target = wanted && wanted < newest ? wanted : newest;
 	if (*target < m->release)
 		*target = m->release;
