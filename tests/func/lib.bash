@@ -8,6 +8,7 @@ load /usr/lib/bats/bats-assert/load.bash
 load /usr/lib/bats/bats-file/load.bash
 
 TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+VECTORS=$TOP/tests/vectors
 export TOP
 
 # tree_list DIR [PATH…]: what a tree is: type, mode, owner, link target or content, extended attributes; lines that begin with
@@ -107,7 +108,6 @@ sw()
 # vectors NAME [TREE]: a machine of that name for what the predecessor's mixer made (tests/vectors/README.md)
 vectors()
 {
-	VECTORS=$TOP/tests/vectors
 	URL=file://${2:-$VECTORS/www}
 	CERT=$VECTORS/cert/Swupd_Root.pem
 	machine "$1"
@@ -144,9 +144,8 @@ forge()
 	cp -r "${1:-$TOP/tests/vectors/www}" "$WEB"
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj "/CN=forge" -keyout "$KEY" \
 		-out "$CERT" 2>/dev/null
-	# shellcheck disable=SC2012 # numbers
-	for release in $(ls "$WEB" | grep '^[0-9]'); do
-		resign "$release"
+	for release in "$WEB"/[0-9]*; do
+		resign "${release##*/}"
 	done
 	sign "$WEB/version/latest_version" "$WEB/version/format30/latest"
 	URL=file://$WEB
