@@ -25,16 +25,31 @@
 #define WWW   "update/www/"
 #define CHUNK (64UL << 10)
 
+static void add(struct validating *v, struct strv *list, const char *fmt, va_list ap)
+{
+	char *text = xvasprintf(fmt, ap);
+
+	pthread_mutex_lock(&v->lock);
+	strv_take(list, text);
+	pthread_mutex_unlock(&v->lock);
+}
+
 void finding(struct validating *v, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	char *text = xvasprintf(fmt, ap);
+	add(v, &v->findings, fmt, ap);
 	va_end(ap);
-	pthread_mutex_lock(&v->lock);
-	strv_take(&v->findings, text);
-	pthread_mutex_unlock(&v->lock);
+}
+
+void note(struct validating *v, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	add(v, &v->notes, fmt, ap);
+	va_end(ap);
 }
 
 int hash_member(const struct attrs *a, const char *link, read_fn *read, void *from, struct digest *out, struct err *e)
@@ -261,6 +276,7 @@ int validate_fullfiles(struct validating *v, struct err *e)
 static void validating_clear(struct validating *v)
 {
 	strv_free(&v->findings);
+	strv_free(&v->notes);
 	pthread_mutex_destroy(&v->lock);
 }
 
@@ -290,6 +306,9 @@ int validate_list(const struct mix *m, uint32_t release, bool quick, struct strv
 	strv_sort_unique(&v.findings);
 	for (size_t i = 0; i < v.findings.n; i++)
 		strv_add(findings, v.findings.items[i]);
+	strv_sort_unique(&v.notes);
+	for (size_t i = 0; i < v.notes.n; i++)
+		ui_note(m->ui, "%s", v.notes.items[i]);
 	return r < 0 ? err_in(e, r, "cannot check release %u", release) : 0;
 }
 

@@ -201,7 +201,7 @@ static void check_needed(const struct view *w, const char *bundle, const struct 
 		return;
 	const char *elsewhere = find_name(w, needed);
 	if (elsewhere)
-		ui_note(w->c->v->m->ui, "%s: %s needs %s, which is only in %s", bundle, x->name, needed, elsewhere);
+		note(w->c->v, "%s: %s needs %s, which is only in %s", bundle, x->name, needed, elsewhere);
 	else
 		finding(w->c->v, "%s: %s needs %s, which is not there", bundle, x->name, needed);
 }

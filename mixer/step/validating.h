@@ -20,11 +20,14 @@ struct validating {
 	const struct release *release;
 	bool quick;
 	pthread_mutex_t lock;
-	struct strv findings;
+	struct strv findings, notes;
 };
 
 /* One sentence: what, and what is wrong with it. */
 void finding(struct validating *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same, of what may well be right: for --verbose. */
+void note(struct validating *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Each returns 0 or an error; a release is loaded before all but the first. */
 int validate_texts(struct validating *v, uint32_t release,
