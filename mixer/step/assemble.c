@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mixer/step/objects.h"
@@ -51,26 +52,31 @@ static int bundle_members(const struct manifest *bundle, const struct objects *o
 static int assemble_all(const struct mix *m, const struct release *release, const struct objects *objects, int dir,
 			struct err *e)
 {
+	struct pack_content *packs = xcalloc(release->n, sizeof(*packs));
 	uint64_t bytes = 0;
+	size_t n = 0;
 	int r = 0;
 
-	for (size_t i = 0; i < release->n; i++)
-		if (release->mom->entries[i].release == m->release)
-			bytes += release->bundles[i]->contentsize;
-	progress_stage(m->progress, "assemble", bytes, true);
 	for (size_t i = 0; r >= 0 && i < release->n; i++) {
 		const struct entry *line = &release->mom->entries[i];
-		struct member *members = NULL;
-		size_t n;
+		struct pack_content *p = &packs[n];
 		if (line->release != m->release)
 			continue;
-		_cleanup_free_ char *name = xasprintf("pack-%s-from-0.tar", line->name);
-		r = bundle_members(release->bundles[i], objects, &members, &n, e);
+		p->name = xasprintf("pack-%s-from-0.tar", line->name);
+		n++;
+		r = bundle_members(release->bundles[i], objects, &p->members, &p->n, e);
+		bytes += release->bundles[i]->contentsize;
 		/* a bundle that only deletes has no objects, and so no pack */
-		if (r >= 0 && n)
-			r = parts_write_pack(m, dir, name, members, n, e);
-		free(members);
+		if (r >= 0 && p->n == 0) {
+			free(take(p->name));
+			free(take(p->members));
+			n--;
+		}
 	}
+	progress_stage(m->progress, "assemble", bytes, true);
+	if (r >= 0)
+		r = parts_write_packs(m, dir, packs, n, e);
+	pack_contents_free(packs, n);
 	return r;
 }
 

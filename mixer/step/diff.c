@@ -258,23 +258,27 @@ static int members_of(const struct diffing *d, const struct pack_plan *p, struct
 
 static int write_packs(const struct diffing *d, int dir, struct err *e)
 {
+	struct pack_content *packs = xcalloc(d->n_packs, sizeof(*packs));
 	uint64_t bytes = 0;
+	size_t n = 0;
 	int r = 0;
 
-	for (size_t i = 0; i < d->n_packs; i++)
-		for (size_t k = 0; k < d->packs[i].n; k++)
-			bytes += d->packs[i].wants[k].node->attrs.size;
-	progress_stage(d->m->progress, "packs", bytes, true);
 	for (size_t i = 0; r >= 0 && i < d->n_packs; i++) {
-		const struct pack_plan *p = &d->packs[i];
-		struct member *members = xcalloc(p->n, sizeof(*members));
-		size_t n = 0;
-		r = members_of(d, p, members, &n, e);
+		const struct pack_plan *plan = &d->packs[i];
 		/* a bundle that only deletes needs no pack */
-		if (r >= 0 && n)
-			r = parts_write_pack(d->m, dir, p->name, members, n, e);
-		free(members);
+		if (plan->n == 0)
+			continue;
+		struct pack_content *p = &packs[n++];
+		p->name = xstrdup(plan->name);
+		p->members = xcalloc(plan->n, sizeof(*p->members));
+		r = members_of(d, plan, p->members, &p->n, e);
+		for (size_t k = 0; k < p->n; k++)
+			bytes += p->members[k].size;
 	}
+	progress_stage(d->m->progress, "packs", bytes, true);
+	if (r >= 0)
+		r = parts_write_packs(d->m, dir, packs, n, e);
+	pack_contents_free(packs, n);
 	return r;
 }
 

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mixer/step/objects.h"
@@ -12,6 +14,7 @@
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
+#include "swupd/base/table.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
 #include "swupd/base/work.h"
@@ -20,16 +23,27 @@
 #define DELTA_MAX (1UL << 30)
 #define PART_MAX  (8 * PART_TARGET) /* a run of members that no cut ends */
 
+/* Parts above this (single files) are made one at a time: a worker holds the content, its tar and its compressed form, about three times the size. */
+#define ALONE (64UL << 20)
+
 struct part {
-	size_t first, end; /* members */
+	const struct pack_content *pack;
+	const struct member *members; /* a run of the pack's */
+	size_t n;
+	uint64_t size;
+	struct digest key; /* of its members' names */
 	char *cached;      /* where its compressed bytes are */
 };
 
-struct pack_job {
+struct packing {
 	const struct mix *m;
-	const struct member *members;
-	struct part *parts;
+	int dirfd;
+	const struct pack_content *packs;
+	struct part *parts; /* of all packs, in their order */
 	size_t n, cap;
+	size_t *first;      /* of each pack: its first part; one more for the end */
+	struct part **jobs; /* each different part once, the largest first */
+	size_t n_jobs;
 };
 
 /*
@@ -46,35 +60,40 @@ static bool ends_part(const struct member *x, uint64_t size)
 	return size >= PART_MAX || bits < chance;
 }
 
-static void add_part(struct pack_job *j, size_t first, size_t end)
+static void add_part(struct packing *k, const struct pack_content *pack, size_t first, size_t end)
 {
-	if (first == end)
+	struct part p = {.pack = pack, .members = pack->members + first, .n = end - first};
+
+	for (size_t i = first; i < end; i++)
+		p.size += pack->members[i].size;
+	if (p.n == 0)
 		return;
-	VEC_GROW(j->parts, j->n, j->cap);
-	j->parts[j->n++] = (struct part){.first = first, .end = end};
+	VEC_GROW(k->parts, k->n, k->cap);
+	k->parts[k->n++] = p;
 }
 
-static void cut_parts(struct pack_job *j, size_t n)
+static void cut_parts(struct packing *k, const struct pack_content *pack)
 {
 	size_t first = 0;
 	uint64_t size = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		if (j->members[i].size >= PART_LARGE) {
-			add_part(j, first, i);
-			add_part(j, i, i + 1);
+	for (size_t i = 0; i < pack->n; i++) {
+		const struct member *x = &pack->members[i];
+		if (x->size >= PART_LARGE) {
+			add_part(k, pack, first, i);
+			add_part(k, pack, i, i + 1);
 			first = i + 1;
 			size = 0;
 			continue;
 		}
-		size += j->members[i].size + 512;
-		if (ends_part(&j->members[i], size)) {
-			add_part(j, first, i + 1);
+		size += x->size + 512;
+		if (ends_part(x, size)) {
+			add_part(k, pack, first, i + 1);
 			first = i + 1;
 			size = 0;
 		}
 	}
-	add_part(j, first, n);
+	add_part(k, pack, first, pack->n);
 }
 
 static char *member_name(const struct member *x)
@@ -97,39 +116,93 @@ static int add_member(const struct mix *m, const struct member *x, struct buf *t
 	return pack_part_add(text, name, &a, content.data, e);
 }
 
-static int make_part(void *arg, size_t i, struct err *e)
+static int name_part(const struct mix *m, struct part *p, struct err *e)
 {
-	struct pack_job *j = arg;
-	struct part *p = &j->parts[i];
-	_cleanup_(buf_free) struct buf key = {0}, text = {0}, out = {0};
-	struct digest d;
-	int r = 0;
+	_cleanup_(buf_free) struct buf key = {0};
 
-	for (size_t k = p->first; k < p->end; k++) {
-		_cleanup_free_ char *name = member_name(&j->members[k]);
+	for (size_t i = 0; i < p->n; i++) {
+		_cleanup_free_ char *name = member_name(&p->members[i]);
 		buf_printf(&key, "%s\n", name);
-		progress_add(j->m->progress, j->members[k].size);
 	}
-	sha256_mem(key.data, key.len, &d);
-	p->cached = cache_path(j->m, "parts", &d, e);
-	if (!p->cached)
-		return -EIO;
-	if (cache_has(j->m, p->cached))
-		return 0;
-	for (size_t k = p->first; r >= 0 && k < p->end; k++)
-		r = add_member(j->m, &j->members[k], &text, e);
-	if (r >= 0)
-		r = compress_mem(j->m->config->codec, j->m->config->level, text.data, text.len, &out, e);
-	return r < 0 ? r : fs_save_cache(j->m->cache, p->cached, out.data, out.len, 0644, e);
+	/* what a member holds is told by its name */
+	sha256_mem(key.data, key.len, &p->key);
+	p->cached = cache_path(m, "parts", &p->key, e);
+	return p->cached ? 0 : -EIO;
 }
 
-/* The members of one part are not enough of a key when a cached delta could change: it cannot, its name is its content's. */
+static int by_size(const void *a, const void *b)
+{
+	const struct part *x = *(const struct part *const *)a, *y = *(const struct part *const *)b;
+
+	if (x->size != y->size)
+		return x->size < y->size ? 1 : -1;
+	return memcmp(&x->key, &y->key, sizeof(x->key));
+}
+
+static int plan(struct packing *k, size_t n_packs, struct err *e)
+{
+	_cleanup_(table_freep) struct table *seen = table_new();
+	int r = 0;
+
+	k->first = xcalloc(n_packs + 1, sizeof(*k->first));
+	for (size_t i = 0; i < n_packs; i++) {
+		cut_parts(k, &k->packs[i]);
+		k->first[i + 1] = k->n;
+	}
+	k->jobs = xcalloc(k->n, sizeof(struct part *));
+	for (size_t i = 0; r >= 0 && i < k->n; i++) {
+		struct part *p = &k->parts[i];
+		r = name_part(k->m, p, e);
+		if (table_add(seen, &p->key, sizeof(p->key), p))
+			progress_add(k->m->progress, p->size); /* bundles that do not include one another share much */
+		else
+			k->jobs[k->n_jobs++] = p;
+	}
+	/* the longest job last would leave all other cores idle */
+	if (k->n_jobs)
+		qsort(k->jobs, k->n_jobs, sizeof(struct part *), by_size);
+	return r;
+}
+
+static int make_part(void *arg, size_t i, struct err *e)
+{
+	const struct packing *k = arg;
+	const struct part *p = k->jobs[i];
+	_cleanup_(buf_free) struct buf text = {0}, out = {0};
+	int r = 0;
+
+	progress_add(k->m->progress, p->size);
+	if (cache_has(k->m, p->cached))
+		return 0;
+	for (size_t x = 0; r >= 0 && x < p->n; x++)
+		r = add_member(k->m, &p->members[x], &text, e);
+	if (r >= 0)
+		r = compress_mem(k->m->config->codec, k->m->config->level, text.data, text.len, &out, e);
+	if (r >= 0)
+		r = fs_save_cache(k->m->cache, p->cached, out.data, out.len, 0644, e);
+	return r < 0 ? err_in(e, r, "%s", p->pack->name) : 0;
+}
+
+static int make_parts(struct packing *k, struct err *e)
+{
+	struct packing rest = *k;
+	size_t alone = 0;
+
+	while (alone < k->n_jobs && k->jobs[alone]->size > ALONE)
+		alone++;
+	rest.jobs += alone;
+	int r = work_each(1, alone, make_part, k, e);
+	return r < 0 ? r : work_each(k->m->config->threads, k->n_jobs - alone, make_part, &rest, e);
+}
+
 static int append(const struct mix *m, const char *cached, int to, struct err *e)
 {
-	_cleanup_(buf_free) struct buf bytes = {0};
+	_cleanup_close_ int from = openat(m->cache, cached, O_RDONLY | O_CLOEXEC);
+	struct stat st;
 
-	int r = fs_load(m->cache, cached, 4 * DELTA_MAX, &bytes, e);
-	return r < 0 ? r : fs_write_all(to, bytes.data, bytes.len, e);
+	if (from < 0 || fstat(from, &st) < 0)
+		return err_errno(e, "part %s of the cache", cached);
+	return fs_copy_fd(from, to, (uint64_t)st.st_size, e);
 }
 
 static int append_text(const struct mix *m, const struct buf *text, int to, struct err *e)
@@ -140,35 +213,51 @@ static int append_text(const struct mix *m, const struct buf *text, int to, stru
 	return r < 0 ? r : fs_write_all(to, out.data, out.len, e);
 }
 
-static int write_pack(const struct pack_job *j, int dirfd, const char *name, struct err *e)
+static int write_pack(void *arg, size_t i, struct err *e)
 {
+	const struct packing *k = arg;
 	_cleanup_(fs_tmp_abort) struct fs_tmp t = FS_TMP_INIT;
 	_cleanup_(buf_free) struct buf begin = {0}, end = {0};
 
-	int r = fs_tmp_open(dirfd, 0644, &t, e);
+	int r = fs_tmp_open(k->dirfd, 0644, &t, e);
 	if (r >= 0)
 		r = pack_part_begin(&begin, e);
 	if (r >= 0)
-		r = append_text(j->m, &begin, t.fd, e);
-	for (size_t i = 0; r >= 0 && i < j->n; i++)
-		r = append(j->m, j->parts[i].cached, t.fd, e);
+		r = append_text(k->m, &begin, t.fd, e);
+	for (size_t p = k->first[i]; r >= 0 && p < k->first[i + 1]; p++)
+		r = append(k->m, k->parts[p].cached, t.fd, e);
 	pack_part_end(&end);
 	if (r >= 0)
-		r = append_text(j->m, &end, t.fd, e);
-	return r < 0 ? r : fs_tmp_commit(&t, name, e);
+		r = append_text(k->m, &end, t.fd, e);
+	if (r >= 0)
+		r = fs_tmp_commit(&t, k->packs[i].name, e);
+	return r < 0 ? err_in(e, r, "%s", k->packs[i].name) : 0;
 }
 
-int parts_write_pack(const struct mix *m, int dirfd, const char *name, const struct member *members, size_t n,
-		     struct err *e)
+static void packing_clear(struct packing *k)
 {
-	struct pack_job j = {.m = m, .members = members};
+	for (size_t i = 0; i < k->n; i++)
+		free(k->parts[i].cached);
+	free(k->parts);
+	free(k->first);
+	free(k->jobs);
+}
 
-	cut_parts(&j, n);
-	int r = work_each(m->config->threads, j.n, make_part, &j, e);
+int parts_write_packs(const struct mix *m, int dirfd, const struct pack_content *packs, size_t n, struct err *e)
+{
+	_cleanup_(packing_clear) struct packing k = {.m = m, .dirfd = dirfd, .packs = packs};
+
+	int r = plan(&k, n, e);
 	if (r >= 0)
-		r = write_pack(&j, dirfd, name, e);
-	for (size_t i = 0; i < j.n; i++)
-		free(j.parts[i].cached);
-	free(j.parts);
-	return r < 0 ? err_in(e, r, "%s", name) : 0;
+		r = make_parts(&k, e);
+	return r < 0 ? r : work_each(m->config->threads, n, write_pack, &k, e);
+}
+
+void pack_contents_free(struct pack_content *packs, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(packs[i].name);
+		free(packs[i].members);
+	}
+	free(packs);
 }

@@ -17,15 +17,22 @@ struct node;
 struct member {
 	const struct node *node; /* an object; NULL: a delta */
 	struct digest from, to;  /* of a delta */
-	char *file;              /* of a delta: in the cache; owned */
+	const char *file;        /* of a delta: in the cache; lent */
 	uint64_t size;           /* bytes of its content */
 };
 
+struct pack_content {
+	char *name;             /* of the file; owned */
+	struct member *members; /* each object and delta once, in the order of the pack; owned */
+	size_t n;
+};
+
 /*
- * Write pack name into dirfd from members[0..n), in this order; whole or not at all. Parts are made on all cores; memory: threads × (PART_LARGE, or the largest file) × 3.
+ * Write these packs into dirfd; each is whole or not there. The parts of all of them are made on all cores, each different one once. Memory: a part needs 3 × its
+ * size; as many as there are threads are made at once, files above 64 MiB one at a time.
  */
-int parts_write_pack(const struct mix *m, int dirfd, const char *name, const struct member *members, size_t n,
-		     struct err *e);
+int parts_write_packs(const struct mix *m, int dirfd, const struct pack_content *packs, size_t n, struct err *e);
+void pack_contents_free(struct pack_content *packs, size_t n);
 
 #define PART_TARGET                                                                                                    \
 	(1UL << 20) /* mean bytes of content in a part: large enough to compress well, small enough to make again */

@@ -285,3 +285,29 @@ TEST(assemble_makes_no_pack_of_a_bundle_that_only_has_deletions)
 	assert_int_equal(release_find(r, "app")->contentsize, 0);
 	mixed_end(&x);
 }
+
+TEST(assemble_makes_a_part_that_several_bundles_have_once)
+{
+	static const char *const names[] = {"app", "other", "third"};
+	struct digest digests[4];
+	struct mixed x;
+
+	mixed_begin(&x);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		_cleanup_free_ char *own = xasprintf("/usr/share/%s", names[i]);
+		_cleanup_free_ char *large = mixed_noise(300000, 1);
+		mixed_bundle(&x, names[i], "");
+		mixed_file(&x, "/usr/bin/large", 0755, large, 300000); /* a part of its own */
+		mixed_text(&x, own, own);
+	}
+	mixed_release(&x, 10, 0);
+	assert_int_equal(count_files(x.m.cache, "parts"),
+			 2 + ARRAY_LEN(names)); /* directories, large; each one's own */
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		_cleanup_free_ char *path = xasprintf("update/www/10/pack-%s-from-0.tar", names[i]);
+		size_t n;
+		_cleanup_(table_freep) struct table *t = read_pack(&x, path, digests, &n);
+		assert_int_equal(table_count(t), 3);
+	}
+	mixed_end(&x);
+}
