@@ -593,6 +593,8 @@ certificate()
 	chmod -R 777 "$ROOT/usr/.swupd"
 	chown -R 1234 "$ROOT/usr/.swupd"
 	cp /bin/true "$ROOT/usr/.swupd/staged/$hash"
+	run -0 sw update -I --download
+	[ "$(stat -c '%a %u' "$ROOT/usr/.swupd" "$ROOT/usr/.swupd/staged" | sort -u)" = "700 0" ]
 	run -0 sw update -I
 	updated_to_30
 }
