@@ -239,6 +239,55 @@ int root_anchors(const struct root_keys *r, int64_t now, struct anchors **out, s
 	return res < 0 ? err_in(e, res, "release keys of root %" PRIu32, r->number) : 0;
 }
 
+static char *to_pem(const X509 *cert)
+{
+	_cleanup_(buf_free) struct buf der = {0};
+	struct buf pem = {0};
+
+	certificate_der(cert, &der);
+	statement_add_block(&pem, "CERTIFICATE", der.data, der.len);
+	return pem.data;
+}
+
+void root_certificates(const struct root_keys *r, enum root_role role, struct strv *pem)
+{
+	for (size_t i = 0; i < r->n_keys; i++)
+		if (role == ROOT_KEYS ? r->keys[i].root : r->keys[i].release)
+			strv_take(pem, to_pem(r->keys[i].cert));
+}
+
+static int load_one(const char *file, x509_stack **out, struct err *e)
+{
+	_cleanup_(certificates_freep) x509_stack *certs = NULL;
+
+	int r = certificates_load(file, &certs, e);
+	if (r < 0)
+		return r;
+	if (sk_X509_num(certs) != 1)
+		return err_set(e, -ERR_FORMAT, "%s: has more than one certificate", file);
+	*out = take(certs);
+	return 0;
+}
+
+int root_certificate_load(const char *file, char **pem, struct err *e)
+{
+	_cleanup_(certificates_freep) x509_stack *certs = NULL;
+
+	int r = load_one(file, &certs, e);
+	if (r < 0)
+		return r;
+	*pem = to_pem(sk_X509_value(certs, 0));
+	return 0;
+}
+
+bool root_signed_release(const struct root_keys *r, const void *data, size_t len, const void *sig, size_t sig_len)
+{
+	for (size_t i = 0; i < r->n_keys; i++)
+		if (r->keys[i].release && signature_verify_by(r->keys[i].cert, data, len, sig, sig_len, NULL) == 0)
+			return true;
+	return false;
+}
+
 char *root_describe(const struct root_keys *r)
 {
 	struct buf b = {0};
@@ -266,11 +315,9 @@ static int role_write(const char *name, const struct strv *files, struct buf *te
 		char hex[DIGEST_HEX];
 		struct digest id;
 
-		int r = certificates_load(files->items[i], &certs, e);
+		int r = load_one(files->items[i], &certs, e);
 		if (r < 0)
 			return r;
-		if (sk_X509_num(certs) != 1)
-			return err_set(e, -ERR_FORMAT, "%s: has more than one certificate", files->items[i]);
 		certificate_digest(sk_X509_value(certs, 0), &id);
 		digest_format(&id, hex);
 		buf_printf(text, "%s:\t%s\n", name, hex);

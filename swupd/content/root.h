@@ -64,6 +64,19 @@ int root_anchors(const struct root_keys *r, int64_t now, struct anchors **out, s
 /* Number, threshold and keys for people, a line each; caller frees. */
 char *root_describe(const struct root_keys *r);
 
+/* The certificates of one role, each as PEM, in the order of the file; added to pem. */
+enum root_role { ROOT_KEYS, RELEASE_KEYS };
+void root_certificates(const struct root_keys *r, enum root_role role, struct strv *pem);
+
+/* The one certificate of a PEM file, in the same form; caller frees. -ERR_FORMAT: none or several. */
+int root_certificate_load(const char *file, char **pem, struct err *e);
+
+/*
+ * Is this the signature of one of the release keys, whatever their dates? For who signs anew what an old key signed;
+ * to believe something, use root_anchors.
+ */
+bool root_signed_release(const struct root_keys *r, const void *data, size_t len, const void *sig, size_t sig_len);
+
 /*
  * Write root number with these certificates (PEM files, one certificate each), signed by each signer; the text is
  * added to out. A file may be signed at several places: with n_signers 0 the text has no signature yet, and root_sign
