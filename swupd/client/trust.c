@@ -70,6 +70,28 @@ static int check_clock(const struct machine *m, struct err *e)
 			"set the clock, or use --ignore-time");
 }
 
+/* The release keys of our root. Should all have expired, newer ones may still be learned: trust_verify tells. */
+static int use_root(struct machine *m, struct err *e)
+{
+	struct anchors *a = NULL;
+
+	int r = root_anchors(m->trust->root, m->now, &a, e);
+	if (r < 0 && r != -ERR_EXPIRED)
+		return r;
+	err_clear(e);
+	anchors_free(m->anchors);
+	m->anchors = a;
+	return 0;
+}
+
+/* -C may name a root file: the walk begins there, not at root 1, whose keys may be long gone. */
+static int use_named_root(struct machine *m, const struct buf *text, struct err *e)
+{
+	int r = root_parse(text->data, text->len, &m->trust->root, e);
+
+	return r < 0 ? err_in(e, -ERR_SIGNATURE, "%s", m->opts->certpath) : use_root(m, e);
+}
+
 /* The certificate of -C, or the installed one; of the host when the root is still empty. */
 static int load_certificate(struct machine *m, struct err *e)
 {
@@ -83,6 +105,8 @@ static int load_certificate(struct machine *m, struct err *e)
 	if (r < 0)
 		return err_hint(e, err_in(e, -ERR_SIGNATURE, "no certificate to check releases with"),
 				"name it with --certpath=FILE; --nosigcheck would install what anybody made");
+	if (m->opts->certpath && text_starts(pem.data, "ROOT\t"))
+		return use_named_root(m, &pem, e);
 	r = anchors_load(pem.data, pem.len, m->now, &m->anchors, e);
 	return r < 0 ? err_in(e, r == -ERR_FORMAT ? -ERR_SIGNATURE : r, "%s", name) : 0;
 }
@@ -117,6 +141,9 @@ static int load_root(struct machine *m, struct err *e)
 				"remove " ADOPTED
 				" from the data directory to begin again from the installed certificate");
 	r = load_beneath(m->root, INSTALLED_ROOT, SMALL_TEXT_MAX, &text, &why);
+	/* as with the certificate: an empty root is installed by who is installed */
+	if (r == -ENOENT && m->release == 0)
+		r = fs_load(AT_FDCWD, "/" INSTALLED_ROOT, SMALL_TEXT_MAX, &text, &why);
 	if (r >= 0)
 		r = root_parse(text.data, text.len, &installed, &why);
 	if (r < 0 && r != -ENOENT)
@@ -126,20 +153,6 @@ static int load_root(struct machine *m, struct err *e)
 		root_free(m->trust->root);
 		m->trust->root = take(installed);
 	}
-	return 0;
-}
-
-/* The release keys of our root. Should all have expired, newer ones may still be learned: trust_verify tells. */
-static int use_root(struct machine *m, struct err *e)
-{
-	struct anchors *a = NULL;
-
-	int r = root_anchors(m->trust->root, m->now, &a, e);
-	if (r < 0 && r != -ERR_EXPIRED)
-		return r;
-	err_clear(e);
-	anchors_free(m->anchors);
-	m->anchors = a;
 	return 0;
 }
 
