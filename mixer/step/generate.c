@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "mixer/step/convert.h"
+#include "mixer/step/keys.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -111,15 +112,9 @@ int generate_base(const struct mix *m, int64_t time, struct tree *out, struct er
 /* The root file with the highest number that is published, if any. */
 static int add_root_file(const struct mix *m, struct tree *out, struct err *e)
 {
-	_cleanup_(strv_free) struct strv names = {0};
 	_cleanup_(buf_free) struct buf text = {0};
-	uint32_t newest = 0, n;
+	const uint32_t newest = keys_newest_root(m);
 
-	if (fs_list(m->config->dir, "update/www/version/root", &names, NULL) < 0)
-		return 0;
-	for (size_t i = 0; i < names.n; i++)
-		if (text_u32(names.items[i], 1, UINT32_MAX, &n) == 0 && n > newest)
-			newest = n;
 	if (newest == 0)
 		return 0;
 	_cleanup_free_ char *path = xasprintf("update/www/version/root/%u", newest);

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mixer/step/keys.h"
 #include "mixer/step/release.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
@@ -137,19 +138,6 @@ static int save_signed(const struct mix *m, const char *path, uint32_t release, 
 	return r < 0 ? r : fs_save(m->config->dir, file, text, strlen(text), 0644, e);
 }
 
-static uint32_t newest_root(const struct mix *m)
-{
-	_cleanup_(strv_free) struct strv names = {0};
-	uint32_t newest = 0, n;
-
-	if (fs_list(m->config->dir, WWW "/version/root", &names, NULL) < 0)
-		return 0;
-	for (size_t i = 0; i < names.n; i++)
-		if (text_u32(names.items[i], 1, UINT32_MAX, &n) == 0)
-			newest = MAX(newest, n);
-	return newest;
-}
-
 static int64_t time_of_publishing(void)
 {
 	const char *epoch =
@@ -164,7 +152,7 @@ static int save_freshness(const struct mix *m, uint32_t release, struct err *e)
 	_cleanup_free_ char *mom = xasprintf(WWW "/%u/Manifest.MoM", release);
 	_cleanup_free_ char *name = layout_freshness(m->format), *file = xasprintf(WWW "/%s", name);
 	_cleanup_(buf_free) struct buf text = {0}, out = {0};
-	struct freshness f = {.format = m->format, .release = release, .root = newest_root(m)};
+	struct freshness f = {.format = m->format, .release = release, .root = keys_newest_root(m)};
 
 	int r = fs_load(m->config->dir, mom, MANIFEST_MAX, &text, e);
 	if (r < 0)
