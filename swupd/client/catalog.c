@@ -16,6 +16,7 @@
 #include "swupd/base/work.h"
 #include "swupd/client/fetch.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/scratch.h"
 #include "swupd/content/delta.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
@@ -51,7 +52,7 @@ struct load {
 	bool deltas;   /* the tree seems to have some */
 	bool last_try; /* what is wrong now is an error */
 	int store;     /* <cache>/manifest: texts by hash; only verified ones, and verified again at each use */
-	int download;
+	struct scratch download;
 };
 
 void catalog_free(struct catalog *c)
@@ -159,8 +160,8 @@ static int apply_delta(void *arg, size_t i, struct err *e)
 		return 0;
 	it->fetched = false;
 	digest_format(&it->old_entry->hash, old_hex);
-	r = fs_load(l->download, it->delta, MANIFEST_DELTA_MAX, &delta, NULL);
-	(void)unlinkat(l->download, it->delta, 0);
+	r = fs_load(l->download.fd, it->delta, MANIFEST_DELTA_MAX, &delta, NULL);
+	(void)unlinkat(l->download.fd, it->delta, 0);
 	if (r < 0 || fs_load(l->store, old_hex, MANIFEST_MAX, &old, NULL) < 0 || !hash_is(&old, &it->old_entry->hash) ||
 	    delta_apply(old.data, old.len, delta.data, delta.len, &attrs, &new, NULL) < 0 || new.len > MANIFEST_MAX ||
 	    !hash_is(&new, &it->entry->hash))
@@ -175,7 +176,7 @@ static int unpack(const struct load *l, struct item *it, struct err *e)
 	_cleanup_free_ char *member = xasprintf("Manifest.%s", it->entry->name);
 	const char *names[] = {member};
 
-	int r = fs_load(l->download, it->tar, MANIFEST_MAX, &tar, e);
+	int r = fs_load(l->download.fd, it->tar, MANIFEST_MAX, &tar, e);
 	if (r < 0)
 		return r;
 	r = tar_read_texts(tar.data, tar.len, names, 1, MANIFEST_MAX, &text, e);
@@ -196,7 +197,7 @@ static int unpack_tar(void *arg, size_t i, struct err *e)
 		return 0;
 	it->fetched = false;
 	int r = unpack(l, it, e);
-	(void)unlinkat(l->download, it->tar, 0);
+	(void)unlinkat(l->download.fd, it->tar, 0);
 	/* it->manifest stays NULL, which asks for one more try */
 	if ((r == -ERR_DIGEST || r == -ERR_FORMAT) && !l->last_try)
 		return 0;
@@ -245,7 +246,8 @@ static int fetch_deltas(struct load *l, struct err *e)
 			};
 	}
 	int r = n == 0 ? 0
-		       : fetch_files(l->m->fetch, l->m->content_url, l->download, jobs, n, delta_done, &any, NULL, e);
+		       : fetch_files(l->m->fetch, l->m->content_url, l->download.fd, jobs, n, delta_done, &any, NULL,
+				     e);
 	free_jobs(jobs, n);
 	if (n > 0 && !any)
 		l->deltas = false; /* this tree has none: the next rounds need not ask */
@@ -267,7 +269,8 @@ static int fetch_tars(struct load *l, struct err *e)
 				.user = it,
 			};
 	}
-	int r = n == 0 ? 0 : fetch_files(l->m->fetch, l->m->content_url, l->download, jobs, n, tar_done, NULL, NULL, e);
+	int r = n == 0 ? 0
+		       : fetch_files(l->m->fetch, l->m->content_url, l->download.fd, jobs, n, tar_done, NULL, NULL, e);
 	free_jobs(jobs, n);
 	return r < 0 || n == 0 ? r : work_each(0, l->n - l->from, unpack_tar, l, e);
 }
@@ -362,12 +365,11 @@ static int want_next(struct load *l, size_t end, bool also_add, struct strv *mis
 static int load_begin(struct load *l, struct machine *m, const struct manifest *mom, struct err *e)
 {
 	assert(m->cache >= 0);
-	*l = (struct load){.m = m, .levels = cpu_levels(m), .download = -1};
+	*l = (struct load){.m = m, .levels = cpu_levels(m), .download = SCRATCH_INIT};
 	l->store = fs_make_dir(m->cache, "manifest", 0755, e);
-	if (l->store >= 0)
-		l->download = fs_make_dir(m->cache, "download", 0700, e);
-	if (l->download < 0)
-		return l->store < 0 ? l->store : l->download;
+	int r = l->store < 0 ? l->store : scratch_open(m->cache, &l->download, e);
+	if (r < 0)
+		return r;
 	l->listed = manifest_index(mom);
 	l->known = table_new();
 	return 0;
@@ -384,7 +386,7 @@ static void load_end(struct load *l)
 	table_free(l->listed);
 	table_free(l->known);
 	closep(&l->store);
-	closep(&l->download);
+	scratch_close(&l->download);
 }
 
 static int by_item_name(const void *a, const void *b)
@@ -415,7 +417,7 @@ int catalog_load(struct machine *m, struct manifest *mom, const struct strv *nam
 		 const struct catalog *base, struct strv *missing, struct catalog **out, struct err *e)
 {
 	_cleanup_(manifest_freep) struct manifest *ours = mom;
-	_cleanup_(load_end) struct load l = {0};
+	_cleanup_(load_end) struct load l = {.download = SCRATCH_INIT};
 
 	int r = load_begin(&l, m, mom, e);
 	l.base = base;
@@ -446,7 +448,7 @@ int catalog_load(struct machine *m, struct manifest *mom, const struct strv *nam
 int catalog_bundle(struct machine *m, const struct manifest *mom, const char *name, struct manifest **out,
 		   struct err *e)
 {
-	_cleanup_(load_end) struct load l = {0};
+	_cleanup_(load_end) struct load l = {.download = SCRATCH_INIT};
 
 	int r = load_begin(&l, m, mom, e);
 	if (r >= 0 && !want(&l, name))

@@ -13,9 +13,10 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
-#include "swupd/client/catalog.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/scratch.h"
 #include "swupd/client/stage.h"
+#include "swupd/content/format.h"
 #include "swupd/content/manifest.h"
 
 struct cleaning {
@@ -64,6 +65,23 @@ static int sweep(const struct cleaning *c, int cache, const char *dir, const str
 	return r;
 }
 
+/* Downloads, but those of another run that shares the cache and is not through. */
+static int sweep_downloads(const struct cleaning *c, int cache, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+
+	int r = fs_list(cache, ".", &names, e);
+	for (size_t i = 0; r >= 0 && i < names.n; i++) {
+		_cleanup_close_ int fd = -1;
+		if (!scratch_is_left(cache, names.items[i], &fd))
+			continue;
+		r = sweep(c, cache, names.items[i], NULL, e);
+		if (r >= 0 && !c->dry_run)
+			(void)unlinkat(cache, names.items[i], AT_REMOVEDIR);
+	}
+	return r;
+}
+
 /* What the predecessor left in the same directory: its layouts before and after 4.2.1. Our data lies beside it. */
 static int sweep_predecessors(const struct cleaning *c, int cache, struct err *e)
 {
@@ -81,21 +99,41 @@ static int sweep_predecessors(const struct cleaning *c, int cache, struct err *e
 	return r;
 }
 
-/* The hashes of the manifests that the installed release lists; none when its MoM cannot be read from the cache. */
-static void wanted_manifests(struct machine *m, struct table *keep, struct strv *hexes)
+/* The hashes of the manifests that a cached MoM lists. It only says what is kept, so nothing is verified, and no server is asked. */
+static void wanted_manifests(const struct machine *m, int dir, const char *name, struct table *keep, struct strv *hexes)
 {
-	struct manifest *mom = NULL;
+	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_(manifest_freep) struct manifest *mom = NULL;
 
-	if (!m->content_url || catalog_mom(m, m->release, &mom, NULL) < 0)
+	if (fs_load(dir, name, MANIFEST_MAX, &text, NULL) < 0 ||
+	    manifest_parse(text.data, text.len, true, m->release, &mom, NULL) < 0)
 		return;
 	for (size_t i = 0; i < mom->n_entries; i++) {
 		char hex[DIGEST_HEX];
 		digest_format(&mom->entries[i].hash, hex);
 		strv_add(hexes, hex);
+		char *key = hexes->items[hexes->n - 1];
+		(void)table_add_str(keep, key, key);
 	}
-	for (size_t i = 0; i < hexes->n; i++)
-		(void)table_add_str(keep, hexes->items[i], hexes->items[i]);
-	manifest_free(mom);
+}
+
+/* The installed release's MoMs (of each content URL that was used) and their manifests. */
+static int wanted(const struct machine *m, struct table *moms, struct strv *names, struct table *manifests,
+		  struct strv *hexes, struct err *e)
+{
+	_cleanup_free_ char *mom = xasprintf("-%u", m->release), *sig = xasprintf("-%u.sig", m->release);
+	_cleanup_close_ int dir = openat(m->cache, "mom", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	int r = dir < 0 ? 0 : fs_list(dir, ".", names, e);
+	for (size_t i = 0; i < names->n; i++) {
+		char *name = names->items[i];
+		if (!text_ends(name, mom) && !text_ends(name, sig))
+			continue;
+		(void)table_add_str(moms, name, name);
+		if (text_ends(name, mom))
+			wanted_manifests(m, dir, name, manifests, hexes);
+	}
+	return r;
 }
 
 int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint64_t *bytes, struct err *e)
@@ -105,26 +143,13 @@ int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint
 	_cleanup_(strv_free) struct strv hexes = {0}, names = {0};
 
 	*files = *bytes = 0;
-	if (!all && m->release) {
-		_cleanup_close_ int dir = openat(m->cache, "mom", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		_cleanup_free_ char *mom = xasprintf("-%u", m->release), *sig = xasprintf("-%u.sig", m->release);
-		if (dir >= 0) {
-			int r = fs_list(dir, ".", &names, e);
-			if (r < 0)
-				return r;
-		}
-		for (size_t i = 0; i < names.n; i++)
-			if (text_ends(names.items[i], mom) || text_ends(names.items[i], sig))
-				(void)table_add_str(moms, names.items[i], names.items[i]);
-		/* only when it is cached: cleaning up needs no server */
-		if (table_count(moms))
-			wanted_manifests(m, manifests, &hexes);
-	}
-	int r = sweep(&c, m->cache, "mom", moms, e);
+	int r = all || !m->release ? 0 : wanted(m, moms, &names, manifests, &hexes, e);
+	if (r >= 0)
+		r = sweep(&c, m->cache, "mom", moms, e);
 	if (r >= 0)
 		r = sweep(&c, m->cache, "manifest", manifests, e);
 	if (r >= 0)
-		r = sweep(&c, m->cache, "download", NULL, e);
+		r = sweep_downloads(&c, m->cache, e);
 	if (r >= 0)
 		r = sweep_predecessors(&c, m->cache, e);
 	/* with a journal, what is staged is half of a release and not ours to remove */

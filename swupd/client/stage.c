@@ -15,6 +15,7 @@
 #include "swupd/client/catalog.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/plan.h"
+#include "swupd/client/scratch.h"
 #include "swupd/client/staging.h"
 #include "swupd/content/format.h"
 
@@ -248,7 +249,6 @@ static void staging_end(struct staging *s)
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->large);
 	closep(&s->dir);
-	closep(&s->download);
 }
 
 static int run(struct staging *s, struct err *e)
@@ -273,6 +273,7 @@ static int run(struct staging *s, struct err *e)
 
 int stage(struct machine *m, const struct plan *p, const struct catalog *old, const struct catalog *new, struct err *e)
 {
+	_cleanup_(scratch_close) struct scratch scratch = SCRATCH_INIT;
 	_cleanup_(staging_end) struct staging s = {
 		.m = m,
 		.plan = p,
@@ -287,9 +288,10 @@ int stage(struct machine *m, const struct plan *p, const struct catalog *old, co
 	s.dir = stage_open(m, e);
 	if (s.dir < 0)
 		return s.dir;
-	s.download = fs_make_dir(m->cache, "download", 0700, e);
-	if (s.download < 0)
-		return s.download;
+	int r = scratch_open(m->cache, &scratch, e);
+	if (r < 0)
+		return r;
+	s.download = scratch.fd;
 	list_wants(&s);
 	index_installed(&s);
 	return run(&s, e);

@@ -44,7 +44,7 @@ struct staging {
 	const struct entry **installed; /* of plan->old, sorted by hash: where the same content may lie */
 	size_t n_installed;
 	int dir;               /* STAGE_DIR */
-	int download;          /* <cache>/download */
+	int download;          /* a directory in the cache, ours for this run */
 	pthread_mutex_t lock;  /* of states and notes */
 	pthread_mutex_t large; /* held while a delta of large files is applied */
 	size_t missing;
