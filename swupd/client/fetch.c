@@ -390,6 +390,8 @@ static int end_job(struct slot *s, int result, struct err *e)
 	const struct batch *b = s->batch;
 	const struct fetch_job *job = s->job;
 
+	if (result >= 0 && s->fd < 0 && job->text)
+		buf_add(job->text, "", 0); /* so that an empty one is not taken for one in a file */
 	if (result >= 0 && s->fd >= 0) {
 		if (renameat(b->dirfd, s->part, b->dirfd, job->name) < 0) {
 			result = err_errno(e, "cannot write %s", job->name);
