@@ -152,6 +152,12 @@ static int run(const struct command *c, const struct client_options *o, void *op
 	return r;
 }
 
+static void hint_usage(const struct command *c, struct err *e)
+{
+	if (!e->hint)
+		err_hint(e, -ERR_USAGE, "'swupd %s --help' lists the options", c->name);
+}
+
 static int run_command(const struct command *c, int argc, char **argv, struct ui *ui, struct err *e)
 {
 	struct client_options o = global_defaults;
@@ -179,6 +185,8 @@ static int run_command(const struct command *c, int argc, char **argv, struct ui
 		if (r >= 0)
 			r = run(c, &o, opts, &args, ui, e);
 		/* "no" is an answer, not an error */
+		if (r == -ERR_USAGE)
+			hint_usage(c, e);
 		if (r < 0 && !(r == -ERR_NO && !e->text))
 			ui_error(ui, e);
 		ui_json_end(ui, c->name, status_of(r));
@@ -214,11 +222,10 @@ int main(int argc, char **argv)
 			     "'swupd --help' lists them");
 	else
 		r = run_command(c, argc - used, argv + used, &ui, &e);
-	if (r < 0 && e.text) {
+	if (r == -ERR_USAGE && c && e.text)
+		hint_usage(c, &e);
+	if (r < 0 && e.text)
 		ui_error(&ui, &e);
-		if (r == -ERR_USAGE && c)
-			fprintf(stderr, "hint: 'swupd %s --help' lists the options\n", c->name);
-	}
 	err_clear(&e);
 	return status_of(r);
 }
