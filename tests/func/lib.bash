@@ -237,12 +237,13 @@ unlist()
 	list "$1" "$2" "$3" .d.. 0000000000000000000000000000000000000000000000000000000000000000
 }
 
-# serve DIR: a real web server (nginx) on loopback; its address in $URL, its access log in $ACCESS
+# serve DIR [SETTING…]: a real web server (nginx) on loopback, with these lines in its configuration; its address in $URL, its access log in
+# $ACCESS. A second one is in the place of the first.
 serve()
 {
-	local dir=$BATS_TEST_TMPDIR/nginx port
+	local dir=$BATS_TEST_TMPDIR/nginx port=${URL##*:}
 	mkdir -p "$dir"
-	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	[ -z "${NGINX_PID:-}" ] && port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 	ACCESS=$dir/access.log
 	cat >"$dir/nginx.conf" <<-END
 		worker_processes 1;
@@ -255,7 +256,7 @@ serve()
 			access_log $ACCESS short;
 			client_body_temp_path $dir/body; proxy_temp_path $dir/proxy; fastcgi_temp_path $dir/fcgi;
 			uwsgi_temp_path $dir/uwsgi; scgi_temp_path $dir/scgi;
-			server { listen 127.0.0.1:$port; root $1; }
+			server { listen 127.0.0.1:$port; root $1; ${*:2} }
 		}
 	END
 	chmod 755 "$BATS_TEST_TMPDIR" "$dir"
@@ -267,5 +268,10 @@ serve()
 
 serve_stop()
 {
-	[ -z "${NGINX_PID:-}" ] || kill "$(cat "$NGINX_PID")"
+	[ -s "${NGINX_PID:-}" ] || return 0
+	kill "$(cat "$NGINX_PID")"
+	# nginx removes it when it ends
+	while [ -e "$NGINX_PID" ]; do
+		sleep 0.02
+	done
 }
