@@ -154,9 +154,12 @@ int catalog_newest(struct machine *m, uint32_t *release, struct err *e)
 int catalog_newest_any(struct machine *m, uint32_t *release, struct err *e)
 {
 	_cleanup_free_ char *path = layout_latest_version();
-	uint32_t n = 0;
+	uint32_t n = 0, of_format;
 
 	int r = fetch_machine(m, e);
+	/* latest_version says neither which keys sign it nor how old it is */
+	if (r >= 0)
+		r = newest_by_freshness(m, &of_format, e);
 	if (r >= 0)
 		r = fetch_latest(m, path, &n, e);
 	if (r < 0)

@@ -367,6 +367,61 @@ TEST(root_keys_of_one_command_line_do_not_outlive_it)
 	town_free(o);
 }
 
+TEST(root_file_named_on_the_command_line_begins_the_walk)
+{
+	struct town *o = town_new();
+	const struct test_key *const by_a[] = {&o->a}, *const by_ab[] = {&o->a, &o->b}, *const by_bc[] = {&o->b, &o->c};
+	struct err e = ERR_INIT;
+	uint32_t release;
+
+	write_root(o, 1, &o->a, &o->a, by_a, 1);
+	write_root(o, 2, &o->b, &o->b, by_ab, 2);
+	write_root(o, 3, &o->c, &o->c, by_bc, 2);
+	tree_add_release(&o->t, &o->c, 20, &usr, 1);
+	tree_write_freshness(&o->t, &o->c, 20, TEST_NOW, 3);
+	/* today's certificate is not enough: it did not sign root 1 */
+	o->w.opts.certpath = xstrdup(o->c.cert);
+	next_run(o);
+	assert_fails(catalog_newest(&o->w.m, &release, &e), ERR_SIGNATURE, &e,
+		     "not signed by an installed certificate");
+	for (int n = 2; n <= 3; n++) {
+		free((char *)o->w.opts.certpath);
+		o->w.opts.certpath = xasprintf("%s/version/root/%d", o->t.path, n);
+		next_run(o);
+		assert_ok(catalog_newest(&o->w.m, &release, &e), &e);
+	}
+	assert_false(fs_exists(o->w.m.data, "trust/root"));
+	tree_write(&o->t, "version/root/3", "ROOT\t1\n", 7);
+	trust_free(take(o->w.m.trust));
+	anchors_free(take(o->w.m.anchors));
+	assert_fails(trust_load(&o->w.m, &e), ERR_SIGNATURE, &e, "version/root/3");
+	town_free(o);
+}
+
+/* latest_version is signed by whoever signs today, and a mirror may be frozen: */
+TEST(newest_of_all_is_believed_by_the_keys_and_the_time_of_freshness)
+{
+	struct town *o = town_new();
+	const struct test_key *const by_a[] = {&o->a}, *const by_ab[] = {&o->a, &o->b};
+	_cleanup_(buf_free) struct buf sig = {0};
+	struct err e = ERR_INIT;
+	uint32_t release;
+
+	write_root(o, 1, &o->a, &o->a, by_a, 1);
+	write_root(o, 2, &o->b, &o->b, by_ab, 2);
+	tree_add_release(&o->t, &o->b, 20, &usr, 1);
+	tree_write_freshness(&o->t, &o->b, 20, TEST_NOW, 2);
+	assert_ok(signature_make(&o->b.signer, "20", 2, &sig, &e), &e);
+	tree_write(&o->t, "version/latest_version", "20", 2);
+	tree_write(&o->t, "version/latest_version.sig", sig.data, sig.len);
+	next_run(o);
+	assert_ok(catalog_newest_any(&o->w.m, &release, &e), &e);
+	assert_int_equal(release, 20);
+	tree_write_freshness(&o->t, &o->b, 20, TEST_NOW - 40LL * DAY, 2);
+	assert_fails(catalog_newest_any(&o->w.m, &release, &e), ERR_EXPIRED, &e, "expired");
+	town_free(o);
+}
+
 TEST(root_keys_that_are_damaged_on_disk_are_an_error)
 {
 	struct town *o = town_new();
