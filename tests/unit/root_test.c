@@ -229,6 +229,41 @@ TEST(root_can_be_signed_at_several_places)
 	assert_fails(root_sign(&key(ring, 'C')->signer, &text, &e), ERR_FORMAT, &e, "line 1");
 }
 
+TEST(root_tells_its_certificates_and_whose_signature_a_release_has)
+{
+	_cleanup_free_ struct ring *ring = ring_new();
+	_cleanup_(root_freep) struct root_keys *r = make(ring, 3, 1, "AB", "BC", "");
+	_cleanup_(strv_free) struct strv roots = {0}, releases = {0};
+	_cleanup_(buf_free) struct buf by_a = {0}, by_c = {0}, two = {0};
+	_cleanup_free_ char *a = NULL, *b = NULL, *c = NULL, *none = NULL;
+	struct err e = ERR_INIT;
+
+	assert_ok(root_certificate_load(key(ring, 'A')->cert, &a, &e), &e);
+	assert_ok(root_certificate_load(key(ring, 'B')->cert, &b, &e), &e);
+	assert_ok(root_certificate_load(key(ring, 'C')->cert, &c, &e), &e);
+	root_certificates(r, ROOT_KEYS, &roots);
+	root_certificates(r, RELEASE_KEYS, &releases);
+	assert_int_equal(roots.n, 2);
+	assert_string_equal(roots.items[0], a);
+	assert_string_equal(roots.items[1], b);
+	assert_int_equal(releases.n, 2);
+	assert_string_equal(releases.items[0], b);
+	assert_string_equal(releases.items[1], c);
+
+	assert_ok(signature_make(&key(ring, 'A')->signer, "x", 1, &by_a, &e), &e);
+	assert_ok(signature_make(&key(ring, 'C')->signer, "x", 1, &by_c, &e), &e);
+	assert_false(root_signed_release(r, "x", 1, by_a.data, by_a.len));
+	assert_true(root_signed_release(r, "x", 1, by_c.data, by_c.len));
+	assert_false(root_signed_release(r, "y", 1, by_c.data, by_c.len));
+
+	/* a chain is no certificate of a root file */
+	buf_puts(&two, a);
+	buf_puts(&two, b);
+	_cleanup_free_ char *path = xasprintf("%s/two", key(ring, 'A')->dir);
+	assert_ok(fs_save(AT_FDCWD, path, two.data, two.len, 0644, &e), &e);
+	assert_fails(root_certificate_load(path, &none, &e), ERR_FORMAT, &e, "more than one certificate");
+}
+
 /* A key that expired may still hand over to its successor, but it signs no releases. */
 TEST(root_walk_does_not_end_at_expired_keys)
 {
