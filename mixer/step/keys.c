@@ -514,6 +514,31 @@ int keys_publish(const struct mix *m, int64_t now, struct err *e)
 	return r;
 }
 
+/* Formats that ended: machines of theirs still have to get to the last release that they can read. */
+static int freshen_ended(const struct mix *m, uint32_t current, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+	struct mix of_format = *m;
+	uint32_t release;
+
+	int r = fs_list(m->config->dir, WWW "/version", &names, e);
+	for (size_t i = 0; r >= 0 && i < names.n; i++) {
+		const char *name = names.items[i];
+		_cleanup_free_ char *path = xasprintf(WWW "/version/%s/latest", name), *sig = xasprintf("%s.sig", path);
+		_cleanup_(buf_free) struct buf text = {0};
+		if (!text_starts(name, "format") ||
+		    text_u32(name + strlen("format"), 1, UINT32_MAX, &of_format.format) < 0 ||
+		    of_format.format == current || !fs_exists(m->config->dir, sig))
+			continue;
+		r = fs_load(m->config->dir, path, SMALL_TEXT_MAX, &text, e);
+		if (r >= 0 && text_u32(text.data, 1, UINT32_MAX, &release) < 0)
+			r = err_set(e, -ERR_FORMAT, "%s is not the number of a release", path);
+		if (r >= 0)
+			r = publish_freshness(&of_format, release, true, e);
+	}
+	return r;
+}
+
 int keys_freshen(const struct mix *m, struct err *e)
 {
 	_cleanup_free_ char *name = layout_mom_signature(m->previous), *sig = xasprintf(WWW "/%s", name);
@@ -529,5 +554,6 @@ int keys_freshen(const struct mix *m, struct err *e)
 	if (r < 0)
 		return r;
 	of_format.format = state.format;
-	return publish_latest(&of_format, m->previous, true, e);
+	r = freshen_ended(m, state.format, e);
+	return r < 0 ? r : publish_latest(&of_format, m->previous, true, e);
 }

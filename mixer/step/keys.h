@@ -55,5 +55,8 @@ int keys_publish(const struct mix *m, int64_t now, struct err *e);
 /* Is a root file waiting (1), or published without that its key is in use (2)? number: which. 0: neither. */
 int keys_pending(const struct mix *m, uint32_t *number);
 
-/* Say again, as of now, that the newest release is the newest. -ERR_NO: there is none; -ERR_CONFLICT: it is not signed. */
+/*
+ * Say again, as of now, which release is the newest: of every format, for there are machines that have to come along. -ERR_NO: there is none;
+ * -ERR_CONFLICT: it is not signed.
+ */
 int keys_freshen(const struct mix *m, struct err *e);

@@ -185,12 +185,10 @@ static int remove_leftovers(const struct mix *m, const char *path, struct err *e
 	return r;
 }
 
-int publish_latest(const struct mix *m, uint32_t release, bool sign, struct err *e)
+int publish_freshness(const struct mix *m, uint32_t release, bool sign, struct err *e)
 {
-	_cleanup_free_ char *latest = layout_latest(m->format), *any = layout_latest_version();
+	_cleanup_free_ char *latest = layout_latest(m->format), *tree = xasprintf(WWW "/%u", release);
 	_cleanup_free_ char *dir = xasprintf(WWW "/version/format%u", m->format);
-
-	_cleanup_free_ char *tree = xasprintf(WWW "/%u", release);
 
 	int r = fs_mkdirs(m->config->dir, dir, 0755, e);
 	if (r >= 0)
@@ -204,7 +202,16 @@ int publish_latest(const struct mix *m, uint32_t release, bool sign, struct err 
 		r = sign ? save_freshness(m, release, e) : remove_freshness(m, e);
 	if (r >= 0)
 		r = save_signed(m, latest, release, sign, e);
-	if (r >= 0)
-		r = save_signed(m, any, release, sign, e);
+	return r < 0 ? err_in(e, r, "cannot say that release %u is the newest of format %u", release, m->format) : 0;
+}
+
+int publish_latest(const struct mix *m, uint32_t release, bool sign, struct err *e)
+{
+	_cleanup_free_ char *any = layout_latest_version();
+
+	int r = publish_freshness(m, release, sign, e);
+	if (r < 0)
+		return r;
+	r = save_signed(m, any, release, sign, e);
 	return r < 0 ? err_in(e, r, "cannot say that release %u is the newest", release) : 0;
 }

@@ -87,7 +87,10 @@ int assemble(const struct mix *m, struct err *e);
  */
 int publish(const struct mix *m, bool sign, struct err *e);
 
-/* latest, latest_version and freshness say that release is the newest of its format, as of now (SOURCE_DATE_EPOCH if set). */
+/* freshness and latest say that release is the newest of its format, as of now (SOURCE_DATE_EPOCH if set). Unsigned, there is no freshness. */
+int publish_freshness(const struct mix *m, uint32_t release, bool sign, struct err *e);
+
+/* The same, and latest_version says that it is the newest of all. */
 int publish_latest(const struct mix *m, uint32_t release, bool sign, struct err *e);
 int diff_packs(const struct mix *m, uint32_t from, uint32_t to, struct err *e);
 int diff_manifests(const struct mix *m, uint32_t from, uint32_t to, struct err *e);

@@ -61,6 +61,7 @@ digest() { openssl x509 -in "$1" -outform DER | sha256sum | cut -d ' ' -f 1; }
 	refute_output "$first"
 	next 2
 	known often
+	run -0 sw check-update
 	run -0 sw update
 	has 20
 	assert_equal "$(digest "$ROOT/usr/share/clear/update-ca/Swupd_Root.pem")" "$(digest "$MIX/keys/2/Swupd_Root.pem")"
@@ -317,6 +318,8 @@ use()
 	next 1
 	installed a
 	SOURCE_DATE_EPOCH=1600000000 run -0 mix freshen
+	run -21 sw check-update
+	assert_output --partial "expired"
 	run -21 sw update
 	assert_output --partial "expired"
 	run -0 mix key show
@@ -329,6 +332,24 @@ use()
 	run -0 mix key show
 	refute_output --partial "expire"
 	run -0 sw update
+}
+
+@test "machines of a format that ended are told anew, too" {
+	next 1
+	installed a
+	content os-core usr/bin/base 2
+	mix build --format=31
+	run -0 cat "$WWW/version/format31/latest" "$WWW/version/latest_version"
+	assert_output 2020
+	cp -r "$WWW/version" "$BATS_TEST_TMPDIR/"
+	run -0 mix freshen
+	run -1 cmp "$BATS_TEST_TMPDIR/version/format30/freshness" "$WWW/version/format30/freshness"
+	run -1 cmp "$BATS_TEST_TMPDIR/version/format31/freshness" "$WWW/version/format31/freshness"
+	for name in latest_version format30/latest format31/latest; do
+		cmp "$BATS_TEST_TMPDIR/version/$name" "$WWW/version/$name"
+	done
+	run -0 sw update
+	has 10
 }
 
 @test "key show warns of a certificate that ends soon" {
