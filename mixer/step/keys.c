@@ -396,15 +396,15 @@ static struct signer signer_of(const struct mix *m, uint32_t number, char **key,
 	return (struct signer){.cert = *cert, .key = *key};
 }
 
-/* Roots before and after a change, and who signs then. */
+/* The root before a change, and who signs after it. */
 struct signing {
 	const struct root_keys *before;
-	struct anchors *after;
 	struct signer signer;
+	struct anchors *anchors; /* of the signer */
 	int64_t now;
 };
 
-/* A release that only keys signed that are listed no more. */
+/* A release that somebody else signed. */
 static int sign_release_anew(const struct mix *m, const struct signing *s, const char *release, struct err *e)
 {
 	_cleanup_free_ char *mom = xasprintf(WWW "/%s/Manifest.MoM", release), *sig_path = xasprintf("%s.sig", mom);
@@ -415,7 +415,7 @@ static int sign_release_anew(const struct mix *m, const struct signing *s, const
 		r = fs_load(m->config->dir, sig_path, SIGNATURE_MAX, &sig, e);
 	if (r < 0)
 		return r;
-	if (signature_verify(s->after, text.data, text.len, sig.data, sig.len, s->now, NULL) == 0)
+	if (signature_verify(s->anchors, text.data, text.len, sig.data, sig.len, s->now, NULL) == 0)
 		return 0;
 	if (!root_signed_release(s->before, text.data, text.len, sig.data, sig.len)) {
 		ui_warn(m->ui, "release %s is not signed anew: it was not signed by a release key of root %" PRIu32,
@@ -440,15 +440,28 @@ static int sign_releases_anew(const struct mix *m, const struct signing *s, stru
 	return r;
 }
 
+/* Who signs once next is published must be one of its release keys, and valid. */
+static int check_signer(const struct root_keys *next, struct signing *s, struct err *e)
+{
+	_cleanup_(strv_free) struct strv release = {0};
+	_cleanup_free_ char *pem = NULL;
+
+	int r = root_certificate_load(s->signer.cert, &pem, e);
+	if (r < 0)
+		return r;
+	root_certificates(next, RELEASE_KEYS, &release);
+	if (!strv_has(&release, pem))
+		return err_set(e, -ERR_CONFLICT, "'%s' is not a release key of it", s->signer.cert);
+	return anchors_load(pem, strlen(pem), s->now, &s->anchors, e);
+}
+
 /* Signatures first: as long as the root is not there, clients are content with those in the tars. */
 static int publish_root(const struct mix *m, uint32_t number, int64_t now, struct err *e)
 {
 	_cleanup_(root_freep) struct root_keys *cur = NULL;
 	_cleanup_(root_freep) struct root_keys *next = NULL;
-	_cleanup_(anchors_freep) struct anchors *anchors = NULL;
-	_cleanup_(strv_free) struct strv release = {0};
 	_cleanup_(buf_free) struct buf text = {0};
-	_cleanup_free_ char *path = kept_path(number, "root"), *key = NULL, *cert = NULL, *pem = NULL;
+	_cleanup_free_ char *path = kept_path(number, "root"), *key = NULL, *cert = NULL;
 
 	int r = keys_load_root(m, number - 1, &cur, e);
 	if (r >= 0)
@@ -457,18 +470,13 @@ static int publish_root(const struct mix *m, uint32_t number, int64_t now, struc
 		r = root_verify(cur, next, e);
 	if (r == -ERR_SIGNATURE)
 		return err_as(e, -ERR_NO);
-	if (r >= 0)
-		r = root_anchors(next, now, &anchors, e);
-	const struct signing s = {
-		.before = cur, .after = anchors, .signer = signer_of(m, number, &key, &cert), .now = now};
-	if (r >= 0)
-		r = root_certificate_load(s.signer.cert, &pem, e);
 	if (r < 0)
 		return r;
-	root_certificates(next, RELEASE_KEYS, &release);
-	if (!strv_has(&release, pem))
-		return err_set(e, -ERR_CONFLICT, "'%s' is not a release key of it", s.signer.cert);
-	r = sign_releases_anew(m, &s, e);
+	struct signing s = {.before = cur, .signer = signer_of(m, number, &key, &cert), .now = now};
+	r = check_signer(next, &s, e);
+	if (r >= 0)
+		r = sign_releases_anew(m, &s, e);
+	anchors_free(s.anchors);
 	return r < 0 ? r : save_root(m, number, &text, e);
 }
 

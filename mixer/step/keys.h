@@ -47,7 +47,7 @@ struct key_change {
 int keys_prepare(const struct mix *m, const struct key_change *c, int64_t now, uint32_t *number, struct err *e);
 
 /*
- * Publish the root file that waits, if any, and complete what a killed run left: releases whose keys are listed no more are signed anew
+ * Publish the root file that waits, if any, and complete what a killed run left: releases are signed by the key in use from then on
  * (Manifest.MoM.sig; the tar keeps the first signature), the new key comes into use, freshness names the new root. -ERR_NO: not enough have signed yet.
  */
 int keys_publish(const struct mix *m, int64_t now, struct err *e);

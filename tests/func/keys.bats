@@ -93,6 +93,31 @@ digest() { openssl x509 -in "$1" -outform DER | sha256sum | cut -d ' ' -f 1; }
 	cmp "$MIX/keys/3/private.pem" "$MIX/private.pem"
 }
 
+# theirs CERT FILE SIG: verified as the predecessor's client does
+theirs()
+{
+	openssl smime -verify -inform DER -content "$2" -in "$3" -purpose any -CAfile "$1" >/dev/null 2>&1
+}
+
+@test "the predecessor's client follows with the new certificate in its hand" {
+	next 1
+	mix key rotate
+	next 2
+	mix key rotate
+	next 3
+	for release in 10 20 30; do
+		run -0 theirs "$MIX/Swupd_Root.pem" "$WWW/$release/Manifest.MoM" "$WWW/$release/Manifest.MoM.sig"
+	done
+	run -0 theirs "$MIX/Swupd_Root.pem" "$WWW/version/format30/latest" "$WWW/version/format30/latest.sig"
+	run -0 theirs "$MIX/Swupd_Root.pem" "$WWW/version/latest_version" "$WWW/version/latest_version.sig"
+	# without it, it can still verify and repair what it has
+	mkdir "$BATS_TEST_TMPDIR/tar"
+	tar -C "$BATS_TEST_TMPDIR/tar" -xf "$WWW/10/Manifest.MoM.tar"
+	cd "$BATS_TEST_TMPDIR/tar"
+	run -0 theirs "$MIX/keys/1/Swupd_Root.pem" Manifest.MoM Manifest.MoM.sig
+	run ! theirs "$MIX/keys/2/Swupd_Root.pem" Manifest.MoM Manifest.MoM.sig
+}
+
 @test "a new machine begins with the first certificate or with a root file" {
 	next 1
 	mix key rotate
