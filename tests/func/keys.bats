@@ -274,6 +274,41 @@ theirs()
 	cmp "$BATS_TEST_TMPDIR/mine.key" "$MIX/private.pem"
 }
 
+@test "a rotation killed at any rename leaves a tree that machines believe, and is completed" {
+	strace -qq -o /dev/null true 2>/dev/null || skip "needs ptrace"
+	next 1
+	installed a
+	cp -a "$MIX" "$BATS_TEST_TMPDIR/whole"
+	cp -a "$BATS_TEST_TMPDIR/a" "$BATS_TEST_TMPDIR/machine"
+	first=$(digest "$MIX/Swupd_Root.pem")
+	for ((kill = 1; ; kill++)); do
+		[ "$kill" -lt 100 ]
+		rm -rf "$MIX" "$BATS_TEST_TMPDIR/a"
+		cp -a "$BATS_TEST_TMPDIR/whole" "$MIX"
+		cp -a "$BATS_TEST_TMPDIR/machine" "$BATS_TEST_TMPDIR/a"
+		result=0
+		strace -f -qq -o /dev/null -e trace=renameat,renameat2,mkdirat \
+			-e inject=renameat,renameat2,mkdirat:signal=KILL:when=$kill \
+			mixer -C "$MIX" key rotate >/dev/null 2>&1 || result=$?
+		echo "killed at $kill: $result"
+		# what is published holds at any time
+		run -0 sw update
+		[ "$result" != 0 ] || break
+		mix key publish || [ $? = 3 ]
+		[ -e "$WWW/version/root/2" ] || mix key rotate
+		cmp "$MIX/private.pem" "$MIX/keys/2/private.pem"
+		cmp "$MIX/Swupd_Root.pem" "$MIX/keys/2/Swupd_Root.pem"
+		assert_equal "$(digest "$MIX/keys/1/Swupd_Root.pem")" "$first"
+		run -0 mix key show
+		refute_output --partial "publish"
+		run -0 mix build validate
+		rm -rf "$BATS_TEST_TMPDIR/a/cache"
+		mix key drop
+		run -0 sw update
+	done
+	[ "$kill" -gt 10 ]
+}
+
 # signer NAME: a program on the other side that signs with this key, as an agent or a hardware token would
 signer()
 {
