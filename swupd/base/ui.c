@@ -279,6 +279,16 @@ void progress_free(struct progress *p)
 
 void progress_print_times(struct progress *p)
 {
-	if (p && p->times.data)
-		fputs(p->times.data, stderr);
+	const char *line;
+	size_t len;
+
+	if (!p || !p->times.data)
+		return;
+	for (const char *pos = p->times.data, *end = pos + p->times.len; text_line(&pos, end, &line, &len, NULL);) {
+		_cleanup_free_ char *one = xstrndup(line, len);
+		if (p->ui->json && p->ui->json_open)
+			json_message("info", one + strspn(one, " "));
+		else
+			fprintf(stderr, "%s\n", one);
+	}
 }

@@ -43,4 +43,4 @@ void progress_stage(struct progress *p, const char *name, uint64_t total, bool b
 void progress_add(struct progress *p, uint64_t amount);
 void progress_total(struct progress *p, uint64_t more); /* the total turns out larger */
 void progress_end(struct progress *p);
-void progress_print_times(struct progress *p); /* a line on stderr for each stage that ended: its name and seconds */
+void progress_print_times(struct progress *p); /* a line of the story for each stage that ended: seconds and its name */
