@@ -49,6 +49,6 @@ static int info_run(void *context, void *opts, const struct strv *args, struct e
 const struct command cmd_info = {
 	.name = "info",
 	.args = "",
-	.summary = "show the installed release, where it comes from and which keys are trusted",
+	.summary = "show the installed release, its origin and the trusted keys",
 	.run = info_run,
 };

@@ -20,7 +20,7 @@ static int verify_run(void *context, void *opts, const struct strv *args, struct
 const struct command cmd_verify = {
 	.name = "verify",
 	.args = "",
-	.summary = "old name of diagnose, repair (--fix) and os-install (--install)",
+	.summary = "old name of diagnose, repair and os-install",
 	.needs = NEEDS_ROOT_USER | NEEDS_STATE | NEEDS_LOCK | NEEDS_SERVER | NEEDS_TRUST | NEEDS_NEW_ROOT,
 	.opts = verify_options,
 	.opts_size = sizeof(struct diagnose_opts),
