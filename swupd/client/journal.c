@@ -147,9 +147,10 @@ int journal_parse(const char *text, size_t len, struct journal **out, struct err
 	_cleanup_(journal_freep) struct journal *j = journal_new(0, 0);
 	const char *pos = text, *line;
 	size_t n, body = 0;
+	unsigned number = 1;
 	int r = check_sum(text, len, &body, e);
 
-	for (unsigned number = 1; r >= 0 && text_line(&pos, text + body, &line, &n, NULL); number++) {
+	for (; r >= 0 && text_line(&pos, text + body, &line, &n, NULL); number++) {
 		_cleanup_free_ char *copy = xstrndup(line, n);
 		struct journal_step s = {0};
 		if (number == 1) {
@@ -170,6 +171,8 @@ int journal_parse(const char *text, size_t len, struct journal **out, struct err
 		if (r < 0)
 			return err_in(e, r, "journal:%u", number);
 	}
+	if (r >= 0 && number < 3)
+		r = err_set(e, -ERR_FORMAT, "its first lines are missing");
 	if (r < 0)
 		return err_in(e, r, "journal");
 	*out = take(j);

@@ -6,6 +6,7 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/client/journal.h"
+#include "swupd/content/digest.h"
 
 DEFINE_CLEANUP(struct journal *, journal_free);
 
@@ -59,6 +60,23 @@ TEST(journal_cut_anywhere_is_none)
 		text.data[i] ^= 1;
 		assert_int_equal(journal_parse(text.data, text.len, &back, NULL), -ERR_FORMAT);
 		text.data[i] ^= 1;
+	}
+}
+
+TEST(journal_has_its_first_lines)
+{
+	static const char *const bodies[] = {"", "swupd-journal 1\n", "release\t1\t2\n",
+					     "swupd-journal 1\ndel\tusr/x\n"};
+
+	for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+		_cleanup_(journal_freep) struct journal *back = NULL;
+		_cleanup_(buf_free) struct buf text = {0};
+		struct digest sum;
+		char hex[DIGEST_HEX];
+		sha256_mem(bodies[i], strlen(bodies[i]), &sum);
+		digest_format(&sum, hex);
+		buf_printf(&text, "%send\t%s\n", bodies[i], hex);
+		assert_int_equal(journal_parse(text.data, text.len, &back, NULL), -ERR_FORMAT);
 	}
 }
 
