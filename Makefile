@@ -5,7 +5,7 @@
 #   make release    installs what it needs, builds, cuts two releases from Debian, installs a root from the first and
 #                   updates it to the second; the last lines say where everything lies
 #   make unit func  the tests alone
-#   make fuzz       each tests/fuzz/<name>_fuzz.c over tests/fuzz/corpus/<name>; FUZZ=1 CC=clang: libFuzzer's programs, not run
+#   make fuzz       libFuzzer looks for more with each tests/fuzz/<name>_fuzz.c, for FUZZ_SECONDS (10) each
 #   make lint       clang-format, clang-tidy, shellcheck
 #   make bench      writes the tables of README's "Performance"
 #   make deb        swupd and mixer as Debian packages in $(O)/deb
@@ -43,7 +43,7 @@ LDLIBS_ALL   := -lbz2 -ldivsufsort -lpthread
 WARN       := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla
 comma      := ,
 # gcc sees null formats that are none where the sanitizers have added their checks
-SANFLAGS   := $(if $(SAN)$(FUZZ),-Wno-format-truncation -fsanitize=address$(comma)undefined$(if $(FUZZ),$(comma)fuzzer-no-link) -fno-omit-frame-pointer)
+SANFLAGS   := $(if $(SAN)$(FUZZ),-Wno-unknown-warning-option -Wno-format-truncation -fsanitize=address$(comma)undefined$(if $(FUZZ),$(comma)fuzzer-no-link) -fno-omit-frame-pointer)
 ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -MMD -MP $(WARN) $(SANFLAGS) \
 	      -ffile-prefix-map=$(CURDIR)=. -DLIMPID_VERSION='"$(shell cat ci/version)"' $(CFLAGS)
 
@@ -57,8 +57,8 @@ $(O)/bin/unit:  $(call objs,unit) $(O)/client.a $(O)/step.a $(O)/content.a
 $(foreach a,content client step,$(eval $(O)/$(a).a: $(call objs,$(a))))
 
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(filter %_fuzz.c,$(fuzz.src)))
-$(foreach f,$(fuzzers),$(eval $(f).pkgs := $(content.pkgs)))
-$(fuzzers:%=$(O)/bin/%): $(O)/bin/%: $(O)/tests/fuzz/%.o $(if $(FUZZ),,$(O)/tests/fuzz/main.o) $(O)/content.a
+$(foreach f,$(fuzzers),$(eval $(f).pkgs := $(client.pkgs)))
+$(fuzzers:%=$(O)/bin/%): $(O)/bin/%: $(O)/tests/fuzz/%.o $(if $(FUZZ),,$(O)/tests/fuzz/main.o) $(O)/client.a $(O)/content.a
 $(fuzzers:%=$(O)/bin/%): private LDLIBS += $(if $(FUZZ),-fsanitize=fuzzer)
 
 $(O)/bin/%:
@@ -80,8 +80,11 @@ setup:
 unit: $(O)/bin/unit
 	$(O)/bin/unit
 
-fuzz: $(fuzzers:%=$(O)/bin/%)
-	$(if $(FUZZ),,set -e; for f in $(fuzzers:_fuzz=); do $(O)/bin/$${f}_fuzz tests/fuzz/corpus/$$f; done)
+# with FUZZ=1 CC=clang libFuzzer's programs, else ones that run over files
+fuzzers: $(fuzzers:%=$(O)/bin/%)
+
+fuzz:
+	ci/fuzz $(or $(FUZZ_SECONDS),10)
 
 func: all
 	ci/func
@@ -117,5 +120,5 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all setup unit fuzz func lint check release bench deb format install clean
+.PHONY: all setup unit fuzzers fuzz func lint check release bench deb format install clean
 .DELETE_ON_ERROR:

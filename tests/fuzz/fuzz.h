@@ -6,8 +6,8 @@
 
 /*
  * A fuzz target: <name>_fuzz.c defines this and its corpus is corpus/<name>. It ends the program (abort, or a
- * sanitizer does) when something is wrong, and returns 0. Linked with main.c it runs over a corpus, with libFuzzer in
- * its place (make fuzz FUZZ=1 CC=clang) it looks for more.
+ * sanitizer does) when something is wrong, and returns 0. Linked with main.c it runs over a corpus (ci/fuzz, a part of
+ * make check), with libFuzzer in its place (make fuzz) it looks for more.
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "swupd/base/conf.h"
+#include "swupd/base/json.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/client/alias.h"
+#include "swupd/client/machine.h"
+#include "swupd/client/mounts.h"
+
+/* The small texts that a system has: configuration, aliases, os-release, mountinfo. */
+
+static int on_key(void *arg, const char *section, const char *key, const char *value,
+		  struct err *e __attribute__((unused)))
+{
+	size_t *n = arg;
+
+	*n += 1 + strlen(section) + strlen(value);
+	FUZZ_CHECK(*key);
+	return 0;
+}
+
+/* Any bytes become one line that is valid JSON: no control characters, no quote that is not escaped. */
+static void try_json(const char *text)
+{
+	_cleanup_(buf_free) struct buf b = {0};
+
+	json_string(&b, text);
+	FUZZ_CHECK(b.len >= 2 && b.data[0] == '"' && b.data[b.len - 1] == '"');
+	for (size_t i = 1; i + 1 < b.len; i++) {
+		FUZZ_CHECK((unsigned char)b.data[i] >= 0x20 && b.data[i] != '"');
+		if (b.data[i] == '\\')
+			i++;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	_cleanup_(strv_free) struct strv bundles = {0}, mounts = {0};
+	_cleanup_free_ char *exact = xmemdup(data, size);
+	_cleanup_free_ char *text = xstrndup((const char *)data, size);
+	size_t n = 0;
+
+	(void)conf_parse(exact, size, "fuzz", on_key, &n, NULL);
+	(void)alias_parse(exact, size, "alias", &bundles);
+	(void)os_release_version(text);
+	mounts_parse(text, "/", &mounts);
+	mounts_parse(text, "/root", &mounts);
+	for (size_t i = 0; i < mounts.n; i++)
+		FUZZ_CHECK(mounts.items[i][0] == '/' && mounts.items[i][1]);
+	try_json(text);
+	return 0;
+}
