@@ -184,7 +184,7 @@ static bool compare(const struct describing *d, struct draft *draft, const struc
 	for (size_t i = 0; i < m->n_entries; i++) {
 		struct entry *x = &m->entries[i];
 		const struct entry *was = table_find_str(before, x->name);
-		if (was && was->status == STATUS_PRESENT && was->kind == x->kind &&
+		if (was && was->status == STATUS_PRESENT && was->kind == x->kind && was->variant == x->variant &&
 		    digest_equal(&was->hash, &x->hash) && was->release >= d->minversion && was->exported == x->exported)
 			x->release = was->release;
 		else
@@ -231,13 +231,14 @@ static bool same_names(const char **a, size_t n_a, const char **b, size_t n_b)
 	return true;
 }
 
-static struct manifest *new_manifest(const struct describing *d)
+/* previous: the release of the manifest that it is compared with; 0: none */
+static struct manifest *new_manifest(const struct describing *d, uint32_t previous)
 {
 	struct manifest *m = manifest_new();
 
 	m->format = d->m->format;
 	m->release = d->m->release;
-	m->previous = d->m->previous;
+	m->previous = previous;
 	m->timestamp = d->r->time;
 	return m;
 }
@@ -258,9 +259,9 @@ static int describe_bundle(const struct describing *d, size_t i, struct err *e)
 {
 	struct entry *line = &d->lines[i];
 	const struct bundle_tree *b = &d->r->bundles[i];
-	_cleanup_(draft_free) struct draft draft = {.m = new_manifest(d)};
-	struct manifest *m = draft.m;
 	const struct manifest *old = d->previous ? release_find(d->previous, b->name) : NULL;
+	_cleanup_(draft_free) struct draft draft = {.m = new_manifest(d, old ? old->release : 0)};
+	struct manifest *m = draft.m;
 	bool changed = true;
 
 	assign_files(d, i, &draft);
@@ -327,7 +328,7 @@ static int attach(const struct describing *d, struct manifest *mom, const char *
 
 static int describe_mom(const struct describing *d, struct err *e)
 {
-	_cleanup_(draft_free) struct draft draft = {.m = new_manifest(d)};
+	_cleanup_(draft_free) struct draft draft = {.m = new_manifest(d, d->m->previous)};
 	struct manifest *mom = draft.m;
 	_cleanup_free_ char *sbom = xasprintf("update/releases/%u/sbom.spdx.json", d->m->release);
 	struct digest hash;

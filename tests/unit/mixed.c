@@ -150,6 +150,17 @@ void mixed_release(struct mixed *x, uint32_t release, uint32_t previous)
 	clear_trees(x);
 }
 
+void mixed_describe(struct mixed *x, uint32_t release, uint32_t previous, uint32_t minversion)
+{
+	struct err e = ERR_INIT;
+
+	x->m.release = release;
+	x->m.previous = previous;
+	assert_ok(describe(&x->m, &x->trees, minversion, &e), &e);
+	assert_ok(publish(&x->m, false, &e), &e);
+	clear_trees(x);
+}
+
 char *mixed_noise(size_t len, unsigned seed)
 {
 	char *p = xmalloc(len);

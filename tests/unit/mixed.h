@@ -32,5 +32,8 @@ void mixed_link(struct mixed *x, const char *path, const char *target);
 /* Describe, compress, assemble and publish it as this number. The trees are empty then. */
 void mixed_release(struct mixed *x, uint32_t release, uint32_t previous);
 
+/* Only describe and publish it, unsigned: without fullfiles and packs, so content need not be there. */
+void mixed_describe(struct mixed *x, uint32_t release, uint32_t previous, uint32_t minversion);
+
 /* len bytes that do not compress well; the same for the same seed. The caller frees it. */
 char *mixed_noise(size_t len, unsigned seed);
