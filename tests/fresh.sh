@@ -17,6 +17,7 @@ cleanup()
 	for dir in var/cache/limpid dev/shm dev/pts dev sys proc; do
 		! mountpoint -q "$root/$dir" || umount -R "$root/$dir"
 	done
+	! mountpoint -q "$root" || umount "$root"
 	if [ -n "${KEEP:-}" ]; then
 		echo "kept: $root"
 	else
@@ -34,6 +35,8 @@ security=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(LABEL)' | awk 
 sources=("deb $uri bookworm main" "deb $uri bookworm-updates main")
 [ -z "$security" ] || sources+=("deb $security bookworm-security main")
 proxy=$(apt-config dump --format '%v%n' Acquire::http::Proxy | head -n 1)
+# a mount point, as / of a machine or a container is: programs change how mounts below it spread
+mount --bind "$root" "$root" && mount --make-private "$root"
 mmdebstrap --mode=root --variant=minbase --include=git,make,ca-certificates bookworm "$root" "${sources[@]}" 2>/dev/null
 [ -z "$proxy" ] || echo "Acquire::http::Proxy \"$proxy\";" >"$root/etc/apt/apt.conf.d/90proxy"
 cp -L /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
