@@ -84,8 +84,7 @@ static void compare_bundles(struct ui *ui, const struct lock *old, const struct 
 		}
 }
 
-/* Is it worth a new lock? A younger index that says the same of our packages is not: it would only give a release with other dates. */
-static bool report(struct ui *ui, const struct lock *old, const struct lock *new)
+bool lock_report(struct ui *ui, const struct lock *old, const struct lock *new)
 {
 	struct changes n = {0};
 	uint64_t bytes = 0;
@@ -129,7 +128,7 @@ static int lock_run(void *context, void *opts, const struct strv *args __attribu
 		r = resolve(m, &set, &o->repositories, o->keep, old, &new, e);
 	if (r < 0)
 		return r;
-	if (!report(&s->ui, old, new)) {
+	if (!lock_report(&s->ui, old, new)) {
 		ui_message(&s->ui, "mixer.lock stays as it is");
 		return STATUS_NO;
 	}

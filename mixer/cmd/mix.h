@@ -33,3 +33,10 @@ enum {
 int mix_open(struct session *s, unsigned flags, struct mix **out, struct err *e);
 void mix_close(struct mix *m);
 DEFINE_CLEANUP(struct mix *, mix_close);
+
+/*
+ * Say what differs between two locks (lock.c). Is it worth a new one? A younger index that says the same of our packages is not: it would only give a
+ * release with other dates.
+ */
+struct lock;
+bool lock_report(struct ui *ui, const struct lock *old, const struct lock *new);

@@ -32,6 +32,11 @@
 	"[repository security]\n"                                                                                      \
 	"suite = trixie-security\n"                                                                                    \
 	"\n"                                                                                                           \
+	"# Last: only what no other has, such as the source of newer kernels.\n"                                       \
+	"[repository backports]\n"                                                                                     \
+	"suite = trixie-backports\n"                                                                                   \
+	"priority = 100\n"                                                                                             \
+	"\n"                                                                                                           \
 	"[repository local]\n"                                                                                         \
 	"path = local-debs\n"                                                                                          \
 	"priority = 900\n"
@@ -106,7 +111,7 @@ const char config_template[] =
 	"# A package is taken from the repository with the highest priority that has it, and there in its newest "
 	"version.\n"
 	"#   priority = 500\n"
-	"# The four below are also used when none is given.\n" DEFAULT_REPOSITORIES;
+	"# The five below are also used when none is given.\n" DEFAULT_REPOSITORIES;
 
 enum kind { STRING, WORD, PATH, PATHS, WORDS, NUMBER, BOOL, CODEC, KEY };
 

@@ -9,6 +9,7 @@
 #include "swupd/base/fs.h"
 
 #define LOCK_NAME  "mixer.lock"
+#define TOOLS_NAME "tools.lock"
 #define LOCK_FIRST "limpid-lock 1"
 #define LOCK_MAX   (64UL << 20) /* bytes: 60000 packages of 300 bytes, three times */
 #define ID_MAX     999          /* SYS_UID_MAX of Debian */
@@ -307,27 +308,47 @@ void lock_format(const struct lock *l, struct buf *out)
 		buf_printf(out, "id %s %s %u\n", l->ids[i].kind, l->ids[i].name, l->ids[i].id);
 }
 
-int lock_load(const struct config *c, struct lock **out, struct err *e)
+static int load(const struct config *c, const char *name, const char *command, struct lock **out, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
 
-	int r = fs_load(c->dir, LOCK_NAME, LOCK_MAX, &text, e);
+	int r = fs_load(c->dir, name, LOCK_MAX, &text, e);
 	if (r == -ENOENT) {
-		r = err_set(e, r, "there is no " LOCK_NAME " yet");
-		return err_hint(e, r, "'mixer lock' makes it");
+		r = err_set(e, r, "there is no %s yet", name);
+		return err_hint(e, r, "'%s' makes it", command);
 	}
 	if (r < 0)
 		return r;
 	r = lock_parse(text.data, text.len, out, e);
-	return r < 0 ? err_in(e, r, LOCK_NAME) : r;
+	return r < 0 ? err_in(e, r, "%s", name) : r;
 }
 
-int lock_save(const struct config *c, struct lock *l, struct err *e)
+static int save(const struct config *c, const char *name, const struct lock *l, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
 
 	lock_format(l, &text);
-	return fs_save(c->dir, LOCK_NAME, text.data, text.len, 0644, e);
+	return fs_save(c->dir, name, text.data, text.len, 0644, e);
+}
+
+int lock_load(const struct config *c, struct lock **out, struct err *e)
+{
+	return load(c, LOCK_NAME, "mixer lock", out, e);
+}
+
+int lock_save(const struct config *c, struct lock *l, struct err *e)
+{
+	return save(c, LOCK_NAME, l, e);
+}
+
+int lock_load_tools(const struct config *c, struct lock **out, struct err *e)
+{
+	return load(c, TOOLS_NAME, "mixer tools lock", out, e);
+}
+
+int lock_save_tools(const struct config *c, const struct lock *l, struct err *e)
+{
+	return save(c, TOOLS_NAME, l, e);
 }
 
 const struct locked_package *lock_find(const struct lock *l, const char *name)

@@ -76,6 +76,10 @@ void lock_format(const struct lock *l, struct buf *out);                 /* sort
 int lock_load(const struct config *c, struct lock **out, struct err *e); /* -ENOENT: none yet */
 int lock_save(const struct config *c, struct lock *l, struct err *e);
 
+/* tools.lock: the same for what releases are made with (toolroot.h). */
+int lock_load_tools(const struct config *c, struct lock **out, struct err *e);
+int lock_save_tools(const struct config *c, const struct lock *l, struct err *e);
+
 /* NULL: not in it. l is sorted, as lock_parse, lock_format and resolve leave it. */
 const struct locked_package *lock_find(const struct lock *l, const char *name);
 const struct locked_bundle *lock_find_bundle(const struct lock *l, const char *name);

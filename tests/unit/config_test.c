@@ -30,15 +30,17 @@ TEST(config_without_text_has_defaults)
 	assert_string_equal(c->signer.key, "/w/private.pem");
 	assert_null(c->signer.command);
 	assert_true(c->classic);
-	assert_int_equal(c->n_repositories, 4);
+	assert_int_equal(c->n_repositories, 5);
 	assert_string_equal(c->repositories[2].name, "security");
 	assert_string_equal(c->repositories[2].suite, "trixie-security");
 	assert_string_equal(c->repositories[2].uri, "apt");
 	assert_string_equal(c->repositories[2].components.items[0], "main");
 	assert_int_equal(c->repositories[2].priority, 500);
-	assert_int_equal(c->repositories[3].kind, REPOSITORY_DIRECTORY);
-	assert_string_equal(c->repositories[3].path, "/w/local-debs");
-	assert_int_equal(c->repositories[3].priority, 900);
+	assert_string_equal(c->repositories[3].suite, "trixie-backports");
+	assert_int_equal(c->repositories[3].priority, 100);
+	assert_int_equal(c->repositories[4].kind, REPOSITORY_DIRECTORY);
+	assert_string_equal(c->repositories[4].path, "/w/local-debs");
+	assert_int_equal(c->repositories[4].priority, 900);
 	assert_string_equal(c->bundle_dirs.items[0], "/w/local-bundles");
 }
 
