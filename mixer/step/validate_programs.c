@@ -226,12 +226,26 @@ static void check_command(const struct view *w, const char *bundle, const struct
 		finding(w->c->v, "%s: %s is run by %s, which is not there", bundle, x->name, bin);
 }
 
+/* A module of a library that is also a program (Python's do so for tests of their own): it is there for those who import it. */
+static bool is_module(const char *path)
+{
+	return (text_starts(path, "/usr/lib/") || text_starts(path, "/usr/share/")) &&
+	       (text_ends(path, ".py") || text_ends(path, ".pm"));
+}
+
+/* A script that nobody may execute is read by something else; documentation has examples of all kinds. */
+static bool is_run(const struct program *p, const char *path, const struct attrs *a)
+{
+	if (text_starts(path, "/usr/share/doc/"))
+		return false;
+	return p->kind != PROGRAM_SCRIPT || ((a->mode & 0111) && !is_module(path));
+}
+
 static void check_file(const struct view *w, const char *bundle, const struct entry *x, const struct node *n)
 {
 	const struct program *p = table_find(w->c->by_hash, &x->hash, sizeof(x->hash));
 
-	/* a script that nobody may execute is read by something else; documentation has examples of all kinds */
-	if (!p || text_starts(x->name, "/usr/share/doc/") || (p->kind == PROGRAM_SCRIPT && !(n->attrs.mode & 0111)))
+	if (!p || !is_run(p, x->name, &n->attrs))
 		return;
 	if (p->interpreter)
 		check_path(w, bundle, x, p->interpreter);

@@ -221,6 +221,7 @@ static const struct program_case {
 	uint32_t mode;
 	const char *link; /* or of a link */
 	const char *want;
+	const char *path; /* NULL: /usr/bin/it */
 } programs[] = {
 	{.interpreter = "/lib64/ld-linux.so.2", .needed = "libc.so.6 libreal.so.1", .want = ""},
 	{.needed = "libgone.so.1", .want = "app: /usr/bin/it needs libgone.so.1, which is not there"},
@@ -235,6 +236,11 @@ static const struct program_case {
 	{.script = "#!/bin/sh\n", .mode = 0755, .want = ""},
 	{.script = "#!/bin/gone\n", .mode = 0755, .want = "app: /usr/bin/it is run by /bin/gone, which is not there"},
 	{.script = "#!/bin/gone\n", .mode = 0644, .want = ""},
+	{.script = "#!/bin/gone\n", .mode = 0755, .path = "/usr/lib/python3.13/it.py", .want = ""},
+	{.script = "#!/bin/gone\n",
+	 .mode = 0755,
+	 .path = "/usr/lib/it",
+	 .want = "app: /usr/lib/it is run by /bin/gone, which is not there"},
 	{.script = "#!/usr/bin/env gone\n",
 	 .mode = 0755,
 	 .want = "app: /usr/bin/it is run by /usr/bin/env, which is not there; app: /usr/bin/it is run by "
@@ -253,15 +259,16 @@ TEST(validate_finds_what_programs_lack)
 {
 	for (size_t i = 0; i < ARRAY_LEN(programs); i++) {
 		const struct program_case *c = &programs[i];
+		const char *path = c->path ? c->path : "/usr/bin/it";
 		struct mixed x;
 		mixed_begin(&x);
 		mixed_bundle(&x, "app", "os-core");
 		if (c->needed)
-			add_elf(&x, "/usr/bin/it", EM_X86_64, c->interpreter, c->needed, c->runpath);
+			add_elf(&x, path, EM_X86_64, c->interpreter, c->needed, c->runpath);
 		else if (c->script)
-			mixed_file(&x, "/usr/bin/it", c->mode, c->script, strlen(c->script));
+			mixed_file(&x, path, c->mode, c->script, strlen(c->script));
 		else
-			mixed_link(&x, "/usr/bin/it", c->link);
+			mixed_link(&x, path, c->link);
 		add_base(&x);
 		mixed_release(&x, 10, 0);
 		_cleanup_free_ char *got = validated(&x, 10, false);
