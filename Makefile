@@ -56,6 +56,11 @@ $(O)/bin/mixer: $(call objs,mixer) $(O)/step.a $(O)/content.a
 $(O)/bin/unit:  $(call objs,unit) $(O)/client.a $(O)/step.a $(O)/content.a
 $(foreach a,content client step,$(eval $(O)/$(a).a: $(call objs,$(a))))
 
+# the plugin of QEMU that counts a guest's instructions: QEMU itself has what it calls
+$(O)/bin/count.so: tests/vm/count.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(CFLAGS) -shared -fPIC -o $@ $<
+
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(filter %_fuzz.c,$(fuzz.src)))
 $(foreach f,$(fuzzers),$(eval $(f).pkgs := $(client.pkgs)))
 $(fuzzers:%=$(O)/bin/%): $(O)/bin/%: $(O)/tests/fuzz/%.o $(if $(FUZZ),,$(O)/tests/fuzz/main.o) $(O)/client.a $(O)/content.a
@@ -115,7 +120,7 @@ install: all
 	install -m 0644 swupd/man/*.8 mixer/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 0644 swupd/man/*.5 mixer/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -d $(DESTDIR)$(PREFIX)/share/limpid
-	cp -R bundles $(DESTDIR)$(PREFIX)/share/limpid/
+	cp -R bundles kernel-config $(DESTDIR)$(PREFIX)/share/limpid/
 
 clean:
 	rm -rf build build-san build-fuzz
