@@ -41,6 +41,8 @@ void bundle_free(struct bundle *b)
 	strv_free(&b->packages);
 	strv_free(&b->contents);
 	strv_free(&b->unexports);
+	strv_free(&b->drops);
+	strv_free(&b->keeps);
 	free(b->file);
 	free(b);
 }
@@ -98,9 +100,12 @@ static int parse_directive(struct bundle *b, const char *folder, char *s, char *
 		return add_path(&b->contents, folder, arg, e);
 	if (strcmp(s, "un-export") == 0)
 		return add_path(&b->unexports, NULL, arg, e);
+	if (strcmp(s, "drop") == 0 || strcmp(s, "keep") == 0)
+		return add_path(*s == 'd' ? &b->drops : &b->keeps, NULL, arg, e);
 	bool include = strcmp(s, "include") == 0;
 	if (!include && strcmp(s, "also-add") != 0)
-		return err_set(e, -ERR_FORMAT, "'%s()' is none of include(), also-add(), content(), un-export()", s);
+		return err_set(e, -ERR_FORMAT,
+			       "'%s()' is none of include(), also-add(), content(), drop(), keep(), un-export()", s);
 	if (!bundle_name_valid(arg))
 		return err_set(e, -ERR_FORMAT, "'%s' is no name of a bundle", arg);
 	add_once(include ? &b->includes : &b->also_add, arg);

@@ -20,6 +20,7 @@ struct bundle {
 	struct strv packages;  /* direct */
 	struct strv contents;  /* absolute paths of directories: relative ones are taken from the definition's folder */
 	struct strv unexports; /* absolute names of files that get no 'x' */
+	struct strv drops, keeps; /* patterns as in rules.h: files of its packages that are not shipped, and exceptions */
 	char *file;            /* where it was read, for messages */
 };
 

@@ -172,3 +172,10 @@ const struct digest *rules_digest(const struct rules *r)
 {
 	return r ? &r->digest : &digest_zero;
 }
+
+bool rules_match(const char *pattern, const char *path)
+{
+	const char *rest;
+
+	return matches(pattern, path, &rest);
+}

@@ -37,5 +37,8 @@ DEFINE_CLEANUP(struct rules *, rules_free);
 enum rule_action rules_find(const struct rules *r, const char *path, size_t *at, char **to);
 bool rules_copy(const struct rules *r, const char *path);
 
+/* Does a PATH of these rules match path? */
+bool rules_match(const char *pattern, const char *path);
+
 /* Of the text: results of a conversion are cached under it. */
 const struct digest *rules_digest(const struct rules *r);

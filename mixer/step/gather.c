@@ -28,12 +28,16 @@ struct gathering {
 	struct node plain; /* a 0755 directory of root's */
 };
 
+void offers_add_node(struct bundle_offers *o, const struct node *n, enum rank rank)
+{
+	VEC_GROW(o->items, o->n, o->cap);
+	o->items[o->n++] = (struct offer){.node = n, .rank = rank};
+}
+
 void offers_add(struct bundle_offers *o, const struct tree *t, enum rank rank)
 {
-	for (size_t i = 0; i < t->n; i++) {
-		VEC_GROW(o->items, o->n, o->cap);
-		o->items[o->n++] = (struct offer){.node = &t->nodes[i], .rank = rank};
-	}
+	for (size_t i = 0; i < t->n; i++)
+		offers_add_node(o, &t->nodes[i], rank);
 }
 
 void offers_free(struct bundle_offers *o)

@@ -31,6 +31,7 @@ struct bundle_offers {
 	size_t n, cap;
 };
 void offers_add(struct bundle_offers *o, const struct tree *t, enum rank rank);
+void offers_add_node(struct bundle_offers *o, const struct node *n, enum rank rank);
 void offers_free(struct bundle_offers *o);
 
 /*

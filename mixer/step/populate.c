@@ -179,6 +179,48 @@ static bool core_is_meant(const struct bundle_set *set, const struct bundle *b)
 	return true;
 }
 
+static bool any_matches(const struct strv *patterns, const char *path)
+{
+	for (size_t i = 0; i < patterns->n; i++)
+		if (rules_match(patterns->items[i], path))
+			return true;
+	return false;
+}
+
+/* Does b say of this package's file that it is not shipped? */
+static bool is_dropped(const struct bundle *b, const char *path)
+{
+	return any_matches(&b->drops, path) && !any_matches(&b->keeps, path);
+}
+
+/*
+ * What a bundle drops of a package must not come back with a bundle that includes it and needs the same package: so its word counts there, too. Other
+ * bundles have the whole package.
+ */
+static void offer_package(const struct bundle_set *set, const struct bundle *b, const struct strv *includes,
+			  const struct lock *l, const char *package, const struct tree *t, struct bundle_offers *offers)
+{
+	_cleanup_free_ const struct bundle **droppers = xcalloc(includes->n + 1, sizeof(*droppers));
+	size_t n = 0;
+
+	for (size_t i = 0; i <= includes->n; i++) {
+		const struct bundle *x = i < includes->n ? bundle_set_find(set, includes->items[i]) : b;
+		const struct locked_bundle *locked = x && x->drops.n > 0 ? lock_find_bundle(l, x->name) : NULL;
+		bool has = false;
+		for (size_t k = 0; locked && k < locked->n_packages && !has; k++)
+			has = strcmp(locked->packages[k], package) == 0;
+		if (has)
+			droppers[n++] = x;
+	}
+	for (size_t i = 0; i < t->n; i++) {
+		bool dropped = false;
+		for (size_t k = 0; k < n && !dropped; k++)
+			dropped = is_dropped(droppers[k], t->nodes[i].path);
+		if (!dropped)
+			offers_add_node(offers, &t->nodes[i], RANK_PACKAGE);
+	}
+}
+
 static int gather_bundle(const struct mix *m, const struct bundle_set *set, const struct bundle *b, struct packages *p,
 			 struct lock *l, struct extras *x, struct bundle_offers *offers, struct err *e)
 {
@@ -196,7 +238,7 @@ static int gather_bundle(const struct mix *m, const struct bundle_set *set, cons
 		if (!t)
 			return err_set(e, -ERR_FORMAT, "mixer.lock: bundle '%s' has package '%s', which is not locked",
 				       b->name, locked->packages[i]);
-		offers_add(offers, t, RANK_PACKAGE);
+		offer_package(set, b, &x->includes, l, locked->packages[i], t, offers);
 	}
 	for (size_t i = 0; r >= 0 && i < b->contents.n; i++)
 		r = content_tree_load(b->contents.items[i], b->name, m->store, x->content, e);

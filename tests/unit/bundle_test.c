@@ -41,6 +41,8 @@ TEST(bundle_reads_all_of_the_grammar)
 				   "vim\n"
 				   "content(overlay/editors)\n"
 				   "content(/abs)\n"
+				   "drop(/usr/lib/systemd/)\n"
+				   "keep(/usr/lib/systemd/*.target) # these\n"
 				   "un-export(/usr/lib/x)\n";
 	_cleanup_(bundle_freep) struct bundle *b = NULL;
 	struct err e = ERR_INIT;
@@ -56,6 +58,8 @@ TEST(bundle_reads_all_of_the_grammar)
 	assert_list(&b->also_add, "docs");
 	assert_list(&b->packages, "vim g++-14");
 	assert_list(&b->contents, "/dir/overlay/editors /abs");
+	assert_list(&b->drops, "/usr/lib/systemd/");
+	assert_list(&b->keeps, "/usr/lib/systemd/*.target");
 	assert_list(&b->unexports, "/usr/lib/x");
 }
 
@@ -74,7 +78,7 @@ TEST(bundle_says_which_line_is_wrong)
 		{"vim\ntwo words\n", "/dir/editors:2: 'two words' is neither a package nor a directive"},
 		{"include(os-core\n", "/dir/editors:1: 'include(os-core' must end in ')'"},
 		{"include(os-core) x\n", "must end in ')'"},
-		{"includes(x)\n", "'includes()' is none of include(), also-add(), content(), un-export()"},
+		{"includes(x)\n", "'includes()' is none of include(), also-add(), content(), drop(), keep(), un-export()"},
 		{"include(MoM)\n", "'MoM' is no name of a bundle"},
 		{"include()\n", "'' is no name of a bundle"},
 		{"also-add(a/b)\n", "'a/b' is no name of a bundle"},

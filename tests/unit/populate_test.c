@@ -212,6 +212,27 @@ TEST(populate_takes_content_before_packages)
 	assert_non_null(strstr(lines, "L /etc/hosts - - - - ../usr/share/factory/etc/hosts\n"));
 }
 
+TEST(populate_drops_what_a_bundle_does_without)
+{
+	struct world w;
+
+	world_new(&w, "");
+	package(&w, "base",
+		"mkdir -p usr/lib/units; for f in a.service b.service b.target; do echo x > usr/lib/units/$f; done");
+	package(&w, "more", "mkdir -p usr/lib/units; echo x > usr/lib/units/more.service");
+	bundle(&w, "big", "base\n", " base");
+	bundle(&w, "onsmall", "include(small)\nbase\nmore\n", " base more");
+	bundle(&w, "small", "base-files\nbase\ndrop(/usr/lib/units/)\nkeep(/usr/lib/units/*.target)\n", " base");
+	populated(&w);
+	assert_true(has(&w, "small", "/usr/lib/units/b.target"));
+	assert_true(has(&w, "small", "/usr/lib/units"));
+	assert_false(has(&w, "small", "/usr/lib/units/a.service"));
+	assert_false(has(&w, "onsmall", "/usr/lib/units/a.service"));
+	assert_true(has(&w, "onsmall", "/usr/lib/units/more.service"));
+	assert_true(has(&w, "big", "/usr/lib/units/a.service"));
+	world_free(&w);
+}
+
 TEST(populate_keeps_the_numbers_of_users_in_the_lock)
 {
 	_cleanup_(world_free) struct world w;
