@@ -21,6 +21,8 @@ static const struct command *const commands[] = {
 	&cmd_bundle_edit,
 	&cmd_bundle_validate,
 	&cmd_lock,
+	&cmd_kernel_build,
+	&cmd_kernel_list,
 	&cmd_tools_list,
 	&cmd_tools_lock,
 	&cmd_tools_run,

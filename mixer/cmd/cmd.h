@@ -8,6 +8,7 @@ extern const struct command cmd_init;
 extern const struct command cmd_bundle_add, cmd_bundle_create, cmd_bundle_edit, cmd_bundle_list, cmd_bundle_remove,
 	cmd_bundle_validate;
 extern const struct command cmd_lock;
+extern const struct command cmd_kernel_build, cmd_kernel_list;
 extern const struct command cmd_tools_list, cmd_tools_lock, cmd_tools_run;
 extern const struct command cmd_versions, cmd_versions_update;
 extern const struct command cmd_build, cmd_build_bundles, cmd_build_update, cmd_build_delta_packs,

@@ -66,6 +66,11 @@ const char config_template[] =
 	"#drop-file =\n"
 	"#rules-file =\n"
 	"\n"
+	"# Profiles of kernels that 'mixer kernel build' makes: the folder kernel-config beside the first folder of "
+	"bundles\n"
+	"# that has it beside.\n"
+	"#kernel-config =\n"
+	"\n"
 	"# The bundle that receives the URLs below, the format and the certificate: clients update from there.\n"
 	"#update-bundle = os-core-update\n"
 	"\n"
@@ -144,6 +149,7 @@ static const struct key keys[] = {
 	CONFIG("mix", "bundles", PATHS, bundle_dirs),
 	CONFIG("mix", "drop-file", PATH, drop_file),
 	CONFIG("mix", "rules-file", PATH, rules_file),
+	CONFIG("mix", "kernel-config", PATH, kernel_config),
 	CONFIG("mix", "update-bundle", WORD, update_bundle),
 	CONFIG("mix", "cache", PATH, cache),
 	CONFIG_NUMBER("mix", "threads", threads, 0, 256),
@@ -383,6 +389,10 @@ static void complete(struct config *c)
 		c->drop_file = find_in_dirs(&c->bundle_dirs, "packages.drop");
 	if (!c->rules_file)
 		c->rules_file = find_in_dirs(&c->bundle_dirs, "convert.rules");
+	if (!c->kernel_config) {
+		_cleanup_free_ char *found = find_in_dirs(&c->bundle_dirs, "../kernel-config");
+		c->kernel_config = found ? realpath(found, NULL) : NULL;
+	}
 	if (!c->cache)
 		c->cache = default_cache();
 	if (!c->content_url || !*c->content_url)
@@ -473,6 +483,7 @@ void config_free(struct config *c)
 	strv_free(&c->bundle_dirs);
 	free(c->drop_file);
 	free(c->rules_file);
+	free(c->kernel_config);
 	free(c->update_bundle);
 	free(c->cache);
 	free((char *)c->signer.cert);

@@ -50,6 +50,7 @@ struct config {
 	struct strv bundle_dirs; /* absolute, in order of search: local-bundles first */
 	char *drop_file;         /* packages.drop: dependencies not to follow; NULL: none */
 	char *rules_file;        /* convert.rules: the stateless conversion; NULL: none */
+	char *kernel_config;     /* the folder of kernel profiles; NULL: none */
 	char *update_bundle;     /* receives URLs, format and certificate: "os-core-update" */
 	char *cache; /* absolute; default /var/cache/limpid, for other users than root limpid in their own cache */
 	struct repository *repositories;

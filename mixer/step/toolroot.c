@@ -2,7 +2,6 @@
 #include "mixer/step/toolroot.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,19 +43,14 @@ const char *toolroot_path(const struct toolroot *t)
 	return t->path;
 }
 
-static bool has_package(const struct locked_bundle *b, const char *name)
-{
-	for (size_t i = 0; i < b->n_packages; i++)
-		if (strcmp(b->packages[i], name) == 0)
-			return true;
-	return false;
-}
-
-const struct locked_package *toolroot_package(const struct toolroot *t, const char *name)
+const struct locked_package *toolroot_find_package(const struct toolroot *t, const char *prefix)
 {
 	const struct locked_bundle *b = lock_find_bundle(t->lock, t->set);
 
-	return b && has_package(b, name) ? lock_find(t->lock, name) : NULL;
+	for (size_t i = 0; b && i < b->n_packages; i++)
+		if (text_starts(b->packages[i], prefix))
+			return lock_find(t->lock, b->packages[i]);
+	return NULL;
 }
 
 /* --- which packages ---------------------------------------------------------------------------------------------------- */
@@ -316,24 +310,10 @@ static int unpack_all(const struct mix *m, const struct lock *part, int dir, str
 	return r;
 }
 
-/* Waits for another mixer that makes a root in the same cache. Returns the fd that holds the lock. */
-static int lock_folder(int folder, struct err *e)
-{
-	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	_cleanup_close_ int fd = openat(folder, ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-
-	if (fd < 0)
-		return err_errno(e, ".lock");
-	while (fcntl(fd, F_OFD_SETLKW, &whole) < 0)
-		if (errno != EINTR)
-			return err_errno(e, ".lock");
-	return take_fd(&fd);
-}
-
 /* Commit or vanish: the root gets its name when all of it is on disk. What a killed run left is removed by the next. */
 static int make_root(const struct mix *m, const struct lock *part, int folder, const char *key, struct err *e)
 {
-	_cleanup_close_ int lock = lock_folder(folder, e);
+	_cleanup_close_ int lock = fs_lock_wait(folder, ".lock", e);
 
 	if (lock < 0)
 		return lock;

@@ -37,8 +37,8 @@ const char *
 toolroot_key(const struct toolroot *t); /* hex digest of all packages in it: part of the key of what is made with it */
 const char *toolroot_path(const struct toolroot *t); /* of the directory, to read from; nobody writes there */
 
-/* A package of the set; NULL: it has none of that name. */
-const struct locked_package *toolroot_package(const struct toolroot *t, const char *name);
+/* The first package of the set whose name begins so; NULL: there is none. */
+const struct locked_package *toolroot_find_package(const struct toolroot *t, const char *prefix);
 
 /* The definitions of all sets, and a lock for them: as collect() and resolve() (step.h) for a mix. */
 int toolroot_collect(const struct mix *m, struct bundle_set *out, struct err *e);

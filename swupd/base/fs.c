@@ -424,3 +424,16 @@ int fs_lock(int dirfd, const char *name, const char *text, struct err *e)
 		return err_errno(e, "cannot write the lock file %s", name);
 	return take_fd(&fd);
 }
+
+int fs_lock_wait(int dirfd, const char *name, struct err *e)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return err_errno(e, "cannot open the lock file %s", name);
+	while (fcntl(fd, F_OFD_SETLKW, &lock) < 0)
+		if (errno != EINTR)
+			return err_errno(e, "cannot lock %s", name);
+	return take_fd(&fd);
+}

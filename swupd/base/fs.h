@@ -84,3 +84,6 @@ int fs_tmp_sweep(int dirfd, const char *name, struct err *e);
  * -ERR_LOCKED when another process does. text is written into the file for people.
  */
 int fs_lock(int dirfd, const char *name, const char *text, struct err *e);
+
+/* The same, but waits until nobody else holds it: for what several runs may want to make at once. */
+int fs_lock_wait(int dirfd, const char *name, struct err *e);

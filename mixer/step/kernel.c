@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/step/kernel.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mixer/input/package.h"
+#include "mixer/step/step.h"
+#include "mixer/step/toolroot.h"
+#include "swupd/base/conf.h"
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/ui.h"
+#include "swupd/base/work.h"
+
+#define KERNELS   "kernels"
+#define PREFIX    "limpid-kernel-"
+#define TEXT_MAX  (4UL << 20) /* bytes of a profile, fragment or patch */
+#define KEY_SHORT 10          /* digits of the key that become part of the version */
+#define SOURCE    "linux-source-"
+#define SPDX      "SPDX-License-Identifier"
+
+/* Raised whenever the same inputs give another result; the recipe itself is an input. */
+#define KERNEL_VERSION 1
+
+/* --- profiles ------------------------------------------------------------------------------------------------------------ */
+
+void kernel_profile_free(struct kernel_profile *p)
+{
+	if (!p)
+		return;
+	free(p->name);
+	free(p->title);
+	strv_free(&p->fragments);
+	free(p->cmdline);
+	free(p);
+}
+
+static int on_key(void *arg, const char *section, const char *key, const char *value, struct err *e)
+{
+	struct kernel_profile *p = arg;
+
+	if (*section)
+		return err_set(e, -ERR_CONFIG, "a profile has no sections, as [%s]", section);
+	if (strcmp(key, "fragments") == 0) {
+		strv_split(&p->fragments, value, " \t");
+	} else if (strcmp(key, "cmdline") == 0) {
+		free(p->cmdline);
+		p->cmdline = xstrdup(value);
+	} else if (strcmp(key, "modules") == 0) {
+		if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+			return err_set(e, -ERR_CONFIG, "modules is 'yes' or 'no', not '%s'", value);
+		p->modules = value[0] == 'y';
+	} else {
+		return err_set(e, -ERR_CONFIG, "a profile has no key '%s' (there are fragments, cmdline, modules)",
+			       key);
+	}
+	return 0;
+}
+
+/* The first line of comment that is not the licence's */
+static char *title_of(const char *text, size_t len)
+{
+	const char *pos = text, *line;
+	size_t n;
+
+	while (text_line(&pos, text + len, &line, &n, NULL)) {
+		_cleanup_free_ char *copy = xstrndup(line, n);
+		if (copy[0] == '#' && !strstr(copy, SPDX))
+			return xstrdup(text_trim(copy + 1));
+	}
+	return xstrdup("");
+}
+
+int kernel_profile_parse(const char *text, size_t len, const char *name, const char *file, struct kernel_profile **out,
+			 struct err *e)
+{
+	_cleanup_(kernel_profile_freep) struct kernel_profile *p = xcalloc(1, sizeof(*p));
+
+	p->name = xstrdup(name);
+	p->title = title_of(text, len);
+	p->cmdline = xstrdup("");
+	int r = conf_parse(text, len, file, on_key, p, e);
+	if (r < 0)
+		return r;
+	if (p->fragments.n == 0)
+		return err_set(e, -ERR_CONFIG, "%s: the profile has no fragments", file);
+	for (size_t i = 0; i < p->fragments.n; i++)
+		if (strchr(p->fragments.items[i], '/'))
+			return err_set(e, -ERR_CONFIG, "%s: '%s' is no name of a fragment", file,
+				       p->fragments.items[i]);
+	*out = take(p);
+	return 0;
+}
+
+static int need_folder(const struct config *c, struct err *e)
+{
+	if (c->kernel_config)
+		return 0;
+	int r = err_set(e, -ERR_CONFIG, "there is no folder of kernel profiles");
+	return err_hint(e, r, "'kernel-config =' in mixer.conf names it");
+}
+
+int kernel_profile_load(const struct config *c, const char *name, struct kernel_profile **out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+
+	int r = need_folder(c, e);
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *file = xasprintf("%s/profiles/%s", c->kernel_config, name);
+	if (strchr(name, '/') || !fs_exists(AT_FDCWD, file)) {
+		err_set(e, -ERR_CONFIG, "there is no kernel profile '%s' in '%s'", name, c->kernel_config);
+		err_hint(e, -ERR_CONFIG, "'mixer kernel list' shows what there is");
+		return -ERR_CONFIG;
+	}
+	r = fs_load(AT_FDCWD, file, TEXT_MAX, &text, e);
+	return r < 0 ? r : kernel_profile_parse(text.data, text.len, name, file, out, e);
+}
+
+int kernel_profile_names(const struct config *c, struct strv *out, struct err *e)
+{
+	int r = need_folder(c, e);
+
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *folder = xasprintf("%s/profiles", c->kernel_config);
+	return fs_list(AT_FDCWD, folder, out, e);
+}
+
+/* "limpid-kernel-guest_7.3.4-1_amd64.deb" → "7.3.4-1"; NULL: not a package of that name */
+static char *version_in(const char *file, const char *package)
+{
+	const size_t len = strlen(package);
+
+	if (strncmp(file, package, len) != 0 || file[len] != '_' || !text_ends(file, ".deb"))
+		return NULL;
+	const char *version = file + len + 1;
+	return xstrndup(version, strcspn(version, "_"));
+}
+
+char *kernel_version_built(const struct config *c, const char *name)
+{
+	_cleanup_(strv_free) struct strv files = {0};
+	_cleanup_free_ char *package = xasprintf(PREFIX "%s", name);
+	char *version = NULL;
+
+	if (fs_list(c->dir, "local-debs", &files, NULL) < 0)
+		return NULL;
+	for (size_t i = 0; !version && i < files.n; i++)
+		version = version_in(files.items[i], package);
+	return version;
+}
+
+/* --- building ------------------------------------------------------------------------------------------------------------ */
+
+struct kernels {
+	const struct mix *m;
+	struct toolroot *tools;
+	const struct locked_package *source;
+	int64_t time; /* of the source package: of all that is made from it */
+	int dir;      /* <cache>/kernels */
+	char *path;
+	bool unpacked; /* the source is in .work/source */
+};
+
+struct kernel {
+	struct kernel_profile *profile;
+	char key[DIGEST_HEX];
+	char *version; /* of the packages */
+};
+
+static void kernels_close(struct kernels *k)
+{
+	toolroot_free(k->tools);
+	closep(&k->dir);
+	free(k->path);
+}
+
+static void kernel_clear(struct kernel *k)
+{
+	kernel_profile_free(k->profile);
+	free(k->version);
+}
+
+static int add_file(const struct config *c, const char *name, struct buf *key, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", c->kernel_config, name);
+	_cleanup_(buf_free) struct buf text = {0};
+	struct digest d;
+	char hex[DIGEST_HEX];
+
+	int r = fs_load(AT_FDCWD, path, TEXT_MAX, &text, e);
+	if (r < 0)
+		return err_in(e, r, "'%s'", c->kernel_config);
+	sha256_mem(text.data, text.len, &d);
+	digest_format(&d, hex);
+	buf_printf(key, "%s %s\n", name, hex);
+	return 0;
+}
+
+/* Everything that a kernel is made of, in one text. */
+static int inputs_of(const struct kernels *k, const struct kernel_profile *p, struct buf *out, struct err *e)
+{
+	const struct config *c = k->m->config;
+	_cleanup_(strv_free) struct strv patches = {0};
+	_cleanup_free_ char *folder = xasprintf("%s/patches", c->kernel_config);
+	_cleanup_free_ char *profile = xasprintf("profiles/%s", p->name);
+
+	buf_printf(out, "kernel %d\ntools %s\n", KERNEL_VERSION, toolroot_key(k->tools));
+	int r = add_file(c, "build", out, e);
+	if (r >= 0)
+		r = add_file(c, "check", out, e);
+	if (r >= 0)
+		r = add_file(c, profile, out, e);
+	for (size_t i = 0; r >= 0 && i < p->fragments.n; i++) {
+		_cleanup_free_ char *name = xasprintf("fragments/%s.config", p->fragments.items[i]);
+		r = add_file(c, name, out, e);
+	}
+	if (r >= 0 && fs_exists(AT_FDCWD, folder))
+		r = fs_list(AT_FDCWD, folder, &patches, e);
+	for (size_t i = 0; r >= 0 && i < patches.n; i++) {
+		_cleanup_free_ char *name = xasprintf("patches/%s", patches.items[i]);
+		if (text_ends(name, ".patch"))
+			r = add_file(c, name, out, e);
+	}
+	return r;
+}
+
+static int kernel_init(const struct kernels *k, const char *name, struct kernel *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf inputs = {0};
+	struct digest d;
+
+	int r = kernel_profile_load(k->m->config, name, &out->profile, e);
+	if (!out->profile)
+		return r < 0 ? r : -ERR_CONFIG;
+	r = inputs_of(k, out->profile, &inputs, e);
+	if (r < 0)
+		return r;
+	sha256_mem(inputs.data, inputs.len, &d);
+	digest_format(&d, out->key);
+	out->version = xasprintf("%s+limpid.%.*s", k->source->version, KEY_SHORT, out->key);
+	return 0;
+}
+
+/* The date of the source's .deb, so that what is made of it does not depend on when. */
+static int source_time(const struct kernels *k, int64_t *out, struct err *e)
+{
+	_cleanup_(package_list_freep) struct package_list *list = package_list_new();
+	char hex[DIGEST_HEX];
+
+	digest_format(&k->source->sha256, hex);
+	_cleanup_free_ char *name = xasprintf("debs/%s.deb", hex);
+	int r = fetch_packages(k->m, &(struct lock){.packages = (struct locked_package *)k->source, .n_packages = 1},
+			       e);
+	if (r >= 0)
+		r = package_load(k->m->cache, name, k->m->config->architecture, k->source->repository, 0, list, e);
+	if (r >= 0)
+		*out = list->n ? list->items[0].time : 0;
+	return r;
+}
+
+static int kernels_open(const struct mix *m, struct kernels *k, struct err *e)
+{
+	*k = (struct kernels){.m = m, .dir = -1};
+	int r = need_folder(m->config, e);
+	if (r >= 0)
+		r = toolroot_open(m, "kernel", &k->tools, e);
+	if (r < 0)
+		return r;
+	k->source = toolroot_find_package(k->tools, SOURCE);
+	if (!k->source)
+		return err_set(e, -ERR_BUNDLE, "the tools 'kernel' have no package '" SOURCE "…'");
+	k->path = xasprintf("%s/" KERNELS, m->config->cache);
+	k->dir = fs_make_dir(m->cache, KERNELS, 0755, e);
+	return k->dir < 0 ? k->dir : source_time(k, &k->time, e);
+}
+
+/* One stage of the recipe. The folders of .work must be there. */
+static int run_stage(const struct kernels *k, const struct kernel *kernel, const char *stage, struct err *e)
+{
+	const struct config *c = k->m->config;
+	const char *profile = kernel->profile->name;
+	_cleanup_free_ char *source = xasprintf("%s/.work/source", k->path), *out = xasprintf("%s/.work/out", k->path),
+			    *build = xasprintf("%s/.work/build", k->path),
+			    *log = xasprintf("%s/log/%s.log", k->path, profile),
+			    *shown = xasprintf("kernel %s: %s", profile, stage),
+			    *version = xasprintf("VERSION=%s", kernel->version),
+			    *source_version = xasprintf("SOURCE_VERSION=%s", k->source->source_version),
+			    *jobs = xasprintf("JOBS=%u", c->threads ? c->threads : work_cores());
+	const char *argv[] = {"sh", "/mnt/config/build", stage, profile, NULL};
+	const char *env[] = {version, source_version, jobs, NULL};
+	const struct toolroot_bind binds[] = {
+		{c->kernel_config, "/mnt/config", false},
+		{source, "/mnt/source", !k->unpacked},
+		{build, "/mnt/build", true},
+		{out, "/mnt/out", true},
+	};
+	const struct toolroot_job job = {
+		.argv = argv,
+		.env = env,
+		.binds = binds,
+		.n_binds = ARRAY_LEN(binds),
+		.log = log,
+		.time = k->time,
+	};
+
+	progress_stage(k->m->progress, shown, 0, false);
+	int r = toolroot_run(k->tools, &job, e);
+	progress_end(k->m->progress);
+	return r < 0 ? err_in(e, r, "%s", shown) : 0;
+}
+
+static int fresh_folder(int dir, const char *name, struct err *e)
+{
+	int r = fs_remove_tree(dir, name, e);
+
+	return r < 0 ? r : fs_mkdirs(dir, name, 0755, e);
+}
+
+/* From source to .work/out, which becomes <key> when all of it is on disk. */
+static int build_one(struct kernels *k, const struct kernel *kernel, struct err *e)
+{
+	static const char *const stages[] = {"configure", "compile", "package"};
+	_cleanup_free_ char *log = xasprintf("log/%s.log", kernel->profile->name);
+
+	ui_message(k->m->ui, "kernel %s: building %s; '%s/%s' grows", kernel->profile->name, kernel->version, k->path,
+		   log);
+	int r = fs_mkdirs(k->dir, "log", 0755, e);
+	if (r >= 0 && unlinkat(k->dir, log, 0) < 0 && errno != ENOENT)
+		r = err_errno(e, "'%s/%s'", k->path, log);
+	if (r >= 0)
+		r = fresh_folder(k->dir, ".work/build", e);
+	if (r >= 0)
+		r = fresh_folder(k->dir, ".work/out", e);
+	if (r >= 0 && !k->unpacked) {
+		r = fresh_folder(k->dir, ".work/source", e);
+		if (r >= 0)
+			r = run_stage(k, kernel, "unpack", e);
+		k->unpacked = r >= 0;
+	}
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(stages); i++)
+		r = run_stage(k, kernel, stages[i], e);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int out = fs_open_dir(k->dir, ".work/out", e);
+	if (out < 0)
+		return out;
+	if (syncfs(out) < 0 || renameat(k->dir, ".work/out", k->dir, kernel->key) < 0)
+		return err_errno(e, "'%s/%s'", k->path, kernel->key);
+	return 0;
+}
+
+/* A copy, no hard link: who changes the file in the workspace must not change our cache. */
+static int copy_package(int from, int to, const char *file, struct err *e)
+{
+	_cleanup_(fs_tmp_abort) struct fs_tmp t = FS_TMP_INIT;
+	_cleanup_close_ int in = openat(from, file, O_RDONLY | O_CLOEXEC);
+	struct stat st, there;
+
+	if (in < 0 || fstat(in, &st) < 0)
+		return err_errno(e, "%s", file);
+	/* its version has the key in it */
+	if (fstatat(to, file, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_size == st.st_size)
+		return 0;
+	int r = fs_tmp_open(to, 0644, &t, e);
+	if (r >= 0)
+		r = fs_copy_fd(in, t.fd, (uint64_t)st.st_size, e);
+	return r < 0 ? r : fs_tmp_commit(&t, file, e);
+}
+
+/* The packages of other versions: one name shall stand for one kernel. */
+static int drop_older(int debs, const char *package, const char *version, struct err *e)
+{
+	_cleanup_(strv_free) struct strv files = {0};
+
+	int r = fs_list(debs, ".", &files, e);
+	for (size_t i = 0; r >= 0 && i < files.n; i++) {
+		_cleanup_free_ char *other = version_in(files.items[i], package);
+		if (other && strcmp(other, version) != 0 && unlinkat(debs, files.items[i], 0) < 0)
+			r = err_errno(e, "%s", files.items[i]);
+	}
+	return r;
+}
+
+static int hand_over(const struct kernels *k, const struct kernel *kernel, int debs, struct err *e)
+{
+	_cleanup_close_ int from = fs_open_dir(k->dir, kernel->key, e);
+	_cleanup_(strv_free) struct strv files = {0};
+	_cleanup_free_ char *package = xasprintf(PREFIX "%s", kernel->profile->name),
+			    *symbols = xasprintf("%s-dbg", package);
+
+	int r = from < 0 ? from : fs_list(from, ".", &files, e);
+	for (size_t i = 0; r >= 0 && i < files.n; i++)
+		r = copy_package(from, debs, files.items[i], e);
+	if (r >= 0)
+		r = drop_older(debs, package, kernel->version, e);
+	return r < 0 ? r : drop_older(debs, symbols, kernel->version, e);
+}
+
+static int build_or_find(struct kernels *k, const char *name, int debs, struct err *e)
+{
+	_cleanup_(kernel_clear) struct kernel kernel = {0};
+	const int64_t begin = time(NULL);
+
+	int r = kernel_init(k, name, &kernel, e);
+	const bool cached = r >= 0 && fs_exists(k->dir, kernel.key);
+	if (r >= 0 && !cached)
+		r = build_one(k, &kernel, e);
+	if (r >= 0)
+		r = hand_over(k, &kernel, debs, e);
+	if (r < 0)
+		return r;
+	if (cached)
+		ui_message(k->m->ui, "kernel %s: %s, as before", name, kernel.version);
+	else
+		ui_message(k->m->ui, "kernel %s: %s, built in %lld s", name, kernel.version,
+			   (long long)(time(NULL) - begin));
+	return 0;
+}
+
+int kernel_build(const struct mix *m, const struct strv *names, struct err *e)
+{
+	_cleanup_(kernels_close) struct kernels k = {.dir = -1};
+
+	int r = kernels_open(m, &k, e);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int lock = fs_lock_wait(k.dir, ".lock", e);
+	_cleanup_close_ int debs = lock < 0 ? -1 : fs_make_dir(m->config->dir, "local-debs", 0755, e);
+	if (lock < 0 || debs < 0)
+		return lock < 0 ? lock : debs;
+	/* what a killed run left */
+	r = fs_remove_tree(k.dir, ".work", e);
+	for (size_t i = 0; r >= 0 && i < names->n; i++)
+		r = build_or_find(&k, names->items[i], debs, e);
+	(void)fs_remove_tree(k.dir, ".work", NULL);
+	return r;
+}
