@@ -16,6 +16,7 @@
 #define STATE_NAME      "mixer.state"
 #define CONFIG_MAX      (1UL << 20) /* bytes: no one writes more by hand */
 #define DEFAULT_BUNDLES "/usr/share/limpid/bundles"
+#define DEFAULT_IMAGES  "/usr/share/limpid/images"
 #define DEFAULT_KEYRING "/usr/share/keyrings/debian-archive-keyring.gpg"
 #define SYSTEM_CACHE    "/var/cache/limpid"
 #define PRIORITY        500
@@ -70,6 +71,11 @@ const char config_template[] =
 	"bundles\n"
 	"# that has it beside.\n"
 	"#kernel-config =\n"
+	"\n"
+	"# The folder with definitions of images, behind local-images: by default 'images' beside the first folder of "
+	"bundles\n"
+	"# that has it beside.\n"
+	"#images =\n"
 	"\n"
 	"# The bundle that receives the URLs below, the format and the certificate: clients update from there.\n"
 	"#update-bundle = os-core-update\n"
@@ -150,6 +156,7 @@ static const struct key keys[] = {
 	CONFIG("mix", "drop-file", PATH, drop_file),
 	CONFIG("mix", "rules-file", PATH, rules_file),
 	CONFIG("mix", "kernel-config", PATH, kernel_config),
+	CONFIG("mix", "images", PATH, images_dir),
 	CONFIG("mix", "update-bundle", WORD, update_bundle),
 	CONFIG("mix", "cache", PATH, cache),
 	CONFIG_NUMBER("mix", "threads", threads, 0, 256),
@@ -393,6 +400,10 @@ static void complete(struct config *c)
 		_cleanup_free_ char *found = find_in_dirs(&c->bundle_dirs, "../kernel-config");
 		c->kernel_config = found ? realpath(found, NULL) : NULL;
 	}
+	if (!c->images_dir) {
+		_cleanup_free_ char *found = find_in_dirs(&c->bundle_dirs, "../images");
+		c->images_dir = found ? realpath(found, NULL) : xstrdup(DEFAULT_IMAGES);
+	}
 	if (!c->cache)
 		c->cache = default_cache();
 	if (!c->content_url || !*c->content_url)
@@ -484,6 +495,7 @@ void config_free(struct config *c)
 	free(c->drop_file);
 	free(c->rules_file);
 	free(c->kernel_config);
+	free(c->images_dir);
 	free(c->update_bundle);
 	free(c->cache);
 	free((char *)c->signer.cert);

@@ -21,6 +21,7 @@ struct err;
  *     mixer.lock        which packages exactly (lock.h)
  *     mixer.state       release=, previous=: numbers that 'build' moves on
  *     local-bundles/    own definitions; they hide those of [mix] bundles
+ *     local-images/     the same for [mix] images
  *     local-debs/       own packages
  *     Swupd_Root.pem private.pem
  *     update/www/       the published tree
@@ -51,6 +52,7 @@ struct config {
 	char *drop_file;         /* packages.drop: dependencies not to follow; NULL: none */
 	char *rules_file;        /* convert.rules: the stateless conversion; NULL: none */
 	char *kernel_config;     /* the folder of kernel profiles; NULL: none */
+	char *images_dir;        /* of image definitions, absolute; those of <workspace>/local-images hide them */
 	char *update_bundle;     /* receives URLs, format and certificate: "os-core-update" */
 	char *cache; /* absolute; default /var/cache/limpid, for other users than root limpid in their own cache */
 	struct repository *repositories;

@@ -246,10 +246,9 @@ static void add_pax_header(struct buf *out, const struct buf *records)
 	add_padded(out, records->data, records->len);
 }
 
-void tar_add(struct buf *out, const char *name, const struct attrs *a, const void *content)
+void tar_add_header(struct buf *out, const char *name, const struct attrs *a, const char *link)
 {
 	static const char types[] = {[KIND_FILE] = '0', [KIND_DIR] = '5', [KIND_LINK] = '2'};
-	const char *link = a->kind == KIND_LINK ? content : "";
 	const size_t link_len = a->kind == KIND_LINK ? a->size : 0;
 	const uint64_t size = a->kind == KIND_FILE ? a->size : 0;
 	_cleanup_free_ char *full = xasprintf("%s%s", name, a->kind == KIND_DIR ? "/" : "");
@@ -267,8 +266,13 @@ void tar_add(struct buf *out, const char *name, const struct attrs *a, const voi
 	put_octal(h.gid, sizeof(h.gid), a->gid <= OCTAL_7 ? a->gid : 0);
 	put_octal(h.size, sizeof(h.size), size <= OCTAL_11 ? size : 0);
 	add_header(out, &h, types[a->kind]);
-	if (size)
-		add_padded(out, content, size);
+}
+
+void tar_add(struct buf *out, const char *name, const struct attrs *a, const void *content)
+{
+	tar_add_header(out, name, a, a->kind == KIND_LINK ? content : "");
+	if (a->kind == KIND_FILE && a->size)
+		add_padded(out, content, a->size);
 }
 
 void tar_end(struct buf *out)

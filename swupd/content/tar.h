@@ -37,6 +37,10 @@ int tar_read(struct tar *t, void *data, size_t len, struct err *e); /* bytes of 
  * content: attrs.size bytes of a file or link target. A directory's name gets its '/'. attrs.kind is one of file, directory, link.
  */
 void tar_add(struct buf *out, const char *name, const struct attrs *a, const void *content);
+
+/* The same without the content of a file, which the caller lets follow, and then zeros up to a multiple of TAR_BLOCK. link: target of a link. */
+void tar_add_header(struct buf *out, const char *name, const struct attrs *a, const char *link);
+#define TAR_BLOCK 512
 void tar_end(struct buf *out); /* the end of the archive */
 
 /*
