@@ -11,6 +11,7 @@
 #include "swupd/base/mem.h"
 #include "swupd/content/digest.h"
 
+struct buf;
 struct err;
 struct image_content;
 struct mix;
@@ -40,13 +41,11 @@ struct image_job {
 	 * says that it is to stay.
 	 */
 	int work;
-	char *work_path;         /* of it, absolute */
-	struct toolroot *tools;  /* the set "image"; NULL for kinds that need none */
-	struct strv outputs;     /* image_output: the image first */
-	struct strv say;         /* image_say_*: members of the sidecar */
-	char *root, *root_flags; /* image_root */
-	const char *root_type;
-	char *extra_cmdline; /* image_cmdline */
+	char *work_path;        /* of it, absolute */
+	struct toolroot *tools; /* the set "image"; NULL for kinds that need none */
+	struct strv outputs;    /* image_output: the image first */
+	struct strv say;        /* image_say_*: members of the sidecar */
+	char *cmdline;          /* image_root, image_cmdline */
 };
 
 /* One function a kind. Whatever it leaves in job->work without image_output is dropped. */
@@ -69,8 +68,8 @@ void image_say_number(struct image_job *job, const char *key, uint64_t value);
 void image_say_bool(struct image_job *job, const char *key, bool value);
 
 /*
- * Where the kernel finds the root: "/dev/pmem0", "erofs", "dax=always" (NULL: no flags) become root=, rootfstype= and rootflags= of the command line.
- * image_cmdline: more words for it.
+ * Where the kernel finds the root: "/dev/pmem0", "erofs", "dax=always" (NULL: no flags) become root=, rootfstype=, rootflags= and ro of the command line.
+ * image_cmdline: more words for it; a root that is written to says all of it here.
  */
 void image_root(struct image_job *job, const char *device, const char *type, const char *flags);
 void image_cmdline(struct image_job *job, const char *words);
@@ -96,13 +95,9 @@ void image_tree_link(struct tree *t, const char *path, const char *target);
 void image_tree_dir(struct tree *t, const char *path, uint32_t mode);
 void image_tree_end(struct tree *t);
 
-/* The bytes of a file of a tree, added to out. -ENOENT: t has no such file. A link in the last place is followed. */
+/* The bytes of a file of a tree, added to out. -ENOENT: t has no such file (links are not followed). */
 int image_tree_load(const struct image_job *job, const struct tree *t, const char *path, struct buf *out,
 		    struct err *e);
-
-/* Write t, or a file of it, into dirfd as real files: for tools that want them. Owners only when root. */
-int image_tree_file_to(const struct image_job *job, const struct tree *t, const char *path, int dirfd, const char *name,
-		       struct err *e);
 
 /* --- formats -------------------------------------------------------------------------------------------------------------- */
 
