@@ -96,6 +96,10 @@ static int parse_directive(struct bundle *b, const char *folder, char *s, char *
 	s[len - 1] = '\0';
 	*open = '\0';
 	const char *arg = text_trim(open + 1);
+	if (strcmp(s, "alone") == 0) {
+		b->alone = true;
+		return *arg ? err_set(e, -ERR_FORMAT, "alone() takes nothing, not '%s'", arg) : 0;
+	}
 	if (strcmp(s, "content") == 0)
 		return add_path(&b->contents, folder, arg, e);
 	if (strcmp(s, "un-export") == 0)
@@ -104,8 +108,9 @@ static int parse_directive(struct bundle *b, const char *folder, char *s, char *
 		return add_path(*s == 'd' ? &b->drops : &b->keeps, NULL, arg, e);
 	bool include = strcmp(s, "include") == 0;
 	if (!include && strcmp(s, "also-add") != 0)
-		return err_set(e, -ERR_FORMAT,
-			       "'%s()' is none of include(), also-add(), content(), drop(), keep(), un-export()", s);
+		return err_set(
+			e, -ERR_FORMAT,
+			"'%s()' is none of include(), also-add(), alone(), content(), drop(), keep(), un-export()", s);
 	if (!bundle_name_valid(arg))
 		return err_set(e, -ERR_FORMAT, "'%s' is no name of a bundle", arg);
 	add_once(include ? &b->includes : &b->also_add, arg);
@@ -192,6 +197,8 @@ int bundle_parse(const char *text, size_t len, const char *name, const char *fil
 			return err_in(e, r, "%s:%u", file, number);
 	}
 	drop_included(b);
+	if (b->alone && b->includes.n)
+		return err_set(e, -ERR_FORMAT, "%s: it is alone() and includes '%s'", file, b->includes.items[0]);
 	int r = strict ? check_headers(b, e) : 0;
 	if (r < 0)
 		return err_in(e, r, "%s", file);

@@ -20,8 +20,10 @@ struct bundle {
 	struct strv packages;  /* direct */
 	struct strv contents;  /* absolute paths of directories: relative ones are taken from the definition's folder */
 	struct strv unexports; /* absolute names of files that get no 'x' */
-	struct strv drops, keeps; /* patterns as in rules.h: files of its packages that are not shipped, and exceptions */
-	char *file;            /* where it was read, for messages */
+	struct strv drops,
+		keeps; /* patterns as in rules.h: files of its packages that are not shipped, and exceptions */
+	bool alone;    /* builds on nothing, not on os-core either */
+	char *file;    /* where it was read, for messages */
 };
 
 /* text is read as the definition of name. -ERR_FORMAT with "FILE:LINE: ". strict: all five headers must be there, TITLE equal to name. */

@@ -160,7 +160,7 @@ static bool is_base(const struct bundle_set *set, const struct bundle *b)
 	for (size_t i = 0; i < set->n; i++)
 		if (strcmp(set->items[i]->name, CORE) == 0 || strv_has(&set->items[i]->packages, "base-files"))
 			return false;
-	return b->includes.n == 0;
+	return b->includes.n == 0 && !b->alone;
 }
 
 /* Who does not say on what he builds, builds on os-core. */
@@ -168,7 +168,7 @@ static bool core_is_meant(const struct bundle_set *set, const struct bundle *b)
 {
 	_cleanup_(strv_free) struct strv all = {0};
 
-	if (is_base(set, b) || !bundle_set_find(set, CORE))
+	if (b->alone || is_base(set, b) || !bundle_set_find(set, CORE))
 		return false;
 	bundle_set_includes(set, b, &all);
 	for (size_t i = 0; i < all.n; i++) {
