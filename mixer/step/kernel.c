@@ -322,6 +322,18 @@ static int fresh_folder(int dir, const char *name, struct err *e)
 	return r < 0 ? r : fs_mkdirs(dir, name, 0755, e);
 }
 
+/* What was built must be what the key says, though somebody may edit kernel-config/ while it is. */
+static int check_unchanged(const struct kernels *k, const struct kernel *kernel, struct err *e)
+{
+	_cleanup_(kernel_clear) struct kernel now = {0};
+	int r = kernel_init(k, kernel->profile->name, &now, e);
+
+	if (r >= 0 && strcmp(now.key, kernel->key) != 0)
+		r = err_set(e, -ERR_CONFLICT, "'%s' changed while kernel '%s' was built", k->m->config->kernel_config,
+			    kernel->profile->name);
+	return r;
+}
+
 /* From source to .work/out, which becomes <key> when all of it is on disk. */
 static int build_one(struct kernels *k, const struct kernel *kernel, struct err *e)
 {
@@ -345,6 +357,8 @@ static int build_one(struct kernels *k, const struct kernel *kernel, struct err 
 	}
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(stages); i++)
 		r = run_stage(k, kernel, stages[i], e);
+	if (r >= 0)
+		r = check_unchanged(k, kernel, e);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int out = fs_open_dir(k->dir, ".work/out", e);

@@ -63,7 +63,7 @@ TEST(config_template_shows_the_defaults)
 		if (!skip)
 			buf_printf(&live, "%.*s\n", (int)(n - key), line + key);
 	}
-	assert_int_equal(shown, 20); /* keys of [mix], [publish] and [sign]: see the table in config.c */
+	assert_int_equal(shown, 21); /* keys of [mix], [publish] and [sign]: see the table in config.c */
 	assert_ok(parse("", &none, &e), &e);
 	assert_ok(parse(live.data ? live.data : "", &all, &e), &e);
 	assert_string_equal(all->name, none->name);
