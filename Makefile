@@ -23,7 +23,7 @@ PREFIX ?= /usr
 
 content.src := $(wildcard swupd/base/*.c swupd/content/*.c)
 client.src  := $(wildcard swupd/client/*.c)
-step.src    := $(wildcard mixer/input/*.c mixer/step/*.c)
+step.src    := $(wildcard mixer/input/*.c mixer/step/*.c mixer/image/*.c)
 swupd.src   := $(wildcard swupd/main.c swupd/cmd/*.c)
 mixer.src   := $(wildcard mixer/main.c mixer/cmd/*.c)
 unit.src    := $(wildcard tests/unit/*.c)

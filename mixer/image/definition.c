@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/image/definition.h"
 
-#include <ctype.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +14,7 @@
 
 #define DEFINITION_MAX (1UL << 20) /* bytes: no one writes more by hand */
 #define LOCAL_IMAGES   "local-images"
+#define SUFFIX         ".image" /* the folder has programs and scripts, too */
 
 static const char *const kind_names[IMAGE_KINDS] = {
 	[IMAGE_KATA] = "kata",     [IMAGE_DAX_EROFS] = "dax-erofs", [IMAGE_DAX_EXT4] = "dax-ext4",
@@ -43,7 +44,6 @@ enum type {
 #define GUEST      (KIND(IMAGE_KATA) | KIND(IMAGE_DAX_EROFS) | KIND(IMAGE_DAX_EXT4) | KIND(IMAGE_INITRD))
 #define BOOTS      (GUEST | KIND(IMAGE_DISK))
 #define COMPRESSED (KIND(IMAGE_TAR) | KIND(IMAGE_INITRD) | KIND(IMAGE_OCI))
-#define VERITY     (KIND(IMAGE_KATA) | KIND(IMAGE_DAX_EROFS) | KIND(IMAGE_DAX_EXT4))
 #define FIELD(f)   offsetof(struct image_definition, f)
 
 /* All keys, in the order in which they are shown, and the kinds they mean something to. */
@@ -66,7 +66,7 @@ static const struct key {
 	{"compress", TYPE_CODEC, FIELD(codec), COMPRESSED},
 	{"filesystem", TYPE_FILESYSTEM, FIELD(filesystem), KIND(IMAGE_KATA)},
 	{"dax-header", TYPE_BOOL, FIELD(dax_header), KIND(IMAGE_KATA)},
-	{"verity", TYPE_BOOL, FIELD(verity), VERITY},
+	{"verity", TYPE_BOOL, FIELD(verity), KIND(IMAGE_KATA)},
 	{"size", TYPE_SIZE, FIELD(size), KIND(IMAGE_DISK)},
 	{"command", TYPE_WORDS, FIELD(command), KIND(IMAGE_OCI)},
 	{"labels", TYPE_WORDS, FIELD(labels), KIND(IMAGE_OCI)},
@@ -161,6 +161,7 @@ static int set_value(const struct key *k, struct image_definition *d, const char
 	case TYPE_KIND:
 		r = set_choice(k, kind_names, ARRAY_LEN(kind_names), value, &i, e);
 		d->kind = (enum image_kind)i;
+		d->codec = d->kind == IMAGE_OCI ? CODEC_GZIP : COMPRESSED & KIND(i) ? CODEC_ZSTD : CODEC_NONE;
 		return r;
 	case TYPE_TEXT:
 	case TYPE_WORD:
@@ -193,7 +194,7 @@ static int set_value(const struct key *k, struct image_definition *d, const char
 
 struct parsing {
 	struct image_definition *d;
-	bool given[ARRAY_LEN(keys)];
+	bool given[ARRAY_LEN(keys)]; /* the first is 'kind' */
 };
 
 static int on_key(void *arg, const char *section, const char *name, const char *value, struct err *e)
@@ -241,8 +242,7 @@ int image_definition_parse(const char *text, size_t len, const char *name, const
 	_cleanup_(image_definition_freep) struct image_definition *d = xcalloc(1, sizeof(*d));
 	struct parsing p = {.d = d};
 
-	*d = (struct image_definition){
-		.name = xstrdup(name), .path = xstrdup(path), .codec = CODEC_ZSTD, .dax_header = true};
+	*d = (struct image_definition){.name = xstrdup(name), .path = xstrdup(path), .dax_header = true};
 	int r = conf_parse(text, len, path, on_key, &p, e);
 	if (r < 0)
 		return r;
@@ -300,17 +300,6 @@ void image_definition_format(const struct image_definition *d, struct buf *out)
 
 /* --- the folders ---------------------------------------------------------------------------------------------------------- */
 
-/* Others are a README, what an editor left, and folders (images/guest holds sources). */
-static bool is_image_name(int dir, const char *name)
-{
-	_cleanup_close_ int fd = -1;
-
-	if (!islower((unsigned char)name[0]) || strchr(name, '.') || strchr(name, '~'))
-		return false;
-	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0;
-}
-
 static int add_names(int base, const char *path, struct strv *out, struct err *e)
 {
 	_cleanup_(strv_free) struct strv all = {0};
@@ -322,8 +311,8 @@ static int add_names(int base, const char *path, struct strv *out, struct err *e
 		return err_errno(e, "%s", path);
 	int r = fs_list(dir, ".", &all, e);
 	for (size_t i = 0; r >= 0 && i < all.n; i++)
-		if (is_image_name(dir, all.items[i]))
-			strv_add(out, all.items[i]);
+		if (all.items[i][0] != '.' && text_ends(all.items[i], SUFFIX))
+			strv_take(out, xstrndup(all.items[i], strlen(all.items[i]) - strlen(SUFFIX)));
 	return r < 0 ? err_in(e, r, "%s", path) : 0;
 }
 
@@ -357,8 +346,8 @@ int image_definition_load(const struct config *c, const char *name, struct image
 {
 	_cleanup_(strv_free) struct strv names = {0};
 	_cleanup_(buf_free) struct buf text = {0};
-	_cleanup_free_ char *local = xasprintf("%s/" LOCAL_IMAGES "/%s", c->path, name);
-	_cleanup_free_ char *path = xasprintf("%s/%s", c->images_dir, name);
+	_cleanup_free_ char *local = xasprintf("%s/" LOCAL_IMAGES "/%s" SUFFIX, c->path, name);
+	_cleanup_free_ char *path = xasprintf("%s/%s" SUFFIX, c->images_dir, name);
 
 	int r = image_definition_names(c, &names, e);
 	if (r >= 0 && !strv_has(&names, name))

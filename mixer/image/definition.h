@@ -28,7 +28,7 @@ enum image_kind {
 enum image_filesystem { FILESYSTEM_EROFS, FILESYSTEM_EXT4 };
 
 /*
- * What an image is to be: a text file named as the image, image(5). Strings and lists are owned; NULL or empty: not given, or of no meaning for the kind.
+ * What an image is to be: a text file <name>.image, image(5). Strings and lists are owned; NULL or empty: not given, or of no meaning for the kind.
  */
 struct image_definition {
 	char *name;
@@ -45,7 +45,7 @@ struct image_definition {
 
 	enum codec codec; /* compress = none, gzip, zstd: of a tar, an initrd, the layers of oci */
 	enum image_filesystem filesystem;
-	bool dax_header, verity;     /* kata; verity also dax-erofs and dax-ext4 */
+	bool dax_header, verity;     /* kata */
 	uint64_t size;               /* disk: bytes of the whole, 0: what the content needs */
 	struct strv command, labels; /* oci: words of the command; KEY=VALUE */
 };

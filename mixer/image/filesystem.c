@@ -106,7 +106,7 @@ static int make_erofs(const struct image_job *job, const struct image_filesystem
 		      const char *name, struct err *e)
 {
 	char uuid[UUID_TEXT];
-	uint64_t size;
+	uint64_t size = 0;
 
 	image_uuid(job, o->id_label, uuid);
 	/*

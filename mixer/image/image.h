@@ -95,6 +95,9 @@ void image_tree_link(struct tree *t, const char *path, const char *target);
 void image_tree_dir(struct tree *t, const char *path, uint32_t mode);
 void image_tree_end(struct tree *t);
 
+/* What t has below /usr/share/factory/etc comes to /etc, too. t is sorted, and stays so. */
+void image_tree_factory(struct tree *t);
+
 /* The bytes of a file of a tree, added to out. -ENOENT: t has no such file (links are not followed). */
 int image_tree_load(const struct image_job *job, const struct tree *t, const char *path, struct buf *out,
 		    struct err *e);

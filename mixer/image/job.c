@@ -14,8 +14,9 @@
 #include "swupd/base/json.h"
 #include "swupd/base/text.h"
 
-#define CHUNK  (64UL << 10)
-#define INSIDE "/mnt/work" /* where a tool sees job->work */
+#define CHUNK   (64UL << 10)
+#define FACTORY "/usr/share/factory/etc"
+#define INSIDE  "/mnt/work" /* where a tool sees job->work */
 
 /* --- what a job says ------------------------------------------------------------------------------------------------------ */
 
@@ -161,6 +162,22 @@ void image_tree_dir(struct tree *t, const char *path, uint32_t mode)
 
 void image_tree_end(struct tree *t)
 {
+	tree_sort(t);
+}
+
+void image_tree_factory(struct tree *t)
+{
+	const size_t n = t->n;
+
+	for (size_t i = 0; i < n; i++) {
+		struct node node = t->nodes[i];
+		if (!text_starts(node.path, FACTORY "/"))
+			continue;
+		_cleanup_free_ char *path = xasprintf("/etc%s", node.path + strlen(FACTORY));
+		node.path = path;
+		if (!find(t, path))
+			(void)tree_add(t, &node);
+	}
 	tree_sort(t);
 }
 
