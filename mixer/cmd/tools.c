@@ -128,7 +128,7 @@ static int run_run(void *context, void *opts, const struct strv *args, struct er
 		argv[i - 1] = args->items[i];
 	int r = parse_binds(&o->binds, binds, e);
 	if (r >= 0)
-		r = mix_open(s, MIX_WRITE | MIX_CACHE, &m, e);
+		r = mix_open(s, MIX_CACHE, &m, e);
 	if (r >= 0)
 		r = toolroot_open(m, args->items[0], &t, e);
 	if (r < 0)
