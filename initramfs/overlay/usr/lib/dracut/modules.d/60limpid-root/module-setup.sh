@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The root's file system, and the subvolumes that belong to it.
+
+check() {
+	return 255
+}
+
+depends() {
+	echo limpid-init limpid-disks
+}
+
+installkernel() {
+	hostonly='' instmods btrfs ext4 erofs overlay
+	inst_rules "$moddir/63-limpid-btrfs.rules"
+	# of btrfs and ext4, which find them by name
+	hostonly='' instmods crc32c crc32c-intel libcrc32c xxhash_generic blake2b_generic
+}
+
+install() {
+	inst_rules 64-btrfs.rules
+	inst_script "$moddir/root.sh" /usr/lib/limpid/initrd-root
+	inst_simple "$moddir/limpid-root.service" "$systemdsystemunitdir/limpid-root.service"
+	mkdir -p "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires"
+	ln -s ../limpid-root.service "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires/limpid-root.service"
+}
