@@ -62,6 +62,8 @@ static void say(struct ui *u, FILE *to, const char *type, const char *prefix, co
 		return;
 	}
 	clear_line(u);
+	if (to == stderr)
+		fflush(stdout); /* both may lead to one file or pipe: the order is that in which things were said */
 	fprintf(to, "%s%s\n", prefix, text);
 }
 
@@ -114,6 +116,7 @@ void ui_error(struct ui *u, const struct err *e)
 		}
 	}
 	clear_line(u);
+	fflush(stdout);
 	fprintf(stderr, "%s: %s\n", u->program, text);
 	if (e->hint)
 		fprintf(stderr, "hint: %s\n", e->hint);
@@ -211,6 +214,7 @@ static void finish_stage(struct progress *p)
 		draw_json(p, p->total ? 100 : -1);
 	} else if (!p->ui->json && !p->ui->no_progress && p->ui->level >= UI_MESSAGE) {
 		clear_line(p->ui);
+		fflush(stdout);
 		_cleanup_free_ char *size = text_size(p->done);
 		if (p->done && p->bytes)
 			fprintf(stderr, "%s: %s\n", p->name, size);
