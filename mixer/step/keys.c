@@ -505,6 +505,13 @@ static int use_key(const struct mix *m, uint32_t number, struct err *e)
 	return r < 0 ? r : copy_file(m, key, s->key, 0600, e);
 }
 
+static bool is_signed(const struct mix *m, uint32_t release)
+{
+	_cleanup_free_ char *name = layout_mom_signature(release), *path = xasprintf(WWW "/%s", name);
+
+	return fs_exists(m->config->dir, path);
+}
+
 int keys_publish(const struct mix *m, int64_t now, struct err *e)
 {
 	uint32_t number;
@@ -517,7 +524,8 @@ int keys_publish(const struct mix *m, int64_t now, struct err *e)
 	if (number == 0)
 		return err_set(e, -ERR_NO, "no root file waits for being published");
 	r = use_key(m, number, e);
-	if (r >= 0 && m->previous)
+	/* of a release without a signature nothing is said */
+	if (r >= 0 && m->previous && is_signed(m, m->previous))
 		r = keys_freshen(m, e);
 	return r;
 }
@@ -549,13 +557,12 @@ static int freshen_ended(const struct mix *m, uint32_t current, struct err *e)
 
 int keys_freshen(const struct mix *m, struct err *e)
 {
-	_cleanup_free_ char *name = layout_mom_signature(m->previous), *sig = xasprintf(WWW "/%s", name);
 	struct mix_state state;
 	struct mix of_format = *m;
 
 	if (m->previous == 0)
 		return err_set(e, -ERR_NO, "no release is published yet");
-	if (!fs_exists(m->config->dir, sig))
+	if (!is_signed(m, m->previous))
 		return err_set(e, -ERR_CONFLICT, "release %" PRIu32 " is not signed", m->previous);
 	/* mixer.conf may name the format of the next release already */
 	int r = mix_state_load(m->config, &state, e);

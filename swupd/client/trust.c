@@ -230,6 +230,11 @@ int trust_learn(struct machine *m, uint32_t newest, struct err *e)
 		return 0;
 	for (uint32_t n = have + 1; n <= newest; n++) {
 		int r = learn_one(m, n, e);
+		if (r == -ERR_SIGNATURE && n == 1)
+			(void)err_hint(e, r,
+				       "machines that are installed after a change of keys begin with a root file: "
+				       "--certpath=FILE with the tree's version/root/%" PRIu32,
+				       newest);
 		if (r < 0)
 			return err_in(e, r, "cannot learn the newest keys");
 		if (n == UINT32_MAX)

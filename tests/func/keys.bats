@@ -131,6 +131,7 @@ theirs()
 	machine c
 	run -21 sw os-install -B os-core-update
 	assert_output --partial "root 1 is not signed by an installed certificate"
+	assert_output --partial "hint: machines that are installed after a change of keys begin with a root file: --certpath=FILE with the tree's version/root/3"
 }
 
 @test "a root file that is missing, changed or from elsewhere stops the update" {
@@ -419,4 +420,27 @@ use()
 	openssl req -x509 -key "$MIX/private.pem" -days 61 -subj /CN=later -out "$MIX/Swupd_Root.pem"
 	run -0 mix key show
 	refute_output --partial "expires within"
+}
+
+@test "keys change before anything is signed, too" {
+	content os-core usr/bin/base 1
+	mix lock || [ $? = 3 ]
+	run -0 mix build --no-signing
+	run -0 mix key rotate
+	assert_output --partial "root 2 is published"
+	cmp "$MIX/private.pem" "$MIX/keys/2/private.pem"
+	run -0 mix key publish
+	# who asks for it by name is told
+	run -1 mix freshen
+	assert_output --partial "release 10 is not signed"
+	next 2
+	CERT=$WWW/version/root/2 installed a
+	has 20
+}
+
+@test "answers and warnings come in the order in which they were said" {
+	openssl req -x509 -key "$MIX/private.pem" -days 59 -subj /CN=soon -out "$MIX/Swupd_Root.pem"
+	run -0 mix key show
+	assert_line --index 0 --partial "certificate $MIX/Swupd_Root.pem"
+	assert_line --index 2 --partial "the certificate expires within 60 days"
 }
