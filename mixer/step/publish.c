@@ -172,31 +172,19 @@ static int remove_freshness(const struct mix *m, struct err *e)
 	return fs_remove_tree(m->config->dir, file, e);
 }
 
-/* A run that was killed leaves what it was writing, without its name. */
-static int remove_leftovers(const struct mix *m, const char *path, struct err *e)
-{
-	_cleanup_(strv_free) struct strv names = {0};
-	_cleanup_close_ int dir = fs_open_dir(m->config->dir, path, e);
-
-	int r = dir < 0 ? dir : fs_list(dir, ".", &names, e);
-	for (size_t i = 0; r >= 0 && i < names.n; i++)
-		if (text_starts(names.items[i], ".new."))
-			r = fs_remove_tree(dir, names.items[i], e);
-	return r;
-}
-
 int publish_freshness(const struct mix *m, uint32_t release, bool sign, struct err *e)
 {
 	_cleanup_free_ char *latest = layout_latest(m->format), *tree = xasprintf(WWW "/%u", release);
 	_cleanup_free_ char *dir = xasprintf(WWW "/version/format%u", m->format);
 
 	int r = fs_mkdirs(m->config->dir, dir, 0755, e);
+	/* a run that was killed leaves what it was writing, without its name */
 	if (r >= 0)
-		r = remove_leftovers(m, dir, e);
+		r = fs_tmp_sweep(m->config->dir, dir, e);
 	if (r >= 0)
-		r = remove_leftovers(m, WWW "/version", e);
+		r = fs_tmp_sweep(m->config->dir, WWW "/version", e);
 	if (r >= 0)
-		r = remove_leftovers(m, tree, e);
+		r = fs_tmp_sweep(m->config->dir, tree, e);
 	/* freshness first: it is one file, and who has it does not read the others */
 	if (r >= 0)
 		r = sign ? save_freshness(m, release, e) : remove_freshness(m, e);
