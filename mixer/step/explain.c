@@ -55,6 +55,16 @@ static const char *similar(const struct universe *u, const char *name)
 	return best;
 }
 
+/* Packages that no archive has, and what makes them. NULL: not one of those. */
+static const char *how_to_make(const char *name)
+{
+	if (strcmp(name, "swupd") == 0)
+		return "'make deb' in Limpid's source makes it: copy build/deb/swupd_*.deb to local-debs";
+	if (text_starts(name, "limpid-kernel-"))
+		return "'mixer kernel build' puts it into local-debs";
+	return NULL;
+}
+
 int explain_wishes(const struct universe *u, struct err *e)
 {
 	const struct bundle_set *set = u->world->bundles;
@@ -69,8 +79,10 @@ int explain_wishes(const struct universe *u, struct err *e)
 				continue;
 			buf_printf(&text, "%sbundle '%s' wants package '%s', which is in no repository (%s)",
 				   missing > 1 ? "; and " : "", b->name, name, b->file);
-			const char *other = similar(u, name);
-			if (other)
+			const char *way = how_to_make(name), *other = way ? NULL : similar(u, name);
+			if (way && !(hint.len && strstr(hint.data, way)))
+				buf_printf(&hint, "%s%s", hint.len ? "; " : "", way);
+			else if (other)
 				buf_printf(&hint, "%sthere is '%s'", hint.len ? ", " : "", other);
 		}
 	if (missing == 0)
