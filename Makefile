@@ -28,6 +28,9 @@ swupd.src   := $(wildcard swupd/main.c swupd/cmd/*.c)
 mixer.src   := $(wildcard mixer/main.c mixer/cmd/*.c)
 unit.src    := $(wildcard tests/unit/*.c)
 fuzz.src    := $(wildcard tests/fuzz/*.c)
+# programs of guests: what several of them use is guest.a, each other file is one
+guest.src   := $(addprefix images/guest/,channel.c cmdline.c share.c)
+guests.src  := $(filter-out $(guest.src),$(wildcard images/guest/*.c))
 scripts     := $(shell git ls-files -co --exclude-standard 'ci/*' 'tests/*.sh' 'tests/**/*.sh' '.ci/run' 2>/dev/null | \
 		xargs -r grep -lE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' 2>/dev/null)
 
@@ -49,12 +52,14 @@ ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -MMD -MP $(WAR
 
 objs = $($(1).src:%.c=$(O)/%.o)
 
-all: $(O)/bin/swupd $(O)/bin/mixer
+guests := $(if $(SAN)$(FUZZ),,$(guests.src:images/guest/%.c=$(O)/guest/%))
+
+all: $(O)/bin/swupd $(O)/bin/mixer $(guests)
 
 $(O)/bin/swupd: $(call objs,swupd) $(O)/client.a $(O)/content.a
 $(O)/bin/mixer: $(call objs,mixer) $(O)/step.a $(O)/content.a
-$(O)/bin/unit:  $(call objs,unit) $(O)/client.a $(O)/step.a $(O)/content.a
-$(foreach a,content client step,$(eval $(O)/$(a).a: $(call objs,$(a))))
+$(O)/bin/unit:  $(call objs,unit) $(O)/client.a $(O)/step.a $(O)/guest.a $(O)/content.a
+$(foreach a,content client step guest,$(eval $(O)/$(a).a: $(call objs,$(a))))
 
 # the plugin of QEMU that counts a guest's instructions: QEMU itself has what it calls
 $(O)/bin/count.so: tests/vm/count.c
@@ -65,6 +70,11 @@ fuzzers := $(patsubst tests/fuzz/%.c,%,$(filter %_fuzz.c,$(fuzz.src)))
 $(foreach f,$(fuzzers),$(eval $(f).pkgs := $(client.pkgs)))
 $(fuzzers:%=$(O)/bin/%): $(O)/bin/%: $(O)/tests/fuzz/%.o $(if $(FUZZ),,$(O)/tests/fuzz/main.o) $(O)/client.a $(O)/content.a
 $(fuzzers:%=$(O)/bin/%): private LDLIBS += $(if $(FUZZ),-fsanitize=fuzzer)
+
+# static: they run in any root, also in one without a C library
+$(guests): $(O)/guest/%: $(O)/images/guest/%.o $(O)/guest.a $(O)/content.a
+	@mkdir -p $(@D)
+	$(CC) -static $(LDFLAGS) -o $@ $^
 
 $(O)/bin/%:
 	@mkdir -p $(@D)
@@ -77,7 +87,7 @@ $(O)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
--include $(foreach p,content client step swupd mixer unit fuzz,$(patsubst %.o,%.d,$(call objs,$(p))))
+-include $(foreach p,content client step swupd mixer unit fuzz guest guests,$(patsubst %.o,%.d,$(call objs,$(p))))
 
 setup:
 	ci/setup
