@@ -195,8 +195,9 @@ static void command_words(const char *command, struct strv *argv)
 /* The child's side: it is what the terminal talks to. Returns only when it cannot run the program; errno says why. */
 static void child_run(const struct workload *w, char **argv)
 {
-	static char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME=/root",
-				    "TERM=vt220", NULL};
+	char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", home[] = "HOME=/root",
+	     term[] = "TERM=vt220";
+	char *const env[] = {path, home, term, NULL};
 	sigset_t none;
 
 	/* signals are still blocked: SIGTTOU would stop who is not in the foreground yet */
