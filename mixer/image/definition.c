@@ -49,27 +49,28 @@ enum type {
 /* All keys, in the order in which they are shown, and the kinds they mean something to. */
 static const struct key {
 	const char *name;
-	enum type type;
 	size_t offset;
+	enum type type;
 	unsigned kinds;
 } keys[] = {
-	{"kind", TYPE_KIND, FIELD(kind), ALL},
-	{"description", TYPE_TEXT, FIELD(description), ALL},
-	{"bundles", TYPE_WORDS, FIELD(bundles), ALL},
-	{"kernel", TYPE_WORD, FIELD(kernel), BOOTS},
-	{"cmdline", TYPE_TEXT, FIELD(cmdline), BOOTS},
-	{"init", TYPE_PATH, FIELD(init), BOOTS},
-	{"state", TYPE_TEXT, FIELD(state), BOOTS},
-	{"etc", TYPE_ETC, FIELD(factory), ALL},
-	{"budget", TYPE_SIZE, FIELD(budget), ALL},
-	{"compressed-budget", TYPE_SIZE, FIELD(compressed_budget), ALL & ~KIND(IMAGE_OCI)},
-	{"compress", TYPE_CODEC, FIELD(codec), COMPRESSED},
-	{"filesystem", TYPE_FILESYSTEM, FIELD(filesystem), KIND(IMAGE_KATA)},
-	{"dax-header", TYPE_BOOL, FIELD(dax_header), KIND(IMAGE_KATA)},
-	{"verity", TYPE_BOOL, FIELD(verity), KIND(IMAGE_KATA)},
-	{"size", TYPE_SIZE, FIELD(size), KIND(IMAGE_DISK)},
-	{"command", TYPE_WORDS, FIELD(command), KIND(IMAGE_OCI)},
-	{"labels", TYPE_WORDS, FIELD(labels), KIND(IMAGE_OCI)},
+	{"kind", FIELD(kind), TYPE_KIND, ALL},
+	{"description", FIELD(description), TYPE_TEXT, ALL},
+	{"bundles", FIELD(bundles), TYPE_WORDS, ALL},
+	{"kernel", FIELD(kernel), TYPE_WORD, BOOTS},
+	{"cmdline", FIELD(cmdline), TYPE_TEXT, BOOTS},
+	{"initramfs", FIELD(initramfs), TYPE_WORD, KIND(IMAGE_INITRD) | KIND(IMAGE_DISK)},
+	{"init", FIELD(init), TYPE_PATH, BOOTS},
+	{"state", FIELD(state), TYPE_TEXT, BOOTS},
+	{"etc", FIELD(factory), TYPE_ETC, ALL},
+	{"budget", FIELD(budget), TYPE_SIZE, ALL},
+	{"compressed-budget", FIELD(compressed_budget), TYPE_SIZE, ALL & ~KIND(IMAGE_OCI)},
+	{"compress", FIELD(codec), TYPE_CODEC, COMPRESSED},
+	{"filesystem", FIELD(filesystem), TYPE_FILESYSTEM, KIND(IMAGE_KATA)},
+	{"dax-header", FIELD(dax_header), TYPE_BOOL, KIND(IMAGE_KATA)},
+	{"verity", FIELD(verity), TYPE_BOOL, KIND(IMAGE_KATA)},
+	{"size", FIELD(size), TYPE_SIZE, KIND(IMAGE_DISK)},
+	{"command", FIELD(command), TYPE_WORDS, KIND(IMAGE_OCI)},
+	{"labels", FIELD(labels), TYPE_WORDS, KIND(IMAGE_OCI)},
 };
 
 const char *image_kind_name(enum image_kind k)
@@ -87,6 +88,7 @@ void image_definition_free(struct image_definition *d)
 	strv_free(&d->bundles);
 	free(d->kernel);
 	free(d->cmdline);
+	free(d->initramfs);
 	free(d->init);
 	free(d->state);
 	strv_free(&d->command);

@@ -38,6 +38,7 @@ struct image_definition {
 	struct strv bundles;                /* wished; what they include comes along */
 	char *kernel;                       /* name of a profile: <release>/usr/lib/kernel/<kernel>/ */
 	char *cmdline;                      /* of the kernel, beside root= and what the kind adds */
+	char *initramfs;                    /* dracut's configuration that picks what is in the initrd */
 	char *init;                         /* absolute: what /usr/sbin/init (in an initrd also /init) leads to */
 	char *state;                        /* becomes limpid.state= */
 	bool factory;                       /* etc = factory: /etc begins as a copy of /usr/share/factory/etc */

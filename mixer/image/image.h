@@ -14,6 +14,7 @@
 struct buf;
 struct err;
 struct image_content;
+struct image_release;
 struct mix;
 struct toolroot;
 struct toolroot_bind;
@@ -32,6 +33,7 @@ struct image_job {
 	uint32_t release;
 	int64_t time; /* of the release's MoM: for what must have one (file systems); files have OBJECT_MTIME */
 	struct digest identity; /* of the MoM: image_id derives from it */
+	struct image_release *source; /* what else the release has */
 	const struct image_content *content;
 	struct tree *
 		tree; /* of the root, sorted: all files of the bundles and what else a root needs (mount points, links, init, etc) */

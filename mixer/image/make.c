@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/image/make.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -334,6 +335,7 @@ static int finish(struct image_maker *k, struct image_job *job, struct image_mad
 	_cleanup_(buf_free) struct buf text = {0};
 	struct sidecar_image image;
 
+	assert(job->outputs.n > 0); /* a kind that says nothing has failed */
 	int r = sidecar_measure(job->work, job->outputs.items[0], &image, e);
 	if (r >= 0)
 		r = check_budgets(job, image.bytes, e);
@@ -387,6 +389,7 @@ static int make(struct image_maker *k, const struct image_definition *d, struct 
 		.release = k->number,
 		.time = image_release_time(k->release),
 		.identity = *image_release_identity(k->release),
+		.source = k->release,
 		.work_path = xasprintf("%s/%s/%s", k->m->config->path, k->path, work),
 		.tools = k->tools,
 	};

@@ -60,9 +60,10 @@ TEST(what_an_image_definition_does_not_say_has_a_default)
 		{"kind = oci\nbundles = a\nlabels = k=v",
 		 "kind = oci\nbundles = a\netc = empty\ncompress = gzip\nlabels = k=v\n"},
 		{"kind = initrd\nbundles = a\nkernel = none\ncompress = none",
-		 "kind = initrd\nbundles = a\nkernel = none\netc = empty\ncompress = none\n"},
+		 "kind = initrd\nbundles = a\nkernel = none\ninitramfs = none\netc = empty\ncompress = none\n"},
 		{"kind = disk\nbundles = a\nsize = 4G\nbudget = 1537K",
-		 "kind = disk\nbundles = a\nkernel = none\netc = empty\nbudget = 1573888\nsize = 4096M\n"},
+		 "kind = disk\nbundles = a\nkernel = none\ninitramfs = none\netc = empty\nbudget = 1573888\nsize = "
+		 "4096M\n"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
