@@ -61,6 +61,12 @@ $(O)/bin/mixer: $(call objs,mixer) $(O)/step.a $(O)/content.a
 $(O)/bin/unit:  $(call objs,unit) $(O)/client.a $(O)/step.a $(O)/guest.a $(O)/content.a
 $(foreach a,content client step guest,$(eval $(O)/$(a).a: $(call objs,$(a))))
 
+# a guest's first program stands alone: no libc, one segment, nothing that is not run
+$(O)/guest/first: images/guest/first.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -Os -ffreestanding -fno-stack-protector -fno-pie -fcf-protection=none \
+		-fno-asynchronous-unwind-tables -static -nostdlib -Wl,-z,noseparate-code -Wl,--build-id=none -s -o $@ $<
+
 # the plugin of QEMU that counts a guest's instructions: QEMU itself has what it calls
 $(O)/bin/count.so: tests/vm/count.c
 	@mkdir -p $(@D)
@@ -72,7 +78,7 @@ $(fuzzers:%=$(O)/bin/%): $(O)/bin/%: $(O)/tests/fuzz/%.o $(if $(FUZZ),,$(O)/test
 $(fuzzers:%=$(O)/bin/%): private LDLIBS += $(if $(FUZZ),-fsanitize=fuzzer)
 
 # static: they run in any root, also in one without a C library
-$(guests): $(O)/guest/%: $(O)/images/guest/%.o $(O)/guest.a $(O)/content.a
+$(filter-out $(O)/guest/first,$(guests)): $(O)/guest/%: $(O)/images/guest/%.o $(O)/guest.a $(O)/content.a
 	@mkdir -p $(@D)
 	$(CC) -static $(LDFLAGS) -o $@ $^
 
