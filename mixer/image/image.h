@@ -32,7 +32,7 @@ struct image_job {
 	const struct image_definition *definition;
 	uint32_t release;
 	int64_t time; /* of the release's MoM: for what must have one (file systems); files have OBJECT_MTIME */
-	struct digest identity; /* of the MoM: image_id derives from it */
+	struct digest identity;       /* of the MoM: image_id derives from it */
 	struct image_release *source; /* what else the release has */
 	const struct image_content *content;
 	struct tree *

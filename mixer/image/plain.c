@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mixer/image/image.h"
+#include "mixer/image/initramfs.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/text.h"
@@ -68,8 +69,19 @@ int image_tar(struct image_job *job, struct err *e)
 	return write_archive(job, job->tree, image_write_tar, "tar", e);
 }
 
+static int write_picked(struct image_job *job, struct err *e)
+{
+	_cleanup_(tree_freep) struct tree *t = NULL;
+
+	int r = initramfs_tree(job, job->definition->initramfs, &t, e);
+	return r < 0 ? r : write_archive(job, t, image_write_cpio, "initrd", e);
+}
+
 int image_initrd(struct image_job *job, struct err *e)
 {
+	if (job->definition->initramfs)
+		return write_picked(job, e);
+
 	_cleanup_(tree_freep) struct tree *t = image_tree_copy(job->tree);
 	const char *init = job->definition->init ? job->definition->init : "/usr/sbin/init";
 

@@ -33,6 +33,15 @@ void toolroot_free(struct toolroot *t)
 	free(t);
 }
 
+struct toolroot *toolroot_at(const char *path, const char *name)
+{
+	struct toolroot *t = xcalloc(1, sizeof(*t));
+
+	t->path = xstrdup(path);
+	t->set = xstrdup(name);
+	return t;
+}
+
 const char *toolroot_key(const struct toolroot *t)
 {
 	return t->key;
@@ -45,7 +54,7 @@ const char *toolroot_path(const struct toolroot *t)
 
 const struct locked_package *toolroot_find_package(const struct toolroot *t, const char *prefix)
 {
-	const struct locked_bundle *b = lock_find_bundle(t->lock, t->set);
+	const struct locked_bundle *b = t->lock ? lock_find_bundle(t->lock, t->set) : NULL;
 
 	for (size_t i = 0; b && i < b->n_packages; i++)
 		if (text_starts(b->packages[i], prefix))

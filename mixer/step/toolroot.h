@@ -31,6 +31,12 @@ struct toolroot;
  */
 int toolroot_open(const struct mix *m, const char *set, struct toolroot **out, struct err *e);
 void toolroot_free(struct toolroot *t);
+
+/*
+ * The same of a directory that is a root already, such as the content of a release: it has the directories that toolroot_run mounts something at (dev, mnt, proc, run,
+ * tmp, var/tmp). name is for messages. It has no key and no packages.
+ */
+struct toolroot *toolroot_at(const char *path, const char *name);
 DEFINE_CLEANUP(struct toolroot *, toolroot_free);
 
 const char *
