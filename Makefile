@@ -137,6 +137,9 @@ install: all
 	install -m 0644 swupd/man/*.5 mixer/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -d $(DESTDIR)$(PREFIX)/share/limpid
 	cp -R bundles kernel-config $(DESTDIR)$(PREFIX)/share/limpid/
+	install -d $(DESTDIR)$(PREFIX)/share/limpid/images
+	install -m 0644 images/*.image $(DESTDIR)$(PREFIX)/share/limpid/images/
+	install -m 0755 images/run $(DESTDIR)$(PREFIX)/share/limpid/images/
 
 clean:
 	rm -rf build build-san build-fuzz
