@@ -286,6 +286,7 @@ _Noreturn static void outer(const struct start *s)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (leave_namespaces(s) < 0)
 		fail(s, STAGE_NAMESPACES, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* again: with other rights it may have been forgotten */
 	const pid_t first = fork();
 	if (first < 0)
 		fail(s, STAGE_NAMESPACES, 0);

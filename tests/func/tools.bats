@@ -150,6 +150,22 @@ cp_debs()
 	done
 }
 
+@test "nothing outlives a mixer that is killed" {
+	mixer -C "$MIX" tools run small -- sleep 98765 3>&- &
+	pid=$!
+	for _ in $(seq 100); do
+		[ "$(pgrep -c -f '^sleep 98765$')" = 0 ] || break
+		sleep 0.1
+	done
+	[ "$(pgrep -c -f '^sleep 98765$')" = 1 ]
+	kill -KILL "$pid"
+	for _ in $(seq 100); do
+		[ "$(pgrep -c -f '^sleep 98765$')" != 0 ] || break
+		sleep 0.1
+	done
+	[ "$(pgrep -c -f '^sleep 98765$')" = 0 ]
+}
+
 @test "another user sees the same" {
 	unshare --help | grep -q map-root-user
 	setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Ur true || skip "users may not make user namespaces"
