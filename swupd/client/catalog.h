@@ -25,7 +25,7 @@ int trust_load(struct machine *m, struct err *e);
  */
 int catalog_newest(struct machine *m, uint32_t *release, struct err *e);
 
-/* version/latest_version: over all formats; for check-update. */
+/* version/latest_version, or what freshness says of our format if that is newer: over all formats; for check-update. Errors as above. */
 int catalog_newest_any(struct machine *m, uint32_t *release, struct err *e);
 
 /* -ERR_MOM with the reason. */

@@ -151,19 +151,33 @@ int catalog_newest(struct machine *m, uint32_t *release, struct err *e)
 	return 0;
 }
 
+/* Without a freshness file, where there was one, latest_version may be any that was ever signed. */
+static int check_freshness_is_there(const struct machine *m, struct err *e)
+{
+	struct seen before;
+
+	if (unchecked(m) || m->format == 0)
+		return 0;
+	int r = seen_load(m, &before, e);
+	const struct seen now = {.release = before.release, .time = before.time};
+	return r < 0 ? r : seen_check(m, &before, &now, e);
+}
+
 int catalog_newest_any(struct machine *m, uint32_t *release, struct err *e)
 {
 	_cleanup_free_ char *path = layout_latest_version();
-	uint32_t n = 0, of_format;
+	uint32_t n = 0, of_format = 0;
 
 	int r = fetch_machine(m, e);
-	/* latest_version says neither which keys sign it nor how old it is */
 	if (r >= 0)
 		r = newest_by_freshness(m, &of_format, e);
+	if (r == 0)
+		r = check_freshness_is_there(m, e);
 	if (r >= 0)
 		r = fetch_latest(m, path, &n, e);
 	if (r < 0)
 		return err_in(e, r, "cannot tell the newest release");
-	*release = n;
+	/* latest_version says neither which keys sign it nor how old it is */
+	*release = MAX(n, of_format);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
@@ -419,6 +420,35 @@ TEST(newest_of_all_is_believed_by_the_keys_and_the_time_of_freshness)
 	assert_int_equal(release, 20);
 	tree_write_freshness(&o->t, &o->b, 20, TEST_NOW - 40LL * DAY, 2);
 	assert_fails(catalog_newest_any(&o->w.m, &release, &e), ERR_EXPIRED, &e, "expired");
+	town_free(o);
+}
+
+/* Both are genuine, but a mirror has put an old one beside the other, or taken the other away. */
+TEST(newest_of_all_cannot_be_held_back)
+{
+	struct town *o = town_new();
+	_cleanup_free_ char *name = layout_freshness(o->w.m.format);
+	_cleanup_free_ char *file = xasprintf("%s/%s", o->t.path, name);
+	const struct test_key *const by_a[] = {&o->a};
+	_cleanup_(buf_free) struct buf sig = {0};
+	struct err e = ERR_INIT;
+	uint32_t release;
+
+	write_root(o, 1, &o->a, &o->a, by_a, 1);
+	tree_add_release(&o->t, &o->a, 20, &usr, 1);
+	assert_ok(signature_make(&o->a.signer, "10", 2, &sig, &e), &e);
+	tree_write(&o->t, "version/latest_version", "10", 2);
+	tree_write(&o->t, "version/latest_version.sig", sig.data, sig.len);
+	next_run(o);
+	assert_ok(catalog_newest_any(&o->w.m, &release, &e), &e);
+	assert_int_equal(release, 10);
+	tree_write_freshness(&o->t, &o->a, 20, TEST_NOW, 1);
+	assert_ok(catalog_newest_any(&o->w.m, &release, &e), &e);
+	assert_int_equal(release, 20);
+	assert_int_equal(unlink(file), 0);
+	assert_fails(catalog_newest_any(&o->w.m, &release, &e), ERR_STALE, &e, "no freshness file");
+	o->w.opts.nosigcheck = true;
+	assert_ok(catalog_newest_any(&o->w.m, &release, &e), &e);
 	town_free(o);
 }
 
