@@ -23,6 +23,8 @@ static const char *const kind_names[IMAGE_KINDS] = {
 };
 
 static const char *const filesystem_names[] = {[FILESYSTEM_EROFS] = "erofs", [FILESYSTEM_EXT4] = "ext4"};
+static const char *const agent_names[] = {
+	[AGENT_SYSTEMD] = "systemd", [AGENT_INIT] = "init", [AGENT_NONE] = "none"};
 static const char *const etc_names[] = {"empty", "factory"};
 static const char *const bool_names[] = {"no", "yes"};
 
@@ -35,6 +37,7 @@ enum type {
 	TYPE_SIZE,  /* 40M */
 	TYPE_CODEC,
 	TYPE_FILESYSTEM,
+	TYPE_AGENT,
 	TYPE_BOOL,
 	TYPE_ETC,
 };
@@ -68,6 +71,7 @@ static const struct key {
 	{"filesystem", FIELD(filesystem), TYPE_FILESYSTEM, KIND(IMAGE_KATA)},
 	{"dax-header", FIELD(dax_header), TYPE_BOOL, KIND(IMAGE_KATA)},
 	{"verity", FIELD(verity), TYPE_BOOL, KIND(IMAGE_KATA)},
+	{"agent", FIELD(agent), TYPE_AGENT, KIND(IMAGE_KATA)},
 	{"size", FIELD(size), TYPE_SIZE, KIND(IMAGE_DISK)},
 	{"command", FIELD(command), TYPE_WORDS, KIND(IMAGE_OCI)},
 	{"labels", FIELD(labels), TYPE_WORDS, KIND(IMAGE_OCI)},
@@ -180,6 +184,10 @@ static int set_value(const struct key *k, struct image_definition *d, const char
 		r = set_choice(k, filesystem_names, ARRAY_LEN(filesystem_names), value, &i, e);
 		d->filesystem = (enum image_filesystem)i;
 		return r;
+	case TYPE_AGENT:
+		r = set_choice(k, agent_names, ARRAY_LEN(agent_names), value, &i, e);
+		d->agent = (enum image_agent)i;
+		return r;
 	case TYPE_BOOL:
 		r = set_choice(k, bool_names, ARRAY_LEN(bool_names), value, &i, e);
 		*(bool *)field = i == 1;
@@ -281,6 +289,8 @@ static char *format_value(const struct key *k, const struct image_definition *d)
 		return xstrdup(codec_name(d->codec));
 	case TYPE_FILESYSTEM:
 		return xstrdup(filesystem_names[d->filesystem]);
+	case TYPE_AGENT:
+		return xstrdup(agent_names[d->agent]);
 	case TYPE_BOOL:
 		return xstrdup(bool_names[*(const bool *)field]);
 	case TYPE_ETC:

@@ -27,6 +27,13 @@ enum image_kind {
 
 enum image_filesystem { FILESYSTEM_EROFS, FILESYSTEM_EXT4 };
 
+/* How Kata's agent is started. */
+enum image_agent {
+	AGENT_SYSTEMD, /* by systemd, as kata-agent.service */
+	AGENT_INIT,    /* it is the first program itself */
+	AGENT_NONE,    /* a runtime without it */
+};
+
 /*
  * What an image is to be: a text file <name>.image, image(5). Strings and lists are owned; NULL or empty: not given, or of no meaning for the kind.
  */
@@ -47,6 +54,7 @@ struct image_definition {
 	enum codec codec; /* compress = none, gzip, zstd: of a tar, an initrd, the layers of oci */
 	enum image_filesystem filesystem;
 	bool dax_header, verity;     /* kata */
+	enum image_agent agent;      /* kata */
 	uint64_t size;               /* disk: bytes of the whole, 0: what the content needs */
 	struct strv command, labels; /* oci: words of the command; KEY=VALUE */
 };
