@@ -104,14 +104,21 @@ int image_write_tar(const struct image_job *job, const struct tree *t, int fd, s
 /* "newc": 6 bytes of magic, 13 fields of 8 hexadecimal digits, the name with its NUL, padded to a multiple of 4 from the header's start. */
 #define CPIO_BLOCK 4
 
+struct device {
+	const char *path;
+	uint32_t mode;
+	unsigned major, minor;
+};
+
 static void cpio_member(struct buf *b, const char *name, uint32_t number, uint32_t mode, const struct attrs *a,
-			uint64_t size)
+			uint64_t size, const struct device *device)
 {
 	static const char zeros[CPIO_BLOCK];
 	const size_t len = strlen(name) + 1, start = b->len;
 
 	buf_printf(b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08zX%08X", number, mode, a->uid, a->gid,
-		   a->kind == KIND_DIR ? 2U : 1U, (unsigned)OBJECT_MTIME, (uint32_t)size, 0U, 0U, 0U, 0U, len, 0U);
+		   a->kind == KIND_DIR ? 2U : 1U, (unsigned)OBJECT_MTIME, (uint32_t)size, 0U, 0U,
+		   device ? device->major : 0U, device ? device->minor : 0U, len, 0U);
 	buf_add(b, name, len);
 	buf_add(b, zeros, (CPIO_BLOCK - (b->len - start) % CPIO_BLOCK) % CPIO_BLOCK);
 }
@@ -123,13 +130,29 @@ static int cpio_header(struct buf *b, const struct node *n, uint32_t number, str
 
 	if (size > UINT32_MAX)
 		return err_set(e, -ERR_LIMIT, "a cpio archive cannot hold files of 4 GiB and more");
-	cpio_member(b, n->path + 1, number, type | n->attrs.mode, &n->attrs, size);
+	cpio_member(b, n->path + 1, number, type | n->attrs.mode, &n->attrs, size, NULL);
 	if (n->attrs.kind == KIND_LINK) {
 		static const char zeros[CPIO_BLOCK];
 		buf_add(b, n->link, size);
 		buf_add(b, zeros, (CPIO_BLOCK - size % CPIO_BLOCK) % CPIO_BLOCK);
 	}
 	return 0;
+}
+
+/* What a first program has before it mounts a devtmpfs; some runtimes' agents ask for these five. */
+static void cpio_devices(struct buf *b, const struct tree *t)
+{
+	static const struct device devices[] = {{"/dev/console", 0600, 5, 1},
+						{"/dev/null", 0666, 1, 3},
+						{"/dev/tty", 0666, 5, 0},
+						{"/dev/ttyS0", 0600, 4, 64},
+						{"/dev/zero", 0666, 1, 5}};
+	static const struct attrs file = {.kind = KIND_FILE};
+
+	for (size_t i = 0; tree_find(t, "/dev") && i < ARRAY_LEN(devices); i++)
+		if (!tree_find(t, devices[i].path))
+			cpio_member(b, devices[i].path + 1, (uint32_t)(t->n + i) + 2, S_IFCHR | devices[i].mode, &file,
+				    0, &devices[i]);
 }
 
 int image_write_cpio(const struct image_job *job, const struct tree *t, int fd, struct err *e)
@@ -139,6 +162,7 @@ int image_write_cpio(const struct image_job *job, const struct tree *t, int fd, 
 	_cleanup_(buf_free) struct buf b = {0};
 
 	int r = write_members(job, t, &format, &b, fd, e);
-	cpio_member(&b, "TRAILER!!!", 0, 0, &none, 0);
+	cpio_devices(&b, t);
+	cpio_member(&b, "TRAILER!!!", 0, 0, &none, 0, NULL);
 	return r < 0 ? r : flush(&b, fd, e);
 }
