@@ -8,6 +8,7 @@
 #   make fuzz       libFuzzer looks for more with each tests/fuzz/<name>_fuzz.c, for FUZZ_SECONDS (10) each
 #   make lint       clang-format, clang-tidy, shellcheck
 #   make bench      writes the tables of README's "Performance"
+#   make bench-boot writes the table of README's "Guests": starts, memory and sizes
 #   make deb        swupd and mixer as Debian packages in $(O)/deb
 #   make install    into $(DESTDIR)$(PREFIX)
 #   make format clean
@@ -72,6 +73,14 @@ $(O)/bin/count.so: tests/vm/count.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(CFLAGS) -shared -fPIC -o $@ $<
 
+# what runs in the guests of benchmarks: static, for any root
+$(O)/bin/mark: tests/vm/mark.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Os -static -o $@ $<
+$(O)/bin/init: tests/vm/init.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 $(WARN) $(CFLAGS) -Os -static -nostdlib -fno-pie -no-pie -fno-stack-protector -o $@ $<
+
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(filter %_fuzz.c,$(fuzz.src)))
 $(foreach f,$(fuzzers),$(eval $(f).pkgs := $(client.pkgs)))
 $(fuzzers:%=$(O)/bin/%): $(O)/bin/%: $(O)/tests/fuzz/%.o $(if $(FUZZ),,$(O)/tests/fuzz/main.o) $(O)/client.a $(O)/content.a
@@ -123,6 +132,10 @@ release: setup
 bench: all
 	ci/bench
 
+bench-boot: setup
+	$(MAKE) all deb $(O)/bin/count.so $(O)/bin/mark $(O)/bin/init
+	ci/bench-boot
+
 deb: all
 	ci/deb
 
@@ -144,5 +157,5 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all setup unit fuzzers fuzz func lint check release bench deb format install clean
+.PHONY: all setup unit fuzzers fuzz func lint check release bench bench-boot deb format install clean
 .DELETE_ON_ERROR:

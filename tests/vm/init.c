@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The smallest PID 1, to measure kernels with: its first instruction is the end of the kernel's start; then it powers off. No libc: built with -nostdlib -static. */
+#include <linux/reboot.h>
+#include <sys/syscall.h>
+
+void _start(void);
+
+void _start(void)
+{
+	long number = SYS_reboot;
+
+	__asm__ volatile("syscall"
+			 : "+a"(number)
+			 : "D"(LINUX_REBOOT_MAGIC1), "S"(LINUX_REBOOT_MAGIC2), "d"(LINUX_REBOOT_CMD_POWER_OFF)
+			 : "rcx", "r11", "memory");
+	for (;;)
+		__asm__ volatile("pause");
+}
