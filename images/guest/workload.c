@@ -91,7 +91,16 @@ static int workload_read(struct workload *w, struct err *e)
 
 /* --- the guest when there is no systemd ----------------------------------------------------------------------------------- */
 
-/* What a container needs of a system; -EBUSY: the first program has mounted it. */
+/* The first program, or the kernel, has mounted it. */
+static bool is_mounted(const char *where)
+{
+	_cleanup_free_ char *parent = xasprintf("%s/..", where);
+	struct stat a, b;
+
+	return stat(where, &a) == 0 && stat(parent, &b) == 0 && a.st_dev != b.st_dev;
+}
+
+/* What a container needs of a system. */
 static int mounts_make(struct err *e)
 {
 	static const struct {
@@ -108,16 +117,11 @@ static int mounts_make(struct err *e)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(mounts); i++) {
-		struct statfs st;
-
-		if (strcmp(mounts[i].type, "devpts") == 0)
-			(void)mkdir(mounts[i].where, 0755);
-		/* the kernel does not mind a second tmpfs above the first */
-		if (strcmp(mounts[i].type, "tmpfs") == 0 && statfs(mounts[i].where, &st) == 0 &&
-		    st.f_type == TMPFS_MAGIC)
+		if (is_mounted(mounts[i].where))
 			continue;
-		if (mount(mounts[i].type, mounts[i].where, mounts[i].type, mounts[i].flags, mounts[i].options) < 0 &&
-		    errno != EBUSY)
+		/* not in the image: /dev is memory, the root of an initrd, too */
+		(void)mkdir(mounts[i].where, 0755);
+		if (mount(mounts[i].type, mounts[i].where, mounts[i].type, mounts[i].flags, mounts[i].options) < 0)
 			return err_errno(e, "cannot mount %s", mounts[i].where);
 	}
 	return 0;
