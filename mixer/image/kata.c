@@ -264,5 +264,8 @@ int image_kata(struct image_job *job, struct err *e)
 	kata_layout_make(size, d->dax_header, d->verity, disk_id, &l);
 	image_uuid(job, o.id_label, uuid);
 	image_say_text(job, "root-uuid", uuid);
+	/* as Kata's runtime says it */
+	if (d->agent == AGENT_SYSTEMD)
+		image_cmdline(job, "systemd.unit=kata-containers.target");
 	return write_image(job, &l, filesystem, name, type, e);
 }
