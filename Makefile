@@ -4,7 +4,7 @@
 #   make check      installs what it needs, lint, all tests; the last line counts them
 #   make release    installs what it needs, builds, cuts two releases from Debian, installs a root from the first and
 #                   updates it to the second; the last lines say where everything lies
-#   make unit func  the tests alone
+#   make unit func vm  the tests alone; vm boots guests in QEMU
 #   make fuzz       libFuzzer looks for more with each tests/fuzz/<name>_fuzz.c, for FUZZ_SECONDS (10) each
 #   make lint       clang-format, clang-tidy, shellcheck
 #   make bench      writes the tables of README's "Performance"
@@ -119,6 +119,9 @@ fuzz:
 func: all
 	ci/func
 
+vm: all
+	ci/vm
+
 lint:
 	ci/lint
 
@@ -145,9 +148,10 @@ format:
 install: all
 	install -D -m 0755 $(O)/bin/swupd $(DESTDIR)$(PREFIX)/bin/swupd
 	install -D -m 0755 $(O)/bin/mixer $(DESTDIR)$(PREFIX)/bin/mixer
-	install -d $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,5 7 8)
 	install -m 0644 swupd/man/*.8 mixer/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 0644 swupd/man/*.5 mixer/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 0644 images/man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7/
 	install -d $(DESTDIR)$(PREFIX)/share/limpid
 	cp -R bundles kernel-config $(DESTDIR)$(PREFIX)/share/limpid/
 	install -d $(DESTDIR)$(PREFIX)/share/limpid/images
@@ -157,5 +161,5 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all setup unit fuzzers fuzz func lint check release bench bench-boot deb format install clean
+.PHONY: all setup unit fuzzers fuzz func vm lint check release bench bench-boot deb format install clean
 .DELETE_ON_ERROR:
