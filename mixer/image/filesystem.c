@@ -110,12 +110,12 @@ static int make_erofs(const struct image_job *job, const struct image_filesystem
 
 	image_uuid(job, o->id_label, uuid);
 	/*
-	 * -T0 is OBJECT_MTIME, for the file system, too: inodes with its time are the short ones. What is inline cannot be mapped: the end of a file would not be
-	 * DAX's, nor would a small file.
+	 * -T0 is OBJECT_MTIME, for the file system, too: inodes with its time are the short ones. SOURCE_DATE_EPOCH would win. What is inline cannot be
+	 * mapped: the end of a file would not be DAX's, nor would a small file.
 	 */
-	const char *argv[] = {"mkfs.erofs", "--quiet", "--tar=f", "-b4096", "-Enoinline_data",
-			      "-x-1",       "-T0",     "-U",      uuid,     "-L",
-			      o->label,     name,      tar,       NULL};
+	static const char script[] = "unset SOURCE_DATE_EPOCH; exec mkfs.erofs --quiet --tar=f -b4096 -Enoinline_data "
+				     "-x-1 -T0 -U \"$1\" -L \"$2\" \"$3\" \"$4\"";
+	const char *argv[] = {"sh", "-c", script, "mkfs.erofs", uuid, o->label, name, tar, NULL};
 	int r = image_run(job, argv, NULL, NULL, 0, NULL, e);
 	if (r >= 0)
 		r = file_size(job, name, &size, e);
