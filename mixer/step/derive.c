@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "mixer/step/accounts.h"
 #include "mixer/step/convert.h"
 #include "mixer/step/generate.h"
 #include "mixer/step/hwdb.h"
@@ -18,6 +19,9 @@
 #define MODULES         "/usr/lib/modules/"
 #define HWDB            "/usr/lib/udev/hwdb.d/"
 #define HWDB_MAX        (64UL << 20) /* bytes: all vendors of the world have 9 MB */
+#define SYSUSERS        "/usr/lib/sysusers.d/"
+#define SYSUSERS_MAX    (1UL << 20)
+#define SHADOW_GID      42 /* base-passwd's: unix_chkpwd(8) of Debian has this group */
 #define DEPMOD_CONF     "usr/lib/depmod.d"
 
 struct derivation {
@@ -108,6 +112,54 @@ static int derive_hwdb(const struct derivation *d, struct err *e)
 	return r;
 }
 
+static int add_account_file(const struct derivation *d, const struct accounts *a, enum accounts_file file,
+			    struct tree *made, struct err *e)
+{
+	static const char *const names[ACCOUNTS_FILES] = {"passwd", "group", "shadow", "gshadow"};
+	const bool secret = file == ACCOUNTS_SHADOW || file == ACCOUNTS_GSHADOW;
+	_cleanup_free_ char *path = xasprintf(FACTORY "/etc/%s", names[file]);
+	_cleanup_(buf_free) struct buf text = {0};
+	struct node n = {
+		.path = path,
+		.origin = "generated",
+		.attrs = {.kind = KIND_FILE, .mode = secret ? 0640 : 0644, .gid = secret ? SHADOW_GID : 0},
+	};
+
+	buf_puts(&text, "");
+	accounts_format(a, file, &text);
+	n.attrs.size = text.len;
+	int r = store_put(d->m->store, &n.attrs, text.data, &n.hash, e);
+	if (r >= 0)
+		tree_add(made, &n);
+	return r;
+}
+
+/* For an /etc that is made of the factory as it is. Where it is filled at start, systemd-sysusers comes first, so no line of tmpfiles.d brings these. */
+static int derive_accounts(const struct derivation *d, struct err *e)
+{
+	_cleanup_(tree_freep) struct tree *sources = select_kind(d->full, SYSUSERS, ".conf"), *made = tree_new();
+	_cleanup_(accounts_freep) struct accounts *a = accounts_new();
+	int r = 0;
+
+	if (sources->n == 0)
+		return 0;
+	for (size_t i = 0; r >= 0 && i < sources->n; i++) {
+		const struct node *n = &sources->nodes[i];
+		_cleanup_(buf_free) struct buf text = {0};
+		r = store_load(d->m->store, &n->hash, SYSUSERS_MAX, &text, e);
+		if (r < 0)
+			return err_in(e, r, "%s", n->path);
+		r = accounts_add(a, n->path, text.data, text.len, e);
+	}
+	if (r >= 0)
+		r = accounts_check(a, e);
+	for (enum accounts_file f = ACCOUNTS_PASSWD; r >= 0 && f < ACCOUNTS_FILES; f++)
+		r = add_account_file(d, a, f, made, e);
+	if (r >= 0)
+		give(d, SYSUSERS, ".conf", made);
+	return r;
+}
+
 /* All of one kernel's files, not modules alone: modules.order and modules.builtin count, too. And depmod's configuration, in a directory that must be there. */
 static struct tree *depmod_input(const struct tree *full, const char *dir)
 {
@@ -155,6 +207,8 @@ int derive(const struct mix *m, const struct rules *rules, const struct tree *fu
 	int r = derive_certificates(&d, e);
 	if (r >= 0)
 		r = derive_hwdb(&d, e);
+	if (r >= 0)
+		r = derive_accounts(&d, e);
 	for (size_t i = 0; i < full->n; i++) {
 		const char *version = full->nodes[i].path + strlen(MODULES);
 		if (is_kind(&full->nodes[i], MODULES, ".ko") && strchr(version, '/'))

@@ -61,6 +61,32 @@ TEST(derive_joins_certificates_for_the_bundles_that_have_some)
 	assert_int_equal(late_two->n, 0);
 }
 
+TEST(derive_makes_accounts_of_the_whole_release_with_secrets_for_few)
+{
+	_cleanup_close_ int cache = test_dir(NULL, 0);
+	_cleanup_(store_closep) struct store *s = NULL;
+	_cleanup_(tree_freep) struct tree *one = tree_new(), *full = tree_new(), *late_one = tree_new();
+	struct err e = ERR_INIT;
+
+	assert_ok(store_open(cache, &s, &e), &e);
+	const struct mix m = {.cache = cache, .store = s};
+	add(one, s, "/usr/lib/sysusers.d/a.conf", "u a 10\n");
+	add(full, s, "/usr/lib/sysusers.d/a.conf", "u a 10\n");
+	add(full, s, "/usr/lib/sysusers.d/b.conf", "u b 11\n");
+	struct tree *const bundles[] = {one}, *const late[] = {late_one};
+	assert_ok(derive(&m, NULL, full, bundles, 1, late, &e), &e);
+	tree_sort(late_one);
+	assert_int_equal(late_one->n, 4);
+	const struct node *shadow = tree_find(late_one, "/usr/share/factory/etc/shadow");
+	_cleanup_free_ char *passwd = text_of(s, tree_find(late_one, "/usr/share/factory/etc/passwd"));
+	_cleanup_free_ char *secrets = text_of(s, shadow);
+	assert_string_equal(passwd, "a:x:10:10::/:/usr/sbin/nologin\nb:x:11:11::/:/usr/sbin/nologin\n");
+	assert_string_equal(secrets, "a:!*:::::::\nb:!*:::::::\n");
+	assert_int_equal(shadow->attrs.mode, 0640);
+	assert_int_equal(shadow->attrs.gid, 42);
+	assert_ok(tree_find(late_one, "/usr/share/factory/etc/gshadow") ? 0 : -1, &e);
+}
+
 TEST(derive_gives_the_hardware_database_to_all_that_have_a_part)
 {
 	_cleanup_close_ int cache = test_dir(NULL, 0);
