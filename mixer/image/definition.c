@@ -23,8 +23,7 @@ static const char *const kind_names[IMAGE_KINDS] = {
 };
 
 static const char *const filesystem_names[] = {[FILESYSTEM_EROFS] = "erofs", [FILESYSTEM_EXT4] = "ext4"};
-static const char *const agent_names[] = {
-	[AGENT_SYSTEMD] = "systemd", [AGENT_INIT] = "init", [AGENT_NONE] = "none"};
+static const char *const agent_names[] = {[AGENT_SYSTEMD] = "systemd", [AGENT_INIT] = "init", [AGENT_NONE] = "none"};
 static const char *const etc_names[] = {"empty", "factory"};
 static const char *const bool_names[] = {"no", "yes"};
 

@@ -29,12 +29,9 @@
 
 typedef int kind_fn(struct image_job *job, struct err *e);
 static kind_fn *const kinds[IMAGE_KINDS] = {
-	[IMAGE_KATA] = image_kata,
-	[IMAGE_DAX_EROFS] = image_dax_erofs,
-	[IMAGE_DAX_EXT4] = image_dax_ext4,
-	[IMAGE_INITRD] = image_initrd,
-	[IMAGE_OCI] = image_oci,
-	[IMAGE_TAR] = image_tar,
+	[IMAGE_KATA] = image_kata,         [IMAGE_DAX_EROFS] = image_dax_erofs,
+	[IMAGE_DAX_EXT4] = image_dax_ext4, [IMAGE_INITRD] = image_initrd,
+	[IMAGE_OCI] = image_oci,           [IMAGE_TAR] = image_tar,
 };
 
 struct image_maker {

@@ -33,7 +33,8 @@ TEST(an_image_definition_has_every_key_of_its_kind)
 			"compressed-budget = 1000\n"
 			"filesystem = ext4\n"
 			"dax-header = no\n"
-			"verity = yes\n",
+			"verity = yes\n"
+			"agent = none\n",
 			&d, &e),
 		  &e);
 	assert_int_equal(d->kind, IMAGE_KATA);
@@ -44,11 +45,12 @@ TEST(an_image_definition_has_every_key_of_its_kind)
 	assert_int_equal(d->filesystem, FILESYSTEM_EXT4);
 	assert_false(d->dax_header);
 	assert_true(d->verity && d->factory);
+	assert_int_equal(d->agent, AGENT_NONE);
 	image_definition_format(d, &text);
 	assert_string_equal(text.data, "kind = kata\ndescription = a guest\nbundles = a b c\nkernel = guest\n"
 				       "cmdline = quiet  panic=1\ninit = /usr/lib/first\nstate = overlay\n"
 				       "etc = factory\nbudget = 40M\ncompressed-budget = 1000\nfilesystem = ext4\n"
-				       "dax-header = no\nverity = yes\n");
+				       "dax-header = no\nverity = yes\nagent = none\n");
 }
 
 TEST(what_an_image_definition_does_not_say_has_a_default)
