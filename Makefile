@@ -153,7 +153,7 @@ install: all
 	install -m 0644 swupd/man/*.5 mixer/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 0644 images/man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7/
 	install -d $(DESTDIR)$(PREFIX)/share/limpid
-	cp -R bundles kernel-config $(DESTDIR)$(PREFIX)/share/limpid/
+	cp -R bundles initramfs kernel-config $(DESTDIR)$(PREFIX)/share/limpid/
 	install -d $(DESTDIR)$(PREFIX)/share/limpid/images
 	install -m 0644 images/*.image $(DESTDIR)$(PREFIX)/share/limpid/images/
 	install -m 0755 images/run $(DESTDIR)$(PREFIX)/share/limpid/images/

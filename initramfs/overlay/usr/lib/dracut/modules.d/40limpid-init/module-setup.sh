@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154 # initdir, moddir, systemdutildir and the like are dracut's
 # systemd and udev as the initrd needs them, and no more of them: no journal (PID 1 logs to the kernel, whose log the real system's
 # journal reads), no tmpfiles and sysctl (nothing here outlives the initrd), no hwdb, no users but those that udev's rules name.
 

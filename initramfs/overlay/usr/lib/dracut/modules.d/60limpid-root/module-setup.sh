@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck disable=SC2154 # initdir, moddir, systemdutildir and the like are dracut's
 # The root's file system, and the subvolumes that belong to it.
 
 check() {
