@@ -76,6 +76,9 @@ void image_say_bool(struct image_job *job, const char *key, bool value);
 void image_root(struct image_job *job, const char *device, const char *type, const char *flags);
 void image_cmdline(struct image_job *job, const char *words);
 
+/* All of it: what the kind says, then what the definition adds. For kinds that write it into the image. The caller frees it. */
+char *image_all_cmdline(const struct image_job *job);
+
 /* --- identifiers ---------------------------------------------------------------------------------------------------------- */
 
 /* 32 bytes that are this image's own and the same each time: sha256 of the MoM's digest, the image's name and label. For salts, serial numbers. */

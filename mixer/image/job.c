@@ -69,6 +69,20 @@ void image_cmdline(struct image_job *job, const char *words)
 	job->cmdline = both;
 }
 
+char *image_all_cmdline(const struct image_job *job)
+{
+	const struct image_definition *d = job->definition;
+	_cleanup_(strv_free) struct strv words = {0};
+
+	if (job->cmdline)
+		strv_add(&words, job->cmdline);
+	if (d->cmdline)
+		strv_add(&words, d->cmdline);
+	if (d->state)
+		strv_take(&words, xasprintf("limpid.state=%s", d->state));
+	return strv_join(&words, " ");
+}
+
 /* --- identifiers ---------------------------------------------------------------------------------------------------------- */
 
 void image_id(const struct image_job *job, const char *label, struct digest *out)

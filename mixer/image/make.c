@@ -29,9 +29,9 @@
 
 typedef int kind_fn(struct image_job *job, struct err *e);
 static kind_fn *const kinds[IMAGE_KINDS] = {
-	[IMAGE_KATA] = image_kata,         [IMAGE_DAX_EROFS] = image_dax_erofs,
-	[IMAGE_DAX_EXT4] = image_dax_ext4, [IMAGE_INITRD] = image_initrd,
-	[IMAGE_OCI] = image_oci,           [IMAGE_TAR] = image_tar,
+	[IMAGE_KATA] = image_kata,         [IMAGE_DISK] = image_disk,     [IMAGE_DAX_EROFS] = image_dax_erofs,
+	[IMAGE_DAX_EXT4] = image_dax_ext4, [IMAGE_INITRD] = image_initrd, [IMAGE_OCI] = image_oci,
+	[IMAGE_TAR] = image_tar,
 };
 
 struct image_maker {
@@ -304,14 +304,10 @@ static void say_all(const struct image_maker *k, struct image_job *job, const st
 {
 	const struct image_definition *d = job->definition;
 	_cleanup_(strv_free) struct strv said = job->say;
-	_cleanup_free_ char *state = d->state ? xasprintf("limpid.state=%s", d->state) : NULL;
+	_cleanup_free_ char *cmdline = image_all_cmdline(job);
 	char inputs[DIGEST_HEX];
 
 	job->say = (struct strv){0};
-	if (d->cmdline)
-		image_cmdline(job, d->cmdline);
-	if (state)
-		image_cmdline(job, state);
 	inputs_of(k, d, inputs);
 	image_say_text(job, "name", d->name);
 	image_say_text(job, "kind", image_kind_name(d->kind));
@@ -320,8 +316,8 @@ static void say_all(const struct image_maker *k, struct image_job *job, const st
 	image_say_text(job, "file", job->outputs.items[0]);
 	image_say_number(job, "bytes", image->bytes);
 	image_say_text(job, "sha256", image->hex);
-	if (job->cmdline)
-		image_say_text(job, "cmdline", job->cmdline);
+	if (*cmdline)
+		image_say_text(job, "cmdline", cmdline);
 	for (size_t i = 0; i < said.n; i++)
 		strv_add(&job->say, said.items[i]);
 	image_say_text(job, "inputs", inputs);
@@ -436,8 +432,6 @@ int image_make(struct image_maker *k, const struct image_definition *d, bool for
 {
 	int r = 0;
 
-	if (!kinds[d->kind])
-		return err_set(e, -ENOSYS, "images of kind %s cannot be made yet", image_kind_name(d->kind));
 	if (needs_tools(d) && !k->tools)
 		r = toolroot_open(k->m, TOOLS, &k->tools, e);
 	if (r >= 0 && !force && is_made(k, d) && image_find_made(k->m, k->number, d->name, out))
