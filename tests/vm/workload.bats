@@ -81,6 +81,12 @@ bundle()
 	assert_line "run: the guest could not run its workload: cannot run 'no-such-program': No such file or directory"
 }
 
+@test "a terminal: what is typed, its size, Ctrl-C" {
+	run "$BATS_TEST_DIRNAME/terminal.py" "$TOP/images/run" --timeout="$VM_TIMEOUT" ${VM_KERNEL:+--kernel="$VM_KERNEL"} "$IMAGE" --exec=/bin/sh
+	assert_equal "$status" 4
+	refute_output --partial "still 42"
+}
+
 @test "no share, another share, no bundle, a broken one, a program that is not there: said, and off" {
 	local off=--append=limpid.init=/usr/lib/limpid/workload
 	vm_run "$IMAGE" --workload=own
