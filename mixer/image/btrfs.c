@@ -14,22 +14,27 @@
 
 /* Names and numbers are those of include/uapi/linux/btrfs_tree.h; all of the disk is little endian. */
 
-#define SUPER_BYTES      4096UL
-#define SUPER_AT         (64UL << 10)
-#define SUPER_SECOND     (64UL << 20) /* a third one would lie at 256 GiB */
-#define SUPER_MAGIC_AT   64
-#define SUPER_MAGIC      "_BHRfS_M"
-#define SUPER_ROOT       80
-#define SUPER_CHUNK_ROOT 88
-#define SUPER_LOG_ROOT   96
-#define SUPER_BYTENR     48
-#define SUPER_TOTAL      112
-#define SUPER_DEVICES    136
-#define SUPER_NODESIZE   148
-#define SUPER_ARRAY_SIZE 160
-#define SUPER_CSUM_TYPE  196
-#define SUPER_ARRAY      811
-#define SUPER_ARRAY_MAX  2048
+#define SUPER_BYTES       4096UL
+#define SUPER_AT          (64UL << 10)
+#define SUPER_SECOND      (64UL << 20) /* a third one would lie at 256 GiB */
+#define SUPER_MAGIC_AT    64
+#define SUPER_MAGIC       "_BHRfS_M"
+#define SUPER_GENERATION  72
+#define SUPER_ROOT        80
+#define SUPER_CHUNK_ROOT  88
+#define SUPER_LOG_ROOT    96
+#define SUPER_BYTENR      48
+#define SUPER_TOTAL       112
+#define SUPER_DEVICES     136
+#define SUPER_NODESIZE    148
+#define SUPER_ARRAY_SIZE  160
+#define SUPER_CSUM_TYPE   196
+#define SUPER_ARRAY       811
+#define SUPER_ARRAY_MAX   2048
+#define SUPER_BACKUPS     2859
+#define BACKUPS           4
+#define BACKUP_BYTES      168
+#define BACKUP_GENERATION 8
 
 #define NODE_BYTENR     48
 #define NODE_CHUNK_TREE 64
@@ -251,11 +256,24 @@ static int read_node(const struct copy *c, uint64_t logical, uint8_t *node, stru
 	return 0;
 }
 
+/* What a node has had before is still there between its items and their data. */
+static void clear_rest(const struct copy *c, uint8_t *node)
+{
+	const uint32_t n = get32(node + NODE_ITEMS);
+	size_t from = NODE_HEADER + (size_t)n * (node[NODE_LEVEL] ? POINTER_BYTES : ITEM_BYTES), to = c->nodesize;
+
+	for (uint32_t i = 0; !node[NODE_LEVEL] && i < n; i++)
+		to = MIN(to, NODE_HEADER + (size_t)get32(node + NODE_HEADER + (size_t)i * ITEM_BYTES + KEY_BYTES));
+	if (from < to)
+		memset(node + from, 0, to - from);
+}
+
 static int write_node(const struct copy *c, uint64_t logical, uint8_t *node, struct err *e)
 {
 	const struct chunk *x = find_chunk(c, logical, c->nodesize);
 	int r = 0;
 
+	clear_rest(c, node);
 	memcpy(node + NODE_CHUNK_TREE, c->chunk_tree, UUID_BYTES);
 	put_checksum(c, node, c->nodesize);
 	for (unsigned i = 0; r >= 0 && i < x->n_stripes; i++)
@@ -470,6 +488,12 @@ static int write_supers(const struct copy *c, uint8_t *super, struct err *e)
 	static const uint64_t places[] = {SUPER_AT, SUPER_SECOND};
 	int r = 0;
 
+	/* older trees are not copied */
+	for (unsigned i = 0; i < BACKUPS; i++) {
+		uint8_t *backup = super + SUPER_BACKUPS + (size_t)i * BACKUP_BYTES;
+		if (get64(backup + BACKUP_GENERATION) != get64(super + SUPER_GENERATION))
+			memset(backup, 0, BACKUP_BYTES);
+	}
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(places) && places[i] + SUPER_BYTES <= c->size; i++) {
 		const uint64_t at = htole64(places[i]);
 		memcpy(super + SUPER_BYTENR, &at, sizeof(at));
