@@ -437,6 +437,21 @@ static int build_or_find(struct kernels *k, const char *name, int debs, struct e
 	return 0;
 }
 
+/* One build at a time in a cache. Returns the fd that holds the lock. */
+static int lock_builds(const struct kernels *k, struct err *e)
+{
+	struct err own = ERR_INIT;
+	int fd = fs_lock(k->dir, ".lock", "mixer kernel build\n", &own);
+
+	if (fd != -ERR_LOCKED) {
+		err_move(e, &own);
+		return fd;
+	}
+	err_clear(&own);
+	ui_message(k->m->ui, "waiting for another mixer, which builds kernels in the same cache");
+	return fs_lock_wait(k->dir, ".lock", e);
+}
+
 int kernel_build(const struct mix *m, const struct strv *names, struct err *e)
 {
 	_cleanup_(kernels_close) struct kernels k = {.dir = -1};
@@ -444,7 +459,7 @@ int kernel_build(const struct mix *m, const struct strv *names, struct err *e)
 	int r = kernels_open(m, &k, e);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int lock = fs_lock_wait(k.dir, ".lock", e);
+	_cleanup_close_ int lock = lock_builds(&k, e);
 	_cleanup_close_ int debs = lock < 0 ? -1 : fs_make_dir(m->config->dir, "local-debs", 0755, e);
 	if (lock < 0 || debs < 0)
 		return lock < 0 ? lock : debs;
