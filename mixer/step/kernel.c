@@ -164,6 +164,7 @@ struct kernels {
 	int64_t time; /* of the source package: of all that is made from it */
 	int dir;      /* <cache>/kernels */
 	char *path;
+	int texts;     /* .work/config: a copy of kernel-config/, which somebody may edit meanwhile */
 	bool unpacked; /* the source is in .work/source */
 };
 
@@ -177,6 +178,7 @@ static void kernels_close(struct kernels *k)
 {
 	toolroot_free(k->tools);
 	closep(&k->dir);
+	closep(&k->texts);
 	free(k->path);
 }
 
@@ -186,16 +188,48 @@ static void kernel_clear(struct kernel *k)
 	free(k->version);
 }
 
-static int add_file(const struct config *c, const char *name, struct buf *key, struct err *e)
+static int copy_text(const struct kernels *k, const char *name, struct err *e)
 {
-	_cleanup_free_ char *path = xasprintf("%s/%s", c->kernel_config, name);
+	_cleanup_free_ char *path = xasprintf("%s/%s", k->m->config->kernel_config, name);
+	_cleanup_(buf_free) struct buf text = {0};
+
+	int r = fs_load(AT_FDCWD, path, TEXT_MAX, &text, e);
+	return r < 0 ? r : fs_save_cache(k->texts, name, text.data, text.len, 0644, e);
+}
+
+static int copy_texts(struct kernels *k, struct err *e)
+{
+	static const char *const folders[][2] = {{"profiles", ""}, {"fragments", ".config"}, {"patches", ".patch"}};
+
+	k->texts = fs_make_dir(k->dir, ".work/config", 0755, e);
+	int r = k->texts < 0 ? k->texts : copy_text(k, "build", e);
+	if (r >= 0)
+		r = copy_text(k, "check", e);
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(folders); i++) {
+		_cleanup_free_ char *folder = xasprintf("%s/%s", k->m->config->kernel_config, folders[i][0]);
+		_cleanup_(strv_free) struct strv names = {0};
+		r = fs_mkdirs(k->texts, folders[i][0], 0755, e);
+		/* there may be no patches */
+		if (r >= 0 && fs_exists(AT_FDCWD, folder))
+			r = fs_list(AT_FDCWD, folder, &names, e);
+		for (size_t n = 0; r >= 0 && n < names.n; n++) {
+			_cleanup_free_ char *name = xasprintf("%s/%s", folders[i][0], names.items[n]);
+			if (text_ends(name, folders[i][1]))
+				r = copy_text(k, name, e);
+		}
+	}
+	return r;
+}
+
+static int add_text(const struct kernels *k, const char *name, struct buf *key, struct err *e)
+{
 	_cleanup_(buf_free) struct buf text = {0};
 	struct digest d;
 	char hex[DIGEST_HEX];
 
-	int r = fs_load(AT_FDCWD, path, TEXT_MAX, &text, e);
+	int r = fs_load(k->texts, name, TEXT_MAX, &text, e);
 	if (r < 0)
-		return err_in(e, r, "'%s'", c->kernel_config);
+		return err_in(e, r, "'%s'", k->m->config->kernel_config);
 	sha256_mem(text.data, text.len, &d);
 	digest_format(&d, hex);
 	buf_printf(key, "%s %s\n", name, hex);
@@ -203,39 +237,39 @@ static int add_file(const struct config *c, const char *name, struct buf *key, s
 }
 
 /* Everything that a kernel is made of, in one text. */
-static int inputs_of(const struct kernels *k, const struct kernel_profile *p, struct buf *out, struct err *e)
+static int inputs_of(const struct kernels *k, const struct kernel_profile *p, struct buf *key, struct err *e)
 {
-	const struct config *c = k->m->config;
 	_cleanup_(strv_free) struct strv patches = {0};
-	_cleanup_free_ char *folder = xasprintf("%s/patches", c->kernel_config);
 	_cleanup_free_ char *profile = xasprintf("profiles/%s", p->name);
 
-	buf_printf(out, "kernel %d\ntools %s\n", KERNEL_VERSION, toolroot_key(k->tools));
-	int r = add_file(c, "build", out, e);
+	buf_printf(key, "kernel %d\ntools %s\n", KERNEL_VERSION, toolroot_key(k->tools));
+	int r = add_text(k, "build", key, e);
 	if (r >= 0)
-		r = add_file(c, "check", out, e);
+		r = add_text(k, "check", key, e);
 	if (r >= 0)
-		r = add_file(c, profile, out, e);
+		r = add_text(k, profile, key, e);
 	for (size_t i = 0; r >= 0 && i < p->fragments.n; i++) {
 		_cleanup_free_ char *name = xasprintf("fragments/%s.config", p->fragments.items[i]);
-		r = add_file(c, name, out, e);
+		r = add_text(k, name, key, e);
 	}
-	if (r >= 0 && fs_exists(AT_FDCWD, folder))
-		r = fs_list(AT_FDCWD, folder, &patches, e);
+	if (r >= 0)
+		r = fs_list(k->texts, "patches", &patches, e);
 	for (size_t i = 0; r >= 0 && i < patches.n; i++) {
 		_cleanup_free_ char *name = xasprintf("patches/%s", patches.items[i]);
-		if (text_ends(name, ".patch"))
-			r = add_file(c, name, out, e);
+		r = add_text(k, name, key, e);
 	}
 	return r;
 }
 
 static int kernel_init(const struct kernels *k, const char *name, struct kernel *out, struct err *e)
 {
-	_cleanup_(buf_free) struct buf inputs = {0};
+	_cleanup_free_ char *path = xasprintf("profiles/%s", name);
+	_cleanup_(buf_free) struct buf text = {0}, inputs = {0};
 	struct digest d;
 
-	int r = kernel_profile_load(k->m->config, name, &out->profile, e);
+	int r = fs_load(k->texts, path, TEXT_MAX, &text, e);
+	if (r >= 0)
+		r = kernel_profile_parse(text.data, text.len, name, path, &out->profile, e);
 	if (!out->profile)
 		return r < 0 ? r : -ERR_CONFIG;
 	r = inputs_of(k, out->profile, &inputs, e);
@@ -266,7 +300,7 @@ static int source_time(const struct kernels *k, int64_t *out, struct err *e)
 
 static int kernels_open(const struct mix *m, struct kernels *k, struct err *e)
 {
-	*k = (struct kernels){.m = m, .dir = -1};
+	*k = (struct kernels){.m = m, .dir = -1, .texts = -1};
 	int r = need_folder(m->config, e);
 	if (r >= 0)
 		r = toolroot_open(m, "kernel", &k->tools, e);
@@ -285,7 +319,8 @@ static int run_stage(const struct kernels *k, const struct kernel *kernel, const
 {
 	const struct config *c = k->m->config;
 	const char *profile = kernel->profile->name;
-	_cleanup_free_ char *source = xasprintf("%s/.work/source", k->path), *out = xasprintf("%s/.work/out", k->path),
+	_cleanup_free_ char *config = xasprintf("%s/.work/config", k->path),
+			    *source = xasprintf("%s/.work/source", k->path), *out = xasprintf("%s/.work/out", k->path),
 			    *build = xasprintf("%s/.work/build", k->path),
 			    *log = xasprintf("%s/log/%s.log", k->path, profile),
 			    *shown = xasprintf("kernel %s: %s", profile, stage),
@@ -295,7 +330,7 @@ static int run_stage(const struct kernels *k, const struct kernel *kernel, const
 	const char *argv[] = {"sh", "/mnt/config/build", stage, profile, NULL};
 	const char *env[] = {version, source_version, jobs, NULL};
 	const struct toolroot_bind binds[] = {
-		{c->kernel_config, "/mnt/config", false},
+		{config, "/mnt/config", false},
 		{source, "/mnt/source", !k->unpacked},
 		{build, "/mnt/build", true},
 		{out, "/mnt/out", true},
@@ -322,18 +357,6 @@ static int fresh_folder(int dir, const char *name, struct err *e)
 	return r < 0 ? r : fs_mkdirs(dir, name, 0755, e);
 }
 
-/* What was built must be what the key says, though somebody may edit kernel-config/ while it is. */
-static int check_unchanged(const struct kernels *k, const struct kernel *kernel, struct err *e)
-{
-	_cleanup_(kernel_clear) struct kernel now = {0};
-	int r = kernel_init(k, kernel->profile->name, &now, e);
-
-	if (r >= 0 && strcmp(now.key, kernel->key) != 0)
-		r = err_set(e, -ERR_CONFLICT, "'%s' changed while kernel '%s' was built", k->m->config->kernel_config,
-			    kernel->profile->name);
-	return r;
-}
-
 /* From source to .work/out, which becomes <key> when all of it is on disk. */
 static int build_one(struct kernels *k, const struct kernel *kernel, struct err *e)
 {
@@ -357,8 +380,6 @@ static int build_one(struct kernels *k, const struct kernel *kernel, struct err 
 	}
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(stages); i++)
 		r = run_stage(k, kernel, stages[i], e);
-	if (r >= 0)
-		r = check_unchanged(k, kernel, e);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int out = fs_open_dir(k->dir, ".work/out", e);
@@ -454,7 +475,7 @@ static int lock_builds(const struct kernels *k, struct err *e)
 
 int kernel_build(const struct mix *m, const struct strv *names, struct err *e)
 {
-	_cleanup_(kernels_close) struct kernels k = {.dir = -1};
+	_cleanup_(kernels_close) struct kernels k = {.dir = -1, .texts = -1};
 
 	int r = kernels_open(m, &k, e);
 	if (r < 0)
@@ -465,6 +486,8 @@ int kernel_build(const struct mix *m, const struct strv *names, struct err *e)
 		return lock < 0 ? lock : debs;
 	/* what a killed run left */
 	r = fs_remove_tree(k.dir, ".work", e);
+	if (r >= 0)
+		r = copy_texts(&k, e);
 	for (size_t i = 0; r >= 0 && i < names->n; i++)
 		r = build_or_find(&k, names->items[i], debs, e);
 	(void)fs_remove_tree(k.dir, ".work", NULL);
