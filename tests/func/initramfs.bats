@@ -126,9 +126,9 @@ has()
 	done
 	for unit in usr/lib/systemd/system/*; do
 		[ -f "$unit" ] || continue
-		for needed in $(grep -h "^Requires=" "$unit" | cut -d = -f 2); do
+		while IFS="=" read -r _ needed; do
 			[ -e "usr/lib/systemd/system/$needed" ] || fail "$unit requires $needed"
-		done
+		done < <(grep "^Requires=" "$unit")
 	done
 }
 
