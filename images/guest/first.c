@@ -579,6 +579,8 @@ static void prepare_state(struct options *o)
 	else
 		refuse("understand limpid.state=", o->state);
 	make_machine_id();
+	/* root's home: keys of a credential, histories of shells */
+	mount_new("tmpfs", "/root", MS_NOSUID | MS_NODEV, "mode=0700,size=10%");
 	/* PID 1 would start a program for it */
 	mount_new("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777,size=50%,nr_inodes=1m");
 }

@@ -8,7 +8,7 @@ setup()
 	load lib.bash
 	first=$(cd "$TOP" && realpath "${O:-build}/guest/first")
 	root=$BATS_TEST_TMPDIR/root
-	mkdir -p "$root"/{dev,proc,sys,run,tmp,etc,var,host,usr/lib/systemd,usr/share/factory/etc/sub}
+	mkdir -p "$root"/{dev,proc,sys,run,tmp,root,etc,var,host,usr/lib/systemd,usr/share/factory/etc/sub}
 	echo factory >"$root/usr/share/factory/etc/motd"
 	ln -s host/lib host/lib64 host/bin "$root/"
 	# in place of systemd: tells what it was given
@@ -21,7 +21,7 @@ setup()
 		if [ -f /etc/machine-id ]; then echo "machine-id $(stat -c '%s %a' /etc/machine-id)"; fi
 		if [ -f /etc/.updated ] && [ ! /usr -nt /etc/.updated ]; then echo "up to date"; fi
 		ls -A /var
-		stat -c '%n %a' /etc /var /tmp /var/tmp 2>/dev/null
+		stat -c '%n %a' /etc /var /root /tmp /var/tmp 2>/dev/null
 		{ echo new >/etc/motd && echo new >/var/file && echo new >/tmp/file && echo written; } 2>&1
 		[ ! -d /run/limpid ] || ls -A /run/limpid
 	END
@@ -79,6 +79,7 @@ spool
 tmp
 /etc 755
 /var 755
+/root 700
 /tmp 1777
 /var/tmp 1777
 written"
@@ -93,6 +94,7 @@ written"
 machine-id 0 444
 /etc 755
 /var 755
+/root 700
 /tmp 1777
 written"
 }
@@ -104,6 +106,7 @@ written"
 	assert_equal "$output" "init /usr/lib/systemd/systemd  LANG=de umask=0022
 /etc 755
 /var 700
+/root 755
 /tmp 755
 written"
 	assert_equal "$(cat "$root/etc/motd")" new
