@@ -38,6 +38,7 @@
 #define STATE "/run/limpid"
 #define SHARE STATE "/share"
 #define LOG   STATE "/crun.log"
+#define MADE  STATE "/crun.pid"
 
 /* What a shell would not take literally; a command without any of it is its words, as in make. */
 #define SHELL_CHARACTERS "\"'\\`$&|;<>(){}[]*?~#=!\n"
@@ -171,6 +172,7 @@ static void crun_words(const struct workload *w, struct strv *argv)
 	/* the other one asks a bus that is not here */
 	strv_add(argv, "--cgroup-manager=cgroupfs");
 	strv_add(argv, "run");
+	strv_add(argv, "--pid-file=" MADE);
 	/* the first file system of an initrd cannot be exchanged for another */
 	if (statfs("/", &root) == 0 && (root.f_type == RAMFS_MAGIC || root.f_type == TMPFS_MAGIC))
 		strv_add(argv, "--no-pivot");
@@ -285,14 +287,19 @@ static void workload_wait(struct workload *w, const sigset_t *signals)
 	}
 }
 
-/* crun ends with 1 when it could not start the workload, as a workload may; but then it has said why. */
-static int crun_verdict(struct err *e)
+/*
+ * crun ends with 1 when it could not start the workload, as a workload may. But then its log says why; or there is no container, and it
+ * has said why on the console.
+ */
+static int crun_verdict(const struct workload *w, struct err *e)
 {
 	_cleanup_(buf_free) struct buf log = {0};
 
-	if (fs_load(AT_FDCWD, LOG, 65536, &log, NULL) < 0 || *text_trim(log.data) == '\0')
-		return 0;
-	return err_set(e, -ERR_CHILD, "crun: %s", text_trim(log.data));
+	if (fs_load(AT_FDCWD, LOG, 65536, &log, NULL) >= 0 && *text_trim(log.data))
+		return err_set(e, -ERR_CHILD, "crun: %s", text_trim(log.data));
+	if (!fs_exists(AT_FDCWD, MADE))
+		return err_set(e, -ERR_CHILD, "crun can make no container of '%s'", w->bundle);
+	return 0;
 }
 
 /* Returns the workload's status as shells count it. */
@@ -309,7 +316,7 @@ static int workload_run(struct workload *w, const sigset_t *signals, struct err 
 	workload_wait(w, signals);
 	if (WIFSIGNALED(w->status))
 		return 128 + WTERMSIG(w->status);
-	r = WEXITSTATUS(w->status) == 1 && w->bundle ? crun_verdict(e) : 0;
+	r = WEXITSTATUS(w->status) == 1 && w->bundle ? crun_verdict(w, e) : 0;
 	return r < 0 ? r : WEXITSTATUS(w->status);
 }
 

@@ -97,6 +97,8 @@ kernel='"vmlinux": "vmlinux-guest"'
 	dry a --share="$BATS_TEST_TMPDIR/share" --share-by=9p --tag=t --workload=b/config.json
 	assert_line virtio-9p-pci,fsdev=share,mount_tag=t
 	assert_line --partial "limpid.share=t limpid.workload=b/config.json root="
+	dry a --append=root=/dev/other
+	assert_line --regexp ' root=/dev/pmem0 .* root=/dev/other$'
 	dry a --exec="sh -c 'exit 7'" -- -device pvpanic
 	assert_line --partial "limpid.exec=\"sh -c 'exit 7'\""
 	assert_line pvpanic

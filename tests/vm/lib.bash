@@ -80,12 +80,13 @@ vm_qemu()
 	done
 }
 
-# vm_wait NAME: until it has ended; $status is its, $output its console
+# vm_wait NAME: until it has ended; $status is its, $output (and ${lines[@]}) its console
 vm_wait()
 {
 	status=0
 	wait "${VM_PID[$1]}" || status=$?
 	output=$(cat "$BATS_TEST_TMPDIR/$1")
+	mapfile -t lines <<<"$output"
 	unset "VM_PID[$1]"
 }
 

@@ -34,7 +34,7 @@ bundle()
 
 @test "a container over 9p: its own namespaces and cgroup, and its exit status is ours" {
 	bundle own 'echo "I am $$ on $(cat /proc/sys/kernel/hostname)"; cat /proc/self/cgroup; cat /sys/fs/cgroup/pids.max
-		ls /proc/sys/net/ipv4/conf; echo written >/written; exit 7'
+		ls -1 /proc/sys/net/ipv4/conf; echo written >/written; exit 7'
 	vm_run "$IMAGE" --share="$SHARE" --share-by=9p --workload=own
 	assert_equal "$status" 7
 	assert_line "I am 1 on container"
@@ -96,6 +96,7 @@ bundle()
 
 	vm_run "$IMAGE" "$off limpid.share=wanted" --tag=given --share="$SHARE" --share-by=9p
 	assert_equal "$status" 125
+	assert_line "limpid: cannot run the workload: the host does not share 'wanted', but 'given'"
 
 	vm_run "$IMAGE" "$off" --share="$SHARE" --share-by=9p --workload=nothing
 	assert_equal "$status" 125
@@ -105,7 +106,8 @@ bundle()
 	echo '{ "ociVersion": "1.0.2", "process": {' >"$SHARE/broken/config.json"
 	vm_run "$IMAGE" --share="$SHARE" --share-by=9p --workload=broken
 	assert_equal "$status" 125
-	assert_line --partial "limpid: cannot run the workload: crun: "
+	assert_line --partial "config.json"
+	assert_line "limpid: cannot run the workload: crun can make no container of '/run/limpid/share/broken'"
 
 	OCI='.root.path = "../root"' oci "$SHARE/absent" /no/such/program
 	vm_run "$IMAGE" "$off" --share="$SHARE" --share-by=9p --workload=absent
