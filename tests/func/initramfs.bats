@@ -15,7 +15,8 @@ setup_file()
 	mkdir -p "$MIX/local-images"
 	# a guest's agent, without the package that 'make deb' makes
 	bundle_of_agent
-	printf '%s\n' os-core initramfs kernel-kvm agent >"$MIX/mixbundles"
+	bundle_of_mine
+	printf '%s\n' os-core initramfs kernel-kvm agent mine >"$MIX/mixbundles"
 	mixer -C "$MIX" lock >"$BATS_FILE_TMPDIR/log" 2>&1
 	mixer -C "$MIX" build >>"$BATS_FILE_TMPDIR/log" 2>&1
 	image host 'initramfs = host'
@@ -38,6 +39,21 @@ bundle_of_agent()
 	printf '#!agent\n' >"$MIX/local-bundles/agent.d/usr/bin/agent"
 	chmod 755 "$MIX/local-bundles/agent.d/usr/bin/agent"
 	printf '# [TITLE]: agent\nbase-files\ncontent(agent.d)\n' >"$MIX/local-bundles/agent"
+}
+
+# a configuration of one's own, and one that cannot be
+bundle_of_mine()
+{
+	local dir=$MIX/local-bundles/mine.d/usr/lib/dracut name
+	mkdir -p "$dir"/modules.d/70{mine,broken} "$dir"/dracut.conf.d/{mine,broken}
+	for name in mine broken; do
+		sed "s/limpid-root/$name/" "$BATS_TEST_DIRNAME/../../initramfs/overlay/usr/lib/dracut/dracut.conf.d/host/50-limpid.conf" \
+			>"$dir/dracut.conf.d/$name/50.conf"
+	done
+	printf '%s\n' '#!/bin/bash' 'check() { return 255; }' 'depends() { echo limpid-root; }' 'install() { inst_multiple uname; }' \
+		>"$dir/modules.d/70mine/module-setup.sh"
+	sed 's/inst_multiple uname/need inst_multiple no-such-program/' "$dir/modules.d/70mine/module-setup.sh" >"$dir/modules.d/70broken/module-setup.sh"
+	printf '# [TITLE]: mine\ninclude(initramfs)\ncontent(mine.d)\n' >"$MIX/local-bundles/mine"
 }
 
 # image NAME LINE…: a definition
@@ -126,8 +142,10 @@ has()
 	done
 	for unit in usr/lib/systemd/system/*; do
 		[ -f "$unit" ] || continue
-		while IFS="=" read -r _ needed; do
-			[ -e "usr/lib/systemd/system/$needed" ] || fail "$unit requires $needed"
+		while IFS="=" read -r _ words; do
+			for needed in $words; do
+				[ -e "usr/lib/systemd/system/$needed" ] || fail "$unit requires $needed"
+			done
 		done < <(grep "^Requires=" "$unit")
 	done
 }
@@ -181,6 +199,19 @@ has()
 	assert_line --regexp ' init -> usr/bin/agent$'
 	assert_line --regexp ' usr/sbin/init -> ../../usr/bin/agent$'
 	assert_line --regexp ' sbin -> usr/sbin$'
+}
+
+@test "a configuration of a bundle of one's own; what its modules cannot install is an error" {
+	image mine 'initramfs = mine'
+	run -0 mixer -C "$MIX" image mine
+	unpack mine
+	cmp "$INITRD-mine/usr/bin/uname" "$RELEASE_ROOT/usr/bin/uname"
+	[ -x "$INITRD-mine/usr/lib/limpid/initrd-root" ]
+	[ ! -e "$INITRD-host/usr/bin/uname" ]
+	image broken 'initramfs = broken'
+	run -1 mixer -C "$MIX" image broken
+	assert_line --partial "mixer: image 'broken': initramfs 'broken': tools 'of the release': dracut ended with status 1: "
+	assert_line --partial "limpid: cannot do 'inst_multiple no-such-program'"
 }
 
 @test "what the release does not have is told" {

@@ -3,6 +3,8 @@
 # shellcheck disable=SC2154 # initdir, moddir, systemdutildir and the like are dracut's
 # The root's file system, and the subvolumes that belong to it.
 
+# need: of limpid-init, which dracut reads before
+
 check() {
 	return 255
 }
@@ -13,15 +15,15 @@ depends() {
 
 installkernel() {
 	hostonly='' instmods btrfs ext4 erofs overlay
-	inst_rules "$moddir/63-limpid-btrfs.rules"
+	need inst_simple "$moddir/63-limpid-btrfs.rules" "$udevrulesdir/63-limpid-btrfs.rules"
 	# of btrfs and ext4, which find them by name
 	hostonly='' instmods crc32c crc32c-intel libcrc32c xxhash_generic blake2b_generic
 }
 
 install() {
-	inst_rules 64-btrfs.rules
-	inst_script "$moddir/root.sh" /usr/lib/limpid/initrd-root
-	inst_simple "$moddir/limpid-root.service" "$systemdsystemunitdir/limpid-root.service"
+	need inst_multiple "$udevrulesdir/64-btrfs.rules"
+	need inst_script "$moddir/root.sh" /usr/lib/limpid/initrd-root
+	need inst_simple "$moddir/limpid-root.service" "$systemdsystemunitdir/limpid-root.service"
 	mkdir -p "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires"
 	ln -s ../limpid-root.service "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires/limpid-root.service"
 }
