@@ -79,7 +79,7 @@ $(O)/bin/mark: tests/vm/mark.c
 	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Os -static -o $@ $<
 $(O)/bin/init: tests/vm/init.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 $(WARN) $(CFLAGS) -Os -static -nostdlib -fno-pie -no-pie -fno-stack-protector -o $@ $<
+	$(CC) -std=gnu17 $(WARN) $(CFLAGS) -Os -static -nostdlib -e start -fno-pie -no-pie -fno-stack-protector -o $@ $<
 
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(filter %_fuzz.c,$(fuzz.src)))
 $(foreach f,$(fuzzers),$(eval $(f).pkgs := $(client.pkgs)))

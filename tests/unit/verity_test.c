@@ -25,8 +25,8 @@ static int make_data(uint64_t n, struct verity *v)
 		assert_int_equal(write(fd, block, sizeof(block)), sizeof(block));
 	}
 	*v = (struct verity){.data_blocks = n};
-	for (uint8_t i = 0; i < sizeof(v->salt.bytes); i++)
-		v->salt.bytes[i] = i;
+	for (size_t i = 0; i < sizeof(v->salt.bytes); i++)
+		v->salt.bytes[i] = (uint8_t)i;
 	return fd;
 }
 

@@ -7,8 +7,9 @@
  *         mmio=on    counts reads and writes of device memory, too; slower, for it looks at each access
  *         map=FILE   a profile by kernel function; symbols from a System.map of that kernel
  *
- * The file has a line each time that the guest comes by a mark. Marks are: the first instruction of a process ("user"), each
- * 'xchg %bx,%bx' (66 87 db) that a program executes ("xchg", does nothing otherwise; see mark.c), and the guest's end ("end"):
+ * The file has a line each time that the guest comes by a mark. Marks are: the first instruction of the kernel's half of
+ * addresses ("kernel"), the first of a process ("user"), each 'xchg %bx,%bx' (66 87 db) that a program executes ("xchg", does
+ * nothing otherwise; see mark.c), and the guest's end ("end"):
  *
  *     MARK name=user insn=N user=N kernel=N low=N rep=N pio=N cpuid=N msr=N hlt=N mmio=N exits=N
  *
@@ -21,10 +22,10 @@
  *
  * With map= the profile at the first mark and at the end follows, a line for each function, the most expensive first:
  *
- *     FUNC mark=user name=F self=N total=N calls=N exits=N
+ *     FUNC mark=user name=F self=N total=N calls=N exits=N exits_total=N
  *
- * self: instructions of the function, total: with all that it called, calls: how often it was entered by a call. Totals follow
- * a stack of calls that task switches disturb a little; selfs are exact.
+ * self: instructions of the function, total: with all that it called, calls: how often it was entered by a call; likewise the
+ * exits. Totals follow a stack of calls that task switches disturb a little; selfs are exact.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -74,8 +75,8 @@ static const char *const emulated[] = {
 struct function {
 	uint64_t start;
 	const char *name;
-	uint64_t self, total, calls, exits;
-	/* total is added when the outermost of nested activations ends */
+	uint64_t self, total, calls, exits, exits_total;
+	/* totals are added when the outermost of nested activations ends */
 	unsigned active;
 	bool emulated;
 };
@@ -89,7 +90,7 @@ struct block {
 
 struct frame {
 	struct function *function;
-	uint64_t back, entered;
+	uint64_t back, entered, exits;
 };
 
 enum kind { PIO, CPUID, MSR, HLT, MMIO, KINDS };
@@ -101,7 +102,7 @@ static struct {
 	FILE *out;
 	uint64_t user, kernel, low, rep;
 	uint64_t exits[KINDS];
-	bool mmio, user_seen;
+	bool mmio, kernel_seen, user_seen;
 	struct function *functions;
 	size_t function_count;
 	const struct block *last;
@@ -116,6 +117,15 @@ static uint64_t executed(void)
 	return guest.user + guest.kernel + guest.low - guest.rep;
 }
 
+static uint64_t exits_sum(void)
+{
+	uint64_t sum = 0;
+
+	for (int k = 0; k < KINDS; k++)
+		sum += guest.exits[k];
+	return sum;
+}
+
 static int by_total(const void *a, const void *b)
 {
 	const struct function *f = *(struct function *const *)a, *g = *(struct function *const *)b;
@@ -127,7 +137,7 @@ static int by_total(const void *a, const void *b)
 static void profile_write(const char *mark)
 {
 	struct function **sorted = calloc(guest.function_count, sizeof(*sorted));
-	uint64_t *open = calloc(guest.function_count, sizeof(*open));
+	struct function *open = calloc(guest.function_count, sizeof(*open));
 
 	if (!sorted || !open)
 		abort();
@@ -135,33 +145,37 @@ static void profile_write(const char *mark)
 		const struct frame *f = &guest.stack[i];
 
 		/* the outermost activation is the one that stays */
-		open[f->function - guest.functions] = executed() - f->entered;
+		open[f->function - guest.functions].total = executed() - f->entered;
+		open[f->function - guest.functions].exits_total = exits_sum() - f->exits;
 	}
 	for (size_t i = 0; i < guest.function_count; i++) {
 		sorted[i] = &guest.functions[i];
-		guest.functions[i].total += open[i];
+		guest.functions[i].total += open[i].total;
+		guest.functions[i].exits_total += open[i].exits_total;
 	}
 	qsort(sorted, guest.function_count, sizeof(struct function *), by_total);
 	for (size_t i = 0; i < guest.function_count; i++)
 		if (sorted[i]->self)
-			fprintf(guest.out, "FUNC mark=%s name=%s self=%lu total=%lu calls=%lu exits=%lu\n", mark,
-				sorted[i]->name, sorted[i]->self, sorted[i]->total, sorted[i]->calls, sorted[i]->exits);
-	for (size_t i = 0; i < guest.function_count; i++)
-		guest.functions[i].total -= open[i];
+			fprintf(guest.out,
+				"FUNC mark=%s name=%s self=%lu total=%lu calls=%lu exits=%lu exits_total=%lu\n", mark,
+				sorted[i]->name, sorted[i]->self, sorted[i]->total, sorted[i]->calls, sorted[i]->exits,
+				sorted[i]->exits_total);
+	for (size_t i = 0; i < guest.function_count; i++) {
+		guest.functions[i].total -= open[i].total;
+		guest.functions[i].exits_total -= open[i].exits_total;
+	}
 	free(open);
 	free(sorted);
 }
 
 static void mark_write(const char *name)
 {
-	uint64_t exits = 0;
+	uint64_t exits = exits_sum();
 
 	fprintf(guest.out, "MARK name=%s insn=%lu user=%lu kernel=%lu low=%lu rep=%lu", name, executed(), guest.user,
 		guest.kernel, guest.low, guest.rep);
-	for (int k = 0; k < KINDS; k++) {
+	for (int k = 0; k < KINDS; k++)
 		fprintf(guest.out, " %s=%lu", kinds[k], guest.exits[k]);
-		exits += guest.exits[k];
-	}
 	for (size_t i = 0; i < guest.function_count; i++)
 		if (guest.functions[i].emulated)
 			exits -= guest.functions[i].exits;
@@ -174,6 +188,16 @@ static void on_xchg(unsigned cpu, void *arg)
 	(void)cpu;
 	(void)arg;
 	mark_write("xchg");
+}
+
+static void on_kernel(unsigned cpu, void *arg)
+{
+	(void)cpu;
+	(void)arg;
+	if (guest.kernel_seen)
+		return;
+	guest.kernel_seen = true;
+	mark_write("kernel");
 }
 
 static void on_user(unsigned cpu, void *arg)
@@ -231,8 +255,10 @@ static void frame_pop(void)
 {
 	struct frame *f = &guest.stack[--guest.depth];
 
-	if (--f->function->active == 0)
-		f->function->total += executed() - f->entered;
+	if (--f->function->active > 0)
+		return;
+	f->function->total += executed() - f->entered;
+	f->function->exits_total += exits_sum() - f->exits;
 }
 
 /* Before each block of the kernel, when there is a profile: follows its calls and returns. */
@@ -247,7 +273,7 @@ static void on_block(unsigned cpu, void *arg)
 	if (last->call && now->vaddr != last->end) {
 		now->function->calls++;
 		if (guest.depth < DEPTH) {
-			guest.stack[guest.depth++] = (struct frame){now->function, last->end, executed()};
+			guest.stack[guest.depth++] = (struct frame){now->function, last->end, executed(), exits_sum()};
 			now->function->active++;
 		}
 	} else if (last->ret) {
@@ -353,6 +379,8 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	struct function *function = kernel ? function_find(vaddr) : NULL;
 
 	(void)id;
+	if (kernel && !guest.kernel_seen)
+		qemu_plugin_register_vcpu_tb_exec_cb(tb, on_kernel, NO_REGS, NULL);
 	if (user && !guest.user_seen)
 		qemu_plugin_register_vcpu_tb_exec_cb(tb, on_user, NO_REGS, NULL);
 	if (function) {

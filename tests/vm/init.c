@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The smallest PID 1, to measure kernels with: its first instruction is the end of the kernel's start; then it powers off. No libc: built with -nostdlib -static. */
+/* The smallest PID 1, to measure kernels with: its first instruction is the end of the kernel's start; then it powers off. No libc: built with -nostdlib -static -e start. */
 #include <linux/reboot.h>
 #include <sys/syscall.h>
 
-void _start(void);
+void start(void);
 
-void _start(void)
+void start(void)
 {
 	long number = SYS_reboot;
 

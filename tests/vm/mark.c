@@ -35,19 +35,19 @@ static void print_memory(int console)
 int main(int argc, char **argv)
 {
 	bool memory = false, off = false;
-	int option;
+	int i = 1;
 
 	__asm__ volatile("xchg %bx,%bx");
-	while ((option = getopt(argc, argv, "+mo")) != -1) {
-		memory |= option == 'm';
-		off |= option == 'o';
+	for (; i < argc && *argv[i] == '-'; i++) {
+		memory |= strcmp(argv[i], "-m") == 0;
+		off |= strcmp(argv[i], "-o") == 0;
 	}
 	int console = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
 	if (memory)
 		print_memory(console < 0 ? STDOUT_FILENO : console);
-	if (argv[optind]) {
-		execv(argv[optind], argv + optind);
-		perror(argv[optind]);
+	if (argv[i]) {
+		execv(argv[i], argv + i);
+		perror(argv[i]);
 		return 127;
 	}
 	if (off)
