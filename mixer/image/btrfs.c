@@ -8,6 +8,7 @@
 
 #include "mixer/image/image.h"
 #include "swupd/base/err.h"
+#include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
@@ -277,7 +278,7 @@ static int write_node(const struct copy *c, uint64_t logical, uint8_t *node, str
 	memcpy(node + NODE_CHUNK_TREE, c->chunk_tree, UUID_BYTES);
 	put_checksum(c, node, c->nodesize);
 	for (unsigned i = 0; r >= 0 && i < x->n_stripes; i++)
-		r = image_write_at(c->out, c->offset + x->stripes[i] + (logical - x->logical), node, c->nodesize, e);
+		r = fs_write_at(c->out, c->offset + x->stripes[i] + (logical - x->logical), node, c->nodesize, e);
 	return r;
 }
 
@@ -498,7 +499,7 @@ static int write_supers(const struct copy *c, uint8_t *super, struct err *e)
 		const uint64_t at = htole64(places[i]);
 		memcpy(super + SUPER_BYTENR, &at, sizeof(at));
 		put_checksum(c, super, SUPER_BYTES);
-		r = image_write_at(c->out, c->offset + places[i], super, SUPER_BYTES, e);
+		r = fs_write_at(c->out, c->offset + places[i], super, SUPER_BYTES, e);
 	}
 	return r;
 }
@@ -513,7 +514,7 @@ static int copy_data(const struct copy *c, const struct chunk *x, struct err *e)
 		const size_t len = (size_t)MIN(x->size - at, (uint64_t)COPY_CHUNK);
 		r = read_at(c, x->stripes[0] + at, bytes, len, e);
 		for (unsigned i = 0; r >= 0 && i < x->n_stripes && memcmp(bytes, zeros, len) != 0; i++)
-			r = image_write_at(c->out, c->offset + x->stripes[i] + at, bytes, len, e);
+			r = fs_write_at(c->out, c->offset + x->stripes[i] + at, bytes, len, e);
 	}
 	return r;
 }

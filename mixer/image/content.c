@@ -23,8 +23,6 @@
 #include "swupd/content/manifest.h"
 #include "swupd/content/tar.h"
 
-#define CHUNK (64UL << 10)
-
 struct image_release {
 	const struct mix *m;
 	uint32_t number;
@@ -117,23 +115,6 @@ static void telling_clear(struct telling *t)
 	free(t->entries);
 }
 
-static int read_content(struct tar *t, const struct node *n, struct store *store, struct digest *out, struct err *e)
-{
-	struct store_writer *w = NULL;
-	char chunk[CHUNK];
-	int got = 0;
-
-	int r = store_begin(store, &n->attrs, &w, e);
-	if (r < 0)
-		return r;
-	while (r >= 0 && (got = tar_read(t, chunk, sizeof(chunk), e)) > 0)
-		r = store_write(w, chunk, (size_t)got, e);
-	if (r >= 0 && got >= 0)
-		return store_end(w, out, e);
-	store_abort(w);
-	return r < 0 ? r : got;
-}
-
 static int read_fullfile(int fd, struct node *n, struct store *store, struct err *e)
 {
 	_cleanup_(tar_closep) struct tar *t = NULL;
@@ -151,7 +132,7 @@ static int read_fullfile(int fd, struct node *n, struct store *store, struct err
 	if (n->attrs.kind == KIND_LINK)
 		n->link = xstrdup(member.link);
 	if (n->attrs.kind == KIND_FILE)
-		r = read_content(t, n, store, &real, e);
+		r = store_take(store, &n->attrs, tar_read_source, t, &real, e);
 	else
 		file_hash_mem(&n->attrs, n->link, n->attrs.size, &real);
 	if (r >= 0 && !digest_equal(&real, &n->hash))

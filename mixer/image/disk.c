@@ -134,7 +134,7 @@ static int put_text(const struct image_job *job, const char *name, const struct 
 {
 	_cleanup_close_ int fd = image_create(job, name, e);
 
-	return fd < 0 ? fd : image_write_at(fd, 0, text->data, text->len, e);
+	return fd < 0 ? fd : fs_write_at(fd, 0, text->data, text->len, e);
 }
 
 static int put_entry(const struct image_job *job, const char *folder, struct err *e)

@@ -142,8 +142,6 @@ int image_create(const struct image_job *job, const char *name, struct err *e);
 /* Copy all of job->work/from into fd at offset, leaving holes where it has only zeros. fd's size grows when needed. */
 int image_paste(const struct image_job *job, const char *from, int fd, uint64_t offset, struct err *e);
 
-int image_write_at(int fd, uint64_t offset, const void *data, size_t len, struct err *e);
-
 /*
  * Run a program of the tools root; its working directory is job->work, which it sees as /mnt/work. binds (may be NULL): n more. out (may be NULL): its
  * stdout is added. SOURCE_DATE_EPOCH is job->time. -ERR_CHILD: it failed; -ERR_SPACE: it ran out of it.

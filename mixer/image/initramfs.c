@@ -192,21 +192,11 @@ static int damaged(struct archive *a, struct err *e)
 	return err_set(e, -ERR_FORMAT, "dracut's archive cannot be read: %s", text ? text : "unknown error");
 }
 
-static int read_content(struct archive *a, struct store *s, struct node *n, struct err *e)
+static int read_data(void *archive, void *to, size_t len, struct err *e)
 {
-	_cleanup_free_ char *chunk = xmalloc(CHUNK);
-	struct store_writer *w = NULL;
-	la_ssize_t got = 0;
+	const la_ssize_t got = archive_read_data(archive, to, len);
 
-	int r = store_begin(s, &n->attrs, &w, e);
-	if (r < 0)
-		return r;
-	while (r >= 0 && (got = archive_read_data(a, chunk, CHUNK)) > 0)
-		r = store_write(w, chunk, (size_t)got, e);
-	if (r >= 0 && got >= 0)
-		return store_end(w, &n->hash, e);
-	store_abort(w);
-	return r < 0 ? r : damaged(a, e);
+	return got < 0 ? damaged(archive, e) : (int)got;
 }
 
 /* Everything is root's, and nobody is there to gain by setuid. */
@@ -234,7 +224,7 @@ static int read_member(struct archive *a, struct archive_entry *entry, struct st
 	} else if (type == AE_IFREG && !archive_entry_hardlink(entry)) {
 		n.attrs.kind = KIND_FILE;
 		n.attrs.size = (uint64_t)archive_entry_size(entry);
-		r = read_content(a, s, &n, e);
+		r = store_take(s, &n.attrs, read_data, a, &n.hash, e);
 	} else {
 		r = err_set(e, -ERR_FORMAT, "neither a file nor a directory nor a symbolic link");
 	}

@@ -213,23 +213,6 @@ int image_create(const struct image_job *job, const char *name, struct err *e)
 	return fd < 0 ? err_errno(e, "%s", name) : fd;
 }
 
-int image_write_at(int fd, uint64_t offset, const void *data, size_t len, struct err *e)
-{
-	const char *p = data;
-
-	while (len > 0) {
-		ssize_t n = pwrite(fd, p, len, (off_t)offset);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_errno(e, "write");
-		p += n;
-		len -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
 static bool is_zero(const char *p, size_t len)
 {
 	return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
@@ -245,7 +228,7 @@ int image_paste(const struct image_job *job, const char *from, int fd, uint64_t 
 	if (in < 0)
 		return err_errno(e, "%s", from);
 	while ((n = pread(in, chunk, CHUNK, (off_t)at)) > 0) {
-		int r = is_zero(chunk, (size_t)n) ? 0 : image_write_at(fd, offset + at, chunk, (size_t)n, e);
+		int r = is_zero(chunk, (size_t)n) ? 0 : fs_write_at(fd, offset + at, chunk, (size_t)n, e);
 		if (r < 0)
 			return err_in(e, r, "%s", from);
 		at += (uint64_t)n;

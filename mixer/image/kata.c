@@ -10,6 +10,7 @@
 #include "mixer/image/verity.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
+#include "swupd/base/fs.h"
 #include "swupd/base/text.h"
 
 #define INIT      "/usr/sbin/init"
@@ -188,7 +189,7 @@ static int add_verity(struct image_job *job, const struct kata_layout *l, const 
 		return err_in(e, r, "hash tree");
 	verity_format(&v, &text);
 	_cleanup_close_ int out = image_create(job, name, e);
-	r = out < 0 ? out : image_write_at(out, 0, text.data, text.len, e);
+	r = out < 0 ? out : fs_write_at(out, 0, text.data, text.len, e);
 	if (r < 0)
 		return r;
 	image_output(job, name);

@@ -9,6 +9,7 @@
 #include "mixer/image/mbr.h"
 #include "mixer/image/verity.h"
 #include "swupd/base/err.h"
+#include "swupd/base/fs.h"
 
 #define MIB       (1UL << 20)
 #define HUGE_PAGE (2 * MIB)
@@ -48,7 +49,7 @@ static int write_label(const struct kata_layout *l, uint64_t at, int fd, struct 
 	if (l->hash_size)
 		m.partitions[1] = (struct mbr_partition){MBR_LINUX, l->hash_start - at, l->hash_size};
 	int r = mbr_format(&m, bytes, e);
-	return r < 0 ? r : image_write_at(fd, at, bytes, sizeof(bytes), e);
+	return r < 0 ? r : fs_write_at(fd, at, bytes, sizeof(bytes), e);
 }
 
 int kata_layout_write(const struct kata_layout *l, int fd, struct err *e)
@@ -62,7 +63,7 @@ int kata_layout_write(const struct kata_layout *l, int fd, struct err *e)
 	if (r < 0 || !l->device_start)
 		return r;
 	dax_header_format(&h, bytes);
-	r = image_write_at(fd, DAX_HEADER_AT, bytes, sizeof(bytes), e);
+	r = fs_write_at(fd, DAX_HEADER_AT, bytes, sizeof(bytes), e);
 	return r < 0 ? r : write_label(l, l->device_start, fd, e);
 }
 

@@ -6,6 +6,7 @@
 
 #include "mixer/image/image.h"
 #include "swupd/base/err.h"
+#include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
@@ -82,7 +83,7 @@ int verity_write(int fd, uint64_t data_start, uint64_t hash_start, struct verity
 	_cleanup_free_ uint8_t *tree = xcalloc(1, bytes + 1);
 
 	int r = make_tree(fd, data_start, v, tree, e);
-	return r < 0 ? r : image_write_at(fd, hash_start, tree, bytes, e);
+	return r < 0 ? r : fs_write_at(fd, hash_start, tree, bytes, e);
 }
 
 int verity_check(int fd, uint64_t data_start, uint64_t hash_start, const struct verity *v, struct err *e)

@@ -58,24 +58,11 @@ static char *absolute_name(const char *name)
 	return path;
 }
 
-static int store_content(struct archive *a, struct node *n, struct store *s, struct err *e)
+static int read_bytes(void *archive, void *to, size_t len, struct err *e)
 {
-	struct store_writer *w;
-	char chunk[CHUNK];
+	const la_ssize_t got = archive_read_data(archive, to, len);
 
-	int r = store_begin(s, &n->attrs, &w, e);
-	if (r < 0)
-		return r;
-	for (;;) {
-		la_ssize_t got = archive_read_data(a, chunk, sizeof(chunk));
-		if (got == 0)
-			return store_end(w, &n->hash, e);
-		r = got < 0 ? damaged(a, e) : store_write(w, chunk, (size_t)got, e);
-		if (r < 0) {
-			store_abort(w);
-			return r;
-		}
-	}
+	return got < 0 ? damaged(archive, e) : (int)got;
 }
 
 /* Numbers below 100 are Debian's fixed ones; the others differ from machine to machine, and in a package tell of the one that built it. */
@@ -117,7 +104,7 @@ static int read_node(struct archive *a, struct archive_entry *entry, struct node
 	if (type == AE_IFREG && archive_entry_size(entry) >= 0) {
 		n->attrs.kind = KIND_FILE;
 		n->attrs.size = (uint64_t)archive_entry_size(entry);
-		return store_content(a, n, s, e);
+		return store_take(s, &n->attrs, read_bytes, a, &n->hash, e);
 	}
 	if (type == AE_IFDIR) {
 		n->attrs.kind = KIND_DIR;

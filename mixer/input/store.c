@@ -11,6 +11,8 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
+#define CHUNK 65536
+
 struct store {
 	int dir; /* <cache>/objects; xx/ folders are made as needed */
 };
@@ -124,6 +126,27 @@ void store_abort(struct store_writer *w)
 	fs_tmp_abort(&w->tmp);
 	file_hash_free(w->hash);
 	free(w);
+}
+
+int store_take(struct store *s, const struct attrs *a, store_read *read, void *source, struct digest *out,
+	       struct err *e)
+{
+	_cleanup_free_ char *chunk = xmalloc(CHUNK);
+	struct store_writer *w = NULL;
+
+	int r = store_begin(s, a, &w, e);
+	if (r < 0)
+		return r;
+	for (;;) {
+		const int got = read(source, chunk, CHUNK, e);
+		if (got == 0)
+			return store_end(w, out, e);
+		r = got < 0 ? got : store_write(w, chunk, (size_t)got, e);
+		if (r < 0) {
+			store_abort(w);
+			return r;
+		}
+	}
 }
 
 int store_put(struct store *s, const struct attrs *a, const void *content, struct digest *out, struct err *e)

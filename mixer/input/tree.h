@@ -67,6 +67,11 @@ int store_write(struct store_writer *w, const void *data, size_t len, struct err
 int store_end(struct store_writer *w, struct digest *out, struct err *e); /* takes w in any case */
 void store_abort(struct store_writer *w);
 
+/* All that a source has: read gives at most len bytes, 0 at the end. */
+typedef int store_read(void *source, void *to, size_t len, struct err *e);
+int store_take(struct store *s, const struct attrs *a, store_read *read, void *source, struct digest *out,
+	       struct err *e);
+
 int store_get_fd(const struct store *s, const struct digest *d, struct err *e); /* an fd to read; -ENOENT */
 int store_load(const struct store *s, const struct digest *d, size_t max, struct buf *out, struct err *e);
 

@@ -13,35 +13,26 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
-#define CHUNK 65536
-
 struct reading {
 	const char *origin;
 	struct store *store;
 	struct tree *out;
 };
 
+static int read_file(void *fd, void *to, size_t len, struct err *e)
+{
+	const ssize_t got = read(*(int *)fd, to, len);
+
+	return got < 0 ? err_errno(e, "read") : (int)got;
+}
+
 static int load_file(struct reading *r, int dirfd, const char *name, struct node *n, struct err *e)
 {
 	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct store_writer *w;
-	char chunk[CHUNK];
 
 	if (fd < 0)
 		return err_errno(e, "open");
-	int result = store_begin(r->store, &n->attrs, &w, e);
-	if (result < 0)
-		return result;
-	for (;;) {
-		ssize_t got = read(fd, chunk, sizeof(chunk));
-		if (got == 0)
-			return store_end(w, &n->hash, e);
-		result = got < 0 ? err_errno(e, "read") : store_write(w, chunk, (size_t)got, e);
-		if (result < 0) {
-			store_abort(w);
-			return result;
-		}
-	}
+	return store_take(r->store, &n->attrs, read_file, &fd, &n->hash, e);
 }
 
 static int load_link(int dirfd, const char *name, struct node *n, char target[NAME_LIMIT + 1], struct err *e)

@@ -18,8 +18,6 @@
 #include "swupd/content/manifest.h"
 #include "swupd/content/tar.h"
 
-#define CHUNK (64UL << 10)
-
 struct restoring {
 	const struct mix *m;
 	const struct node **nodes;
@@ -31,23 +29,6 @@ static void restoring_clear(struct restoring *s)
 {
 	free(s->nodes);
 	table_free(s->published);
-}
-
-static int copy(struct tar *t, const struct node *n, struct store *store, struct digest *out, struct err *e)
-{
-	struct store_writer *w = NULL;
-	char chunk[CHUNK];
-	int got = 0;
-
-	int r = store_begin(store, &n->attrs, &w, e);
-	if (r < 0)
-		return r;
-	while ((got = tar_read(t, chunk, sizeof(chunk), e)) > 0 && r >= 0)
-		r = store_write(w, chunk, (size_t)got, e);
-	if (r >= 0 && got >= 0)
-		return store_end(w, out, e);
-	store_abort(w);
-	return r < 0 ? r : got;
 }
 
 static int unpack(const struct node *n, int fd, struct store *store, struct err *e)
@@ -62,7 +43,7 @@ static int unpack(const struct node *n, int fd, struct store *store, struct err 
 	if (r == 0)
 		r = err_set(e, -ERR_FORMAT, "an empty tar");
 	if (r >= 0)
-		r = copy(t, n, store, &real, e);
+		r = store_take(store, &n->attrs, tar_read_source, t, &real, e);
 	if (r >= 0 && !digest_equal(&real, &n->hash))
 		r = err_set(e, -ERR_DIGEST, "it holds another file");
 	return r;

@@ -206,11 +206,6 @@ struct fullfiles {
 	size_t n, cap;
 };
 
-static int read_tar(void *from, void *data, size_t len, struct err *e)
-{
-	return tar_read(from, data, len, e);
-}
-
 static int check_content(int fd, const struct digest *want, struct err *e)
 {
 	_cleanup_(tar_closep) struct tar *t = NULL;
@@ -224,7 +219,7 @@ static int check_content(int fd, const struct digest *want, struct err *e)
 		return r;
 	if (r == 0 || m.attrs.kind == KIND_NONE || digest_parse(m.name, &named) < 0 || !digest_equal(&named, want))
 		return err_set(e, -ERR_FORMAT, "its first member is not this object");
-	r = hash_member(&m.attrs, m.link, read_tar, t, &real, e);
+	r = hash_member(&m.attrs, m.link, tar_read_source, t, &real, e);
 	if (r < 0)
 		return r;
 	if (!digest_equal(&real, want))

@@ -93,6 +93,23 @@ int fs_load(int dirfd, const char *name, size_t max, struct buf *out, struct err
 	return fs_load_fd(fd, name, max, out, e);
 }
 
+int fs_write_at(int fd, uint64_t offset, const void *data, size_t len, struct err *e)
+{
+	const char *p = data;
+
+	while (len > 0) {
+		ssize_t n = pwrite(fd, p, len, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(e, "write");
+		p += n;
+		len -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
 int fs_write_all(int fd, const void *data, size_t len, struct err *e)
 {
 	const char *p = data;

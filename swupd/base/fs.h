@@ -36,6 +36,7 @@ int fs_save(int dirfd, const char *name, const void *data, size_t len, mode_t mo
 int fs_save_cache(int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *e);
 
 int fs_write_all(int fd, const void *data, size_t len, struct err *e);
+int fs_write_at(int fd, uint64_t offset, const void *data, size_t len, struct err *e);
 
 /* Copy size bytes between the offsets of both: reflink, copy_file_range or read and write, whatever works. */
 int fs_copy_fd(int in, int out, uint64_t size, struct err *e);

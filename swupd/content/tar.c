@@ -131,6 +131,11 @@ int tar_read(struct tar *t, void *data, size_t len, struct err *e)
 	return n < 0 ? bad_tar(t, e) : (int)n;
 }
 
+int tar_read_source(void *tar, void *data, size_t len, struct err *e)
+{
+	return tar_read(tar, data, len, e);
+}
+
 /*
  * POSIX.1-2001 ustar. Numbers are octal digits and a NUL. Everything behind typeflag but linkname, magic and version stays as for root's
  * anonymous file: names of users and times are no content.

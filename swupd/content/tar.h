@@ -31,6 +31,7 @@ void tar_close(struct tar *t);
 DEFINE_CLEANUP(struct tar *, tar_close);
 int tar_next(struct tar *t, struct tar_member *m, struct err *e);   /* 1 item, 0 end, negative failure: -ERR_FORMAT */
 int tar_read(struct tar *t, void *data, size_t len, struct err *e); /* bytes of the member read, 0 at its end */
+int tar_read_source(void *tar, void *data, size_t len, struct err *e); /* the same, for who reads from any source */
 
 /*
  * Writing: add one member to out, the same bytes for the same arguments: POSIX ustar, with a pax header where a field is too small.

@@ -379,8 +379,8 @@ TEST(zeros_stay_holes_where_a_file_is_pasted_into_an_image)
 
 	int from = image_create(&job, "from", &e);
 	assert_ok(from, &e);
-	assert_ok(image_write_at(from, 0, "begin", 5, &e), &e);
-	assert_ok(image_write_at(from, 65536, zeros, 1UL << 20, &e), &e);
+	assert_ok(fs_write_at(from, 0, "begin", 5, &e), &e);
+	assert_ok(fs_write_at(from, 65536, zeros, 1UL << 20, &e), &e);
 	int to = image_create(&job, "to", &e);
 	assert_ok(to, &e);
 	assert_ok(image_paste(&job, "from", to, 3UL << 20, &e), &e);
