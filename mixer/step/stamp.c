@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,6 +30,29 @@ static int add_file(const char *path, struct buf *out, struct err *e)
 	return r;
 }
 
+/* Times do not count: a clone of the same sources has others. */
+static int add_content(int dirfd, const char *name, mode_t mode, struct buf *out, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	struct digest d = {0};
+	char target[PATH_MAX], hex[DIGEST_HEX];
+	ssize_t len;
+	int r = 0;
+
+	if (S_ISLNK(mode)) {
+		len = readlinkat(dirfd, name, target, sizeof(target));
+		if (len < 0)
+			return err_errno(e, "%s", name);
+		sha256_mem(target, (size_t)len, &d);
+	} else if (S_ISREG(mode)) {
+		fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		r = fd < 0 ? err_errno(e, "%s", name) : sha256_fd(fd, &d, e);
+	}
+	digest_format(&d, hex);
+	buf_printf(out, "%s\n", hex);
+	return r;
+}
+
 static int add_tree(int dirfd, const char *name, struct buf *out, struct err *e)
 {
 	_cleanup_(strv_free) struct strv names = {0};
@@ -41,14 +65,11 @@ static int add_tree(int dirfd, const char *name, struct buf *out, struct err *e)
 		struct stat st;
 		if (fstatat(fd, names.items[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return err_errno(e, "%s", names.items[i]);
-		buf_printf(out, "%s %o", names.items[i], st.st_mode);
-		/* a directory's time changes with its entries, which are listed anyway */
-		if (!S_ISDIR(st.st_mode))
-			buf_printf(out, " %lld %lld.%09ld", (long long)st.st_size, (long long)st.st_mtim.tv_sec,
-				   st.st_mtim.tv_nsec);
-		buf_putc(out, '\n');
+		buf_printf(out, "%s %o\n", names.items[i], st.st_mode);
 		if (S_ISDIR(st.st_mode))
 			r = add_tree(fd, names.items[i], out, e);
+		else
+			r = add_content(fd, names.items[i], st.st_mode, out, e);
 	}
 	buf_puts(out, "end\n");
 	return r;
