@@ -164,7 +164,7 @@ struct kernels {
 	int64_t time; /* of the source package: of all that is made from it */
 	int dir;      /* <cache>/kernels */
 	char *path;
-	int texts;     /* .work/config: a copy of kernel-config/, which somebody may edit meanwhile */
+	int texts;     /* kernel-config/; for a build .work/config, a copy, for somebody may edit it meanwhile */
 	bool unpacked; /* the source is in .work/source */
 };
 
@@ -201,6 +201,7 @@ static int copy_texts(struct kernels *k, struct err *e)
 {
 	static const char *const folders[][2] = {{"profiles", ""}, {"fragments", ".config"}, {"patches", ".patch"}};
 
+	closep(&k->texts);
 	k->texts = fs_make_dir(k->dir, ".work/config", 0755, e);
 	int r = k->texts < 0 ? k->texts : copy_text(k, "build", e);
 	if (r >= 0)
@@ -252,11 +253,13 @@ static int inputs_of(const struct kernels *k, const struct kernel_profile *p, st
 		_cleanup_free_ char *name = xasprintf("fragments/%s.config", p->fragments.items[i]);
 		r = add_text(k, name, key, e);
 	}
-	if (r >= 0)
+	/* there may be none */
+	if (r >= 0 && fs_exists(k->texts, "patches"))
 		r = fs_list(k->texts, "patches", &patches, e);
 	for (size_t i = 0; r >= 0 && i < patches.n; i++) {
 		_cleanup_free_ char *name = xasprintf("patches/%s", patches.items[i]);
-		r = add_text(k, name, key, e);
+		if (text_ends(name, ".patch"))
+			r = add_text(k, name, key, e);
 	}
 	return r;
 }
@@ -437,25 +440,51 @@ static int hand_over(const struct kernels *k, const struct kernel *kernel, int d
 	return r < 0 ? r : drop_older(debs, symbols, kernel->version, e);
 }
 
+/* 1: it was in the cache and is in debs now; 0: it was not */
+static int find_one(const struct kernels *k, const struct kernel *kernel, int debs, struct err *e)
+{
+	if (!fs_exists(k->dir, kernel->key))
+		return 0;
+	int r = hand_over(k, kernel, debs, e);
+	if (r < 0)
+		return r;
+	ui_message(k->m->ui, "kernel %s: %s, as before", kernel->profile->name, kernel->version);
+	return 1;
+}
+
 static int build_or_find(struct kernels *k, const char *name, int debs, struct err *e)
 {
 	_cleanup_(kernel_clear) struct kernel kernel = {0};
 	const int64_t begin = time(NULL);
 
 	int r = kernel_init(k, name, &kernel, e);
-	const bool cached = r >= 0 && fs_exists(k->dir, kernel.key);
-	if (r >= 0 && !cached)
-		r = build_one(k, &kernel, e);
+	if (r >= 0)
+		r = find_one(k, &kernel, debs, e);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = build_one(k, &kernel, e);
 	if (r >= 0)
 		r = hand_over(k, &kernel, debs, e);
-	if (r < 0)
-		return r;
-	if (cached)
-		ui_message(k->m->ui, "kernel %s: %s, as before", name, kernel.version);
-	else
+	if (r >= 0)
 		ui_message(k->m->ui, "kernel %s: %s, built in %lld s", name, kernel.version,
 			   (long long)(time(NULL) - begin));
-	return 0;
+	return r;
+}
+
+/* What is in the cache is taken without waiting for somebody who builds another. Those that are not: missing. */
+static int find_all(struct kernels *k, const struct strv *names, int debs, struct strv *missing, struct err *e)
+{
+	k->texts = fs_open_dir(AT_FDCWD, k->m->config->kernel_config, e);
+	int r = k->texts < 0 ? k->texts : 0;
+	for (size_t i = 0; r >= 0 && i < names->n; i++) {
+		_cleanup_(kernel_clear) struct kernel kernel = {0};
+		r = kernel_init(k, names->items[i], &kernel, e);
+		if (r >= 0)
+			r = find_one(k, &kernel, debs, e);
+		if (r == 0)
+			strv_add(missing, names->items[i]);
+	}
+	return r;
 }
 
 /* One build at a time in a cache. Returns the fd that holds the lock. */
@@ -480,16 +509,19 @@ int kernel_build(const struct mix *m, const struct strv *names, struct err *e)
 	int r = kernels_open(m, &k, e);
 	if (r < 0)
 		return r;
+	_cleanup_(strv_free) struct strv missing = {0};
+	_cleanup_close_ int debs = fs_make_dir(m->config->dir, "local-debs", 0755, e);
+	r = debs < 0 ? debs : find_all(&k, names, debs, &missing, e);
+	if (r < 0 || missing.n == 0)
+		return r < 0 ? r : 0;
 	_cleanup_close_ int lock = lock_builds(&k, e);
-	_cleanup_close_ int debs = lock < 0 ? -1 : fs_make_dir(m->config->dir, "local-debs", 0755, e);
-	if (lock < 0 || debs < 0)
-		return lock < 0 ? lock : debs;
 	/* what a killed run left */
-	r = fs_remove_tree(k.dir, ".work", e);
+	r = lock < 0 ? lock : fs_remove_tree(k.dir, ".work", e);
 	if (r >= 0)
 		r = copy_texts(&k, e);
-	for (size_t i = 0; r >= 0 && i < names->n; i++)
-		r = build_or_find(&k, names->items[i], debs, e);
-	(void)fs_remove_tree(k.dir, ".work", NULL);
+	for (size_t i = 0; r >= 0 && i < missing.n; i++)
+		r = build_or_find(&k, missing.items[i], debs, e);
+	if (lock >= 0)
+		(void)fs_remove_tree(k.dir, ".work", NULL);
 	return r;
 }
