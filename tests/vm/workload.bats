@@ -74,7 +74,8 @@ bundle()
 
 @test "a command of the guest instead of a container" {
 	vm_run "$IMAGE" --exec="echo 'two  words' >&2; kill -USR1 \$\$"
-	assert_line "two  words"
+	# and not a word besides
+	assert_output "two  words"
 	assert_equal "$status" 138
 	vm_run "$IMAGE" --append=limpid.init=/usr/lib/limpid/workload --exec="no-such-program --at all"
 	assert_equal "$status" 125
