@@ -5,6 +5,7 @@
 #   make release    installs what it needs, builds, cuts two releases from Debian, installs a root from the first and
 #                   updates it to the second; the last lines say where everything lies
 #   make unit func vm  the tests alone; vm boots guests in QEMU
+#   make powercut   cuts the power during an update CUTS (10000) times; tests/vm/powercut says what can be chosen
 #   make fuzz       libFuzzer looks for more with each tests/fuzz/<name>_fuzz.c, for FUZZ_SECONDS (10) each
 #   make lint       clang-format, clang-tidy, shellcheck
 #   make bench      writes the tables of README's "Performance"
@@ -122,6 +123,11 @@ func: all
 vm: all
 	ci/vm
 
+powercut: setup
+	$(MAKE) all deb
+	[ -e $(O)/vm/mix/update/www ] || ci/vm tests/vm/powercut.bats
+	CUTS=$(or $(CUTS),10000) tests/vm/powercut
+
 lint:
 	ci/lint
 
@@ -161,5 +167,5 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all setup unit fuzzers fuzz func vm lint check release bench bench-boot deb format install clean
+.PHONY: all setup unit fuzzers fuzz func vm powercut lint check release bench bench-boot deb format install clean
 .DELETE_ON_ERROR:
