@@ -206,7 +206,7 @@ static int add_chunk(struct copy *c, uint64_t logical, const uint8_t *p, size_t 
 	const unsigned want = x.type & CHUNK_PROFILE ? 2 : 1;
 	if ((x.type & CHUNK_PROFILE & ~(uint64_t)CHUNK_DUP) || x.n_stripes != want || len > max)
 		return bad(e);
-	for (unsigned i = 0; i < x.n_stripes; i++) {
+	for (size_t i = 0; i < x.n_stripes; i++) {
 		x.stripes[i] = get64(p + CHUNK_HEADER + i * STRIPE_BYTES + 8);
 		if (x.stripes[i] > c->size || x.size > c->size - x.stripes[i])
 			return bad(e);

@@ -61,7 +61,7 @@ kernel='"vmlinux": "vmlinux-guest"'
 	image k kata "$kernel" '"dax-header": true' '"cmdline": "dm-mod.create=\"v,,,ro,0 8 verity 1 /dev/pmem0p1 /dev/pmem0p2\" root=/dev/dm-0"'
 	dry k
 	assert_line "nvdimm,memdev=image,unarmed=on"
-	assert_line q35,nvdimm=on
+	assert_line --regexp "^q35,nvdimm=on"
 	assert_line --partial 'dm-mod.create="v,,,ro,0 8 verity 1 /dev/pmem0p1 /dev/pmem0p2" root=/dev/dm-0'
 	dry k --attach=blk
 	assert_line --partial 'verity 1 /dev/vda1 /dev/vda2"'
@@ -73,7 +73,7 @@ kernel='"vmlinux": "vmlinux-guest"'
 @test "an initrd goes with its kernel: the tiny one on a microvm" {
 	image i initrd "$kernel" '"cmdline": "quiet"'
 	dry i
-	assert_line q35
+	assert_line --regexp "^q35,sata=off"
 	assert_line ./i.img
 	image i initrd "$kernel" '"kernel": "guest-tiny"'
 	dry i
