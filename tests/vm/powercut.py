@@ -8,7 +8,8 @@ and of every later write all, nothing, or some of its sectors. State number N of
 flushes, in an order of their own, where everything before is there and nothing after; the others are a moment and a selection of
 writes by chance. With numbers only these are looked at, and the image of each stays in WORK as state-N.img, as the power cut left it.
 
-WORK has base.img (the disk before), log (of QEMU's blklogwrites), old/ and new/ (the trees that may be found), kernel, initrd.
+WORK has base.img (the disk before), log (of QEMU's blklogwrites), old/ and new/ (the trees that may be found), www (of the mix), guest (a
+program that boots a disk).
 Environment: FS, CUTS, SEED, JOBS, BOOTS, RECOVER (the command of swupd that a boot runs)."""
 import ctypes
 import fcntl
@@ -17,6 +18,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import stat
 import struct
 import subprocess
@@ -37,7 +39,9 @@ RECOVER = os.environ.get("RECOVER", "clean").split()
 COMPLETED = "an interrupted run was completed"  # swupd's words
 
 # what is no part of a release and no user's: the updater's own, the recording's, the file system's
-IGNORED = {"var/lib/swupd", "lost+found", ".mark", ".noise"}
+IGNORED = {"var/lib/swupd", "lost+found", ".mark", ".noise", ".usr-old"}
+KEPT = ".usr-old"  # after an exchange, for a rollback: it must be as whole, or not be there
+UPDATE_AGAIN = 8  # in every so many states, when they are the old release, the update is tried again
 READ_ALL = 10  # every so many states the content of untouched files is read, too
 STAGE = "usr/.swupd"  # in the old release what is staged may stay for the next try
 USERS = ("etc/", "home/", "root/", "srv/", "var/", "usr/local/", "usr/share/powercut/kept")
@@ -154,11 +158,11 @@ class State:
         if self.exact:
             self.durable = self.cut = order[number // 2]
             return
-        # every second moment by chance in all, every other in a flush's turn by chance: most writes are in few of them
+        # every other moment by chance in all, the others in a flush's turn, rather a late one: there the commit is
         if number % 4 == 1:
             self.cut = rng.randrange(first, len(log.entries) + 1)
         else:
-            turn = rng.randrange(len(flushes))
+            turn = int((1 - rng.random() ** 3) * (len(flushes) - 1))
             low = flushes[turn - 1] if turn else first
             self.cut = rng.randrange(low, flushes[turn]) + 1
         self.durable = max((i for i in log.flushes if i < self.cut), default=0)
@@ -263,20 +267,21 @@ def difference(name, want, have):
 
 def compare(top, releases, untouched):
     """What keeps the tree from being each of the releases, at most a few lines each. A file's content is not read when its inode is as in
-    untouched (name → inode, ctime): then nothing has been done to it since it was the old release's"""
+    untouched (name → inode, ctime, content): then nothing has been done to it since it was the old release's"""
     wrong = {release: [] for release in releases}
     seen = set()
     for name, st in walk(top):
         seen.add(name)
         if name == STAGE or name.startswith(STAGE + "/"):
-            wrong["new"].append(f"/{name} is left")
-            if name == STAGE + "/journal":
-                wrong["old"].append(f"/{name} is left")
+            for release, lines in wrong.items():
+                if release == "new" or name == STAGE + "/journal":
+                    lines.append(f"/{name} is left")
             continue
-        same = untouched.get(name) == (st.st_ino, st.st_ctime_ns)
+        *inode, data = untouched.get(name, (None,))
+        same = inode == [st.st_ino, st.st_ctime_ns]
         have = look(os.path.join(top, name), st, read=not same)
         if same and have.data is None:
-            have.data = releases["old"][name].data
+            have.data = data
         for release, want in releases.items():
             if len(wrong[release]) > 20:
                 continue
@@ -298,12 +303,13 @@ def state_of_updater(top):
 # --- mounting -------------------------------------------------------------------------------------------------------------------
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-LOOP_SET_FD, LOOP_CLR_FD, LOOP_CTL_GET_FREE, BLKFLSBUF = 0x4C00, 0x4C01, 0x4C82, 0x1261
-MNT_DETACH = 2
+LOOP_SET_FD, LOOP_SET_STATUS64, LOOP_CTL_GET_FREE, BLKFLSBUF = 0x4C00, 0x4C04, 0x4C82, 0x1261
+LO_FLAGS_AUTOCLEAR = 4
+MNT_DETACH, MS_BIND, PR_SET_PDEATHSIG = 2, 4096, 1
 
 
-def mount(what, where, kind):
-    if LIBC.mount(what.encode(), where.encode(), kind.encode(), 0, None) < 0:
+def mount(what, where, kind, flags=0):
+    if LIBC.mount(what.encode(), where.encode(), kind and kind.encode(), flags, None) < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"mount {what}: {os.strerror(number)}")
 
@@ -314,11 +320,11 @@ def umount(where):
 
 
 class Disk:
-    """A file in memory behind a loop device"""
+    """A file in memory behind a loop device; both go with the process"""
 
-    def __init__(self, path):
-        self.path = path
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    def __init__(self, directory):
+        self.fd = os.open(directory, os.O_RDWR | os.O_TMPFILE, 0o600)
+        self.path = f"/proc/{os.getpid()}/fd/{self.fd}"
         self.device = self.loop = None
 
     def attach(self):
@@ -328,6 +334,8 @@ class Disk:
                 loop = os.open(device, os.O_RDWR)
                 try:
                     fcntl.ioctl(loop, LOOP_SET_FD, self.fd)
+                    # struct loop_info64, all but the flags as it is
+                    fcntl.ioctl(loop, LOOP_SET_STATUS64, struct.pack("<52xI176x", LO_FLAGS_AUTOCLEAR))
                     self.device, self.loop = device, loop
                 except OSError:  # another was faster
                     os.close(loop)
@@ -340,10 +348,8 @@ class Disk:
 
     def close(self):
         if self.loop is not None:
-            fcntl.ioctl(self.loop, LOOP_CLR_FD)
             os.close(self.loop)
         os.close(self.fd)
-        os.unlink(self.path)
 
 
 def mounted(disk, where):
@@ -359,12 +365,12 @@ def mounted(disk, where):
         return True
 
 
-def recover(root):
-    """The boot's command, by the program that the disk has"""
+def recover(root, command):
+    """The boot's or another command of swupd, by the program that the disk has"""
     mount("proc", f"{root}/proc", "proc")
     try:
         done = subprocess.run(
-            ["/usr/bin/swupd", *RECOVER, "-N", "--no-progress"],
+            ["/usr/bin/swupd", *command, "-N", "--no-progress"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -388,17 +394,18 @@ class Checker:
         memory = "/dev/shm" if os.path.isdir("/dev/shm") else work
         self.where = os.path.join(work, f"mnt-{name}")
         os.makedirs(self.where, exist_ok=True)
-        self.base = Disk(f"{memory}/powercut-{os.getpid()}-base")
-        self.disk = Disk(f"{memory}/powercut-{os.getpid()}")
+        self.base, self.disk = Disk(memory), Disk(memory)
         with open(f"{work}/base.img", "rb") as f:
             copy_sparse(f.fileno(), self.base.fd)
         self.done = 0  # entries that base has
         self.releases = {name: load(f"{work}/{name}") for name in ("old", "new")}
+        old = self.releases["old"]
+        self.old_usr = {name[4:]: node for name, node in old.items() if name.startswith("usr/")}
         self.updater = {name: state_of_updater(f"{work}/{name}") for name in ("old", "new")}
         copy_sparse(self.base.fd, self.disk.fd)
         self.disk.changed()
         mounted(self.disk, self.where)
-        self.untouched = {name: (st.st_ino, st.st_ctime_ns) for name, st in walk(self.where)}
+        self.untouched = {name: (st.st_ino, st.st_ctime_ns, old[name].data) for name, st in walk(self.where)}
         self.unmount()
 
     def close(self):
@@ -428,6 +435,11 @@ class Checker:
     def verdict(self, status, said, state):
         """'old', 'new' or None, and why"""
         wrong = compare(self.where, self.releases, self.untouched if state.number % READ_ALL else {})
+        kept = os.path.join(self.where, KEPT)
+        if os.path.lexists(kept):
+            wrong["old"].append(f"/{KEPT} is left")
+            back = compare(kept, {"old": self.old_usr}, {})["old"]
+            wrong["new"] += [f"/{KEPT}{line}" for line in back if not line.startswith("/.swupd")]
         report = [state.describe(), f"swupd exited with {status}: {said.strip()}"]
         right = [name for name in wrong if not wrong[name]]
         for name in right:
@@ -456,12 +468,30 @@ class Checker:
             return None, f"{state.describe()}\n{e}", ()
         try:
             if not boot:
-                status, said = recover(self.where)
+                status, said = recover(self.where, RECOVER)
             verdict, why = self.verdict(status, said, state)
+            again = verdict == "old" and state.number % UPDATE_AGAIN == 1
+            if again:
+                wrong = self.again()
+                verdict, why = (None if wrong else verdict), "\n".join([why, *wrong])
             notes = [COMPLETED] if COMPLETED in said else []
-            return verdict, why, notes + ["mounted after e2fsck"] * repaired + ["booted"] * boot
+            return verdict, why, notes + ["mounted after e2fsck"] * repaired + ["booted"] * boot + ["updated again"] * again
+            if verdict == "new" and os.path.lexists(os.path.join(self.where, KEPT)):
+                notes.append("exchanged")
         finally:
             self.unmount()
+
+    def again(self):
+        """The old release is not only whole, what the cut update has left does not keep the next one from the new; why not"""
+        mount(f"{self.work}/www", f"{self.where}/mnt", None, MS_BIND)
+        try:
+            status, said = recover(self.where, ["update", "-u", "file:///mnt"])
+        finally:
+            umount(f"{self.where}/mnt")
+        wrong = compare(self.where, {"new": self.releases["new"]}, self.untouched)["new"]
+        if status == 0 and not wrong:
+            return []
+        return [f"the update after it exited with {status}: {said.strip()}"] + [f"then not new: {w}" for w in wrong[:12]]
 
     def boot(self):
         """A guest recovers the disk; its exit status of swupd and console"""
@@ -477,6 +507,7 @@ class Checker:
 
 
 def work_through(work, log, states, name, out, boots):
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         checker = Checker(work, log, name)
         try:
