@@ -7,6 +7,8 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/ui.h"
 #include "swupd/client/catalog.h"
+#include "swupd/client/exchange.h"
+#include "swupd/client/history.h"
 #include "swupd/client/install.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/post.h"
@@ -57,13 +59,18 @@ void content_free(struct content *c)
 	catalog_free(c->catalog);
 }
 
-int apply(struct machine *m, const struct plan *p, const struct catalog *old, const struct catalog *new, bool download,
-	  struct err *e)
+int apply(struct machine *m, const struct plan *p, const struct catalog *old, const struct catalog *new,
+	  enum commit how, struct err *e)
 {
+	_cleanup_free_ char *why = NULL;
 	int r = stage(m, p, old, new, e);
 
-	if (r < 0 || download)
+	if (r < 0)
+		history_add(m, m->command, "fetch", p->from, p->to, r, e);
+	if (r < 0 || how == COMMIT_DOWNLOAD)
 		return r;
-	r = install(m, p, e);
+	r = how == COMMIT_BY_EXCHANGE ? exchange(m, p, &why, e) : install(m, p, e);
+	if (why)
+		ui_note(m->ui, "in place: %s", why);
 	return r < 0 ? r : post_update(m, p, e);
 }

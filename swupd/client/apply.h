@@ -25,6 +25,9 @@ struct content {
 };
 void content_free(struct content *c);
 
-/* Fetch, commit, follow up. An empty plan is committed, too: tracking marks may have changed. download: stop after the fetching. */
-int apply(struct machine *m, const struct plan *p, const struct catalog *old, const struct catalog *new, bool download,
-	  struct err *e);
+/* COMMIT_DOWNLOAD: none. COMMIT_BY_EXCHANGE: where that is possible, else in place. */
+enum commit { COMMIT_DOWNLOAD, COMMIT_IN_PLACE, COMMIT_BY_EXCHANGE };
+
+/* Fetch, commit, follow up. An empty plan is committed, too: tracking marks may have changed. */
+int apply(struct machine *m, const struct plan *p, const struct catalog *old, const struct catalog *new,
+	  enum commit how, struct err *e);

@@ -13,6 +13,7 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
+#include "swupd/client/exchange.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/scratch.h"
 #include "swupd/client/stage.h"
@@ -34,7 +35,8 @@ static int remove_counted(const struct cleaning *c, int dirfd, const char *name,
 		return errno == ENOENT ? 0 : err_errno(e, "%s", name);
 	if (!S_ISDIR(st.st_mode)) {
 		(*c->files)++;
-		*c->bytes += (uint64_t)st.st_blocks * 512;
+		/* one with another name stays on the disk */
+		*c->bytes += st.st_nlink == 1 ? (uint64_t)st.st_blocks * 512 : 0;
 		if (!c->dry_run && unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
 			return err_errno(e, "cannot remove %s", name);
 		return 0;
@@ -136,6 +138,14 @@ static int wanted(const struct machine *m, struct table *moms, struct strv *name
 	return r;
 }
 
+/* The tree for rollback. Half of it must never be taken for it. */
+static int drop_old_tree(const struct machine *m, const struct cleaning *c, struct err *e)
+{
+	int r = c->dry_run ? 0 : exchange_forget(m, e);
+
+	return r < 0 ? r : remove_counted(c, m->root, c->dry_run ? TREE_OLD : TREE_GONE, e);
+}
+
 int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint64_t *bytes, struct err *e)
 {
 	const struct cleaning c = {.dry_run = dry_run, .files = files, .bytes = bytes};
@@ -152,6 +162,8 @@ int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint
 		r = sweep_downloads(&c, m->cache, e);
 	if (r >= 0)
 		r = sweep_predecessors(&c, m->cache, e);
+	if (r >= 0 && all)
+		r = drop_old_tree(m, &c, e);
 	/* with a journal, what is staged is half of a release and not ours to remove */
 	_cleanup_close_ int stage = fs_open_beneath(m->root, STAGE_PARENT, O_RDONLY | O_DIRECTORY, 0, NULL);
 	if (r >= 0 && stage >= 0 && !fs_exists(stage, "journal"))

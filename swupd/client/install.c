@@ -14,6 +14,9 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/table.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/commit.h"
+#include "swupd/client/exchange.h"
+#include "swupd/client/history.h"
 #include "swupd/client/journal.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/mounts.h"
@@ -22,20 +25,36 @@
 #include "swupd/client/stage.h"
 #include "swupd/content/layout.h"
 
-#define NEXT         STAGE_PARENT "/next"
-#define JOURNAL_NAME "journal" /* in STAGE_PARENT */
-
 DEFINE_CLEANUP(struct journal *, journal_free);
 
-/* What prepare() works with. */
+/* What commit_prepare() works with. */
 struct prepare {
 	const struct machine *m;
 	const struct plan *p;
-	int staged, next;     /* directory fds */
-	dev_t dev;            /* of next */
-	struct table *leaves; /* names that will be files or links */
-	struct journal *j;
+	const char *tree;                 /* where what will be usr lies now */
+	int staged, next;                 /* directory fds */
+	dev_t dev;                        /* of next */
+	struct table *leaves;             /* names that will be files or links */
+	struct journal *inside, *outside; /* steps below usr, and the others; may be the same */
 };
+
+static bool is_below(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	return strncmp(path, dir, len) == 0 && path[len] == '/';
+}
+
+static bool is_usr(const char *path)
+{
+	return strcmp(path, "usr") == 0 || is_below(path, "usr");
+}
+
+/* Where the path lies now that will be this one. */
+static char *now_at(const struct prepare *w, const char *path)
+{
+	return is_usr(path) ? xasprintf("%s%s", w->tree, path + strlen("usr")) : xstrdup(path);
+}
 
 /* A path below one that becomes a file or link has to go before that can take its place. */
 static bool goes_with_parent(const struct prepare *w, const char *name)
@@ -85,8 +104,7 @@ static int look_at_target(const struct prepare *w, const char *path, mode_t *kin
 	}
 }
 
-/* Where another file system than next's takes the path: a name beside the nearest directory that exists, so that placing is a rename there, too. */
-static int prepared_elsewhere(const struct prepare *w, const char *path, size_t number, char **out, struct err *e)
+int commit_name_beside(const struct machine *m, const char *path, size_t number, char **out, struct err *e)
 {
 	_cleanup_free_ char *at = xstrdup(path);
 
@@ -96,17 +114,17 @@ static int prepared_elsewhere(const struct prepare *w, const char *path, size_t 
 			*slash = '\0';
 		else
 			*at = '\0';
-		_cleanup_close_ int dir = fs_open_beneath(w->m->root, at, O_PATH | O_DIRECTORY, 0, NULL);
+		_cleanup_close_ int dir = fs_open_beneath(m->root, at, O_PATH | O_DIRECTORY, 0, NULL);
 		if (dir >= 0) {
 			*out = xasprintf("%s%s.swupd-%zu", at, *at ? "/" : "", number);
 			return 0;
 		}
 		if (!*at)
-			return err_set(e, -ENOENT, "%s", w->m->path);
+			return err_set(e, -ENOENT, "%s", m->path);
 	}
 }
 
-static int copy_object(int from_dir, const char *from, int to_dir, const char *to, struct err *e)
+int commit_copy(int from_dir, const char *from, int to_dir, const char *to, struct err *e)
 {
 	struct stat st;
 
@@ -149,7 +167,7 @@ static int prepare_leaf(struct prepare *w, const char *hex, const char *prepared
 	/* another file system, or too many links to one inode */
 	if (errno != EXDEV && errno != EMLINK && errno != EPERM && errno != EOPNOTSUPP)
 		return err_errno(e, "cannot prepare %s", prepared);
-	return copy_object(w->staged, hex, dir, base, e);
+	return commit_copy(w->staged, hex, dir, base, e);
 }
 
 static int prepare_dir(struct prepare *w, const struct attrs *a, const char *prepared, struct err *e)
@@ -168,13 +186,15 @@ static int prepare_dir(struct prepare *w, const struct attrs *a, const char *pre
 static int prepare_put(struct prepare *w, const struct change *c, size_t number, struct err *e)
 {
 	const char *path = c->name + 1;
-	struct journal_step s = {.kind = STEP_PUT, .target = path, .attrs = {.kind = c->want->kind}};
+	_cleanup_free_ char *target = now_at(w, path), *prepared = NULL, *later = NULL;
+	struct journal *j = is_usr(path) ? w->inside : w->outside;
+	struct journal_step s = {.kind = STEP_PUT, .target = target, .attrs = {.kind = c->want->kind}};
 	char hex[DIGEST_HEX];
 	struct stat st;
 	mode_t kind = 0;
 	dev_t dev = 0;
 
-	int there = look_at_target(w, path, &kind, &dev, e);
+	int there = look_at_target(w, target, &kind, &dev, e);
 	if (there < 0)
 		return there;
 	digest_format(&c->want->hash, hex);
@@ -188,36 +208,38 @@ static int prepare_put(struct prepare *w, const struct change *c, size_t number,
 		if (there && S_ISDIR(kind)) {
 			s.kind = STEP_DIR;
 			s.attrs = a;
-			journal_add(w->j, &s);
+			journal_add(j, &s);
 			return 0;
 		}
 		s.attrs = a;
 	}
-	_cleanup_free_ char *prepared = NULL;
-	if (dev == w->dev)
-		prepared = xasprintf(NEXT "/%zu", number);
-	else {
-		int r = prepared_elsewhere(w, path, number, &prepared, e);
+	if (dev == w->dev) {
+		prepared = xasprintf("%s" PREPARED_IN_TREE "/%zu", w->tree, number);
+		/* what is outside is put there when the tree is usr */
+		later = xasprintf("%s" PREPARED_IN_TREE "/%zu", is_usr(path) ? w->tree : "usr", number);
+	} else {
+		int r = commit_name_beside(w->m, target, number, &prepared, e);
 		if (r < 0)
 			return r;
 	}
 	int r = c->want->kind == KIND_DIR ? prepare_dir(w, &s.attrs, prepared, e) : prepare_leaf(w, hex, prepared, e);
 	if (r < 0)
 		return err_in(e, r, "%s", c->name);
-	s.prepared = prepared;
-	journal_add(w->j, &s);
+	s.prepared = later ? later : prepared;
+	journal_add(j, &s);
 	return 0;
 }
 
 static int prepare_del(struct prepare *w, const struct change *c, struct err *e)
 {
-	const struct journal_step s = {.kind = STEP_DEL, .target = c->name + 1};
+	_cleanup_free_ char *target = now_at(w, c->name + 1);
+	const struct journal_step s = {.kind = STEP_DEL, .target = target};
 	mode_t kind;
 	dev_t dev;
 
-	int r = look_at_target(w, s.target, &kind, &dev, e);
+	int r = look_at_target(w, target, &kind, &dev, e);
 	if (r > 0)
-		journal_add(w->j, &s);
+		journal_add(is_usr(c->name + 1) ? w->inside : w->outside, &s);
 	return r;
 }
 
@@ -252,9 +274,9 @@ static int prepare_steps(struct prepare *w, struct err *e)
 		if (!p->changes[i].want && !goes_with_parent(w, p->changes[i].name))
 			r = prepare_del(w, &p->changes[i], e);
 	for (size_t i = 0; i < p->mark.n; i++)
-		journal_add(w->j, &(struct journal_step){.kind = STEP_MARK, .target = p->mark.items[i]});
+		journal_add(w->outside, &(struct journal_step){.kind = STEP_MARK, .target = p->mark.items[i]});
 	for (size_t i = 0; i < p->unmark.n; i++)
-		journal_add(w->j, &(struct journal_step){.kind = STEP_UNMARK, .target = p->unmark.items[i]});
+		journal_add(w->outside, &(struct journal_step){.kind = STEP_UNMARK, .target = p->unmark.items[i]});
 	if (last && r >= 0)
 		r = prepare_put(w, last, last_number, e);
 	return r < 0 ? r : 0;
@@ -265,18 +287,10 @@ static void prepare_free(struct prepare *w)
 	closep(&w->staged);
 	closep(&w->next);
 	table_free(w->leaves);
-	journal_free(w->j);
-}
-
-static bool is_below(const char *path, const char *dir)
-{
-	size_t len = strlen(dir);
-
-	return strncmp(path, dir, len) == 0 && path[len] == '/';
 }
 
 /* All that the steps write to, on each file system that they reach: usr's with what is staged, and those mounted below the root. */
-static int sync_all(const struct machine *m, const struct journal *j, struct err *e)
+int commit_sync(const struct machine *m, const struct journal *j, struct err *e)
 {
 	_cleanup_(strv_free) struct strv mounts = {0};
 
@@ -304,22 +318,32 @@ static int sync_all(const struct machine *m, const struct journal *j, struct err
 	return 0;
 }
 
-static int prepare(struct machine *m, const struct plan *p, struct journal **out, struct err *e)
+int commit_prepare(const struct machine *m, const struct plan *p, const char *tree, struct journal *inside,
+		   struct journal *outside, struct err *e)
 {
+	_cleanup_free_ char *next = xasprintf("%s" PREPARED_IN_TREE, tree);
 	_cleanup_(prepare_free) struct prepare w = {
-		.m = m, .p = p, .next = -1, .leaves = table_new(), .j = journal_new(p->from, p->to)};
+		.m = m,
+		.p = p,
+		.tree = tree,
+		.staged = -1,
+		.next = -1,
+		.leaves = table_new(),
+		.inside = inside,
+		.outside = outside,
+	};
 	struct stat st;
 
 	w.staged = stage_open(m, e);
 	if (w.staged < 0)
 		return w.staged;
-	int r = fs_remove_tree(m->root, NEXT, e);
+	int r = fs_remove_tree(m->root, next, e);
 	if (r >= 0)
-		r = w.next = fs_make_dir(m->root, NEXT, 0700, e);
+		r = w.next = fs_make_dir(m->root, next, 0700, e);
 	if (r < 0)
 		return r;
 	if (fstat(w.next, &st) < 0)
-		return err_errno(e, "%s", NEXT);
+		return err_errno(e, "%s", next);
 	w.dev = st.st_dev;
 	for (size_t i = 0; i < p->n_changes; i++) {
 		const struct entry *want = p->changes[i].want;
@@ -327,22 +351,16 @@ static int prepare(struct machine *m, const struct plan *p, struct journal **out
 			(void)table_add_str(w.leaves, want->name, (void *)want);
 	}
 	progress_stage(m->progress, "update_files", p->n_changes, false);
-	r = prepare_steps(&w, e);
-	if (r < 0)
-		return r;
-	r = sync_all(m, w.j, e);
-	if (r < 0)
-		return r;
-	*out = take(w.j);
-	return 0;
+	return prepare_steps(&w, e);
 }
 
-static int write_journal(const struct machine *m, const struct journal *j, struct err *e)
+int commit_write(const struct machine *m, const char *tree, const char *name, const struct journal *j, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_free_ char *path = xasprintf("%s/" WORK_IN_TREE "/%s", tree, name);
 
 	journal_format(j, &text);
-	return fs_save(m->root, STAGE_PARENT "/" JOURNAL_NAME, text.data, text.len, 0600, e);
+	return fs_save(m->root, path, text.data, text.len, 0600, e);
 }
 
 static int mark(const struct machine *m, const char *bundle, bool set, struct err *e)
@@ -360,7 +378,7 @@ static int mark(const struct machine *m, const char *bundle, bool set, struct er
 	return fs_sync_dir(m->data, "bundles", e);
 }
 
-static int commit(struct machine *m, const struct journal *j, struct err *e)
+int commit_steps(const struct machine *m, const struct journal *j, struct err *e)
 {
 	int r = 0;
 
@@ -380,6 +398,12 @@ static int commit(struct machine *m, const struct journal *j, struct err *e)
 		case STEP_UNMARK:
 			r = mark(m, s->target, s->kind == STEP_MARK, e);
 			break;
+		case STEP_KEEP:
+			r = exchange_keep(m, e);
+			break;
+		case STEP_FORGET:
+			r = exchange_forget(m, e);
+			break;
 		}
 		if (r < 0)
 			return err_hint(e, err_in(e, r, "cannot complete the change to release %u", j->to),
@@ -388,7 +412,7 @@ static int commit(struct machine *m, const struct journal *j, struct err *e)
 	return 0;
 }
 
-static int finish(struct machine *m, const struct journal *j, struct err *e)
+int commit_finish(struct machine *m, const struct journal *j, struct err *e)
 {
 	const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
 	char version[16];
@@ -396,7 +420,7 @@ static int finish(struct machine *m, const struct journal *j, struct err *e)
 	/* systemd's ConditionNeedsUpdate= compares the time of /usr with that of /etc/.updated (systemd.unit(5)) */
 	if (utimensat(m->root, "usr", now, 0) < 0)
 		return err_errno(e, "%s/usr", m->path);
-	int r = sync_all(m, j, e);
+	int r = commit_sync(m, j, e);
 	if (r < 0)
 		return r;
 	if (m->data >= 0) {
@@ -406,12 +430,12 @@ static int finish(struct machine *m, const struct journal *j, struct err *e)
 			return r;
 	}
 	/* before the journal: a run that dies in between does this again, and nothing is left behind */
-	r = fs_remove_tree(m->root, NEXT, e);
+	r = fs_remove_tree(m->root, "usr" PREPARED_IN_TREE, e);
 	if (r >= 0)
 		r = fs_remove_tree(m->root, STAGE_DIR, e);
 	if (r < 0)
 		return r;
-	if (unlinkat(m->root, STAGE_PARENT "/" JOURNAL_NAME, 0) < 0 && errno != ENOENT)
+	if (unlinkat(m->root, JOURNAL_PATH, 0) < 0 && errno != ENOENT)
 		return err_errno(e, "cannot remove the journal");
 	r = fs_sync_dir(m->root, STAGE_PARENT, e);
 	if (r >= 0)
@@ -426,27 +450,52 @@ static int finish(struct machine *m, const struct journal *j, struct err *e)
  */
 static void give_up(const struct machine *m)
 {
-	if (unlinkat(m->root, STAGE_PARENT "/" JOURNAL_NAME, 0) < 0 && errno != ENOENT)
+	if (unlinkat(m->root, JOURNAL_PATH, 0) < 0 && errno != ENOENT)
 		return;
 	if (fs_sync_dir(m->root, STAGE_PARENT, NULL) >= 0)
-		(void)fs_remove_tree(m->root, NEXT, NULL);
+		(void)fs_remove_tree(m->root, "usr" PREPARED_IN_TREE, NULL);
 }
 
-int install(struct machine *m, const struct plan *p, struct err *e)
+static int install_now(struct machine *m, const struct plan *p, struct err *e)
 {
-	_cleanup_(journal_freep) struct journal *j = NULL;
+	_cleanup_(journal_freep) struct journal *j = journal_new(p->from, p->to);
 
-	int r = prepare(m, p, &j, e);
+	int r = commit_prepare(m, p, "usr", j, j, e);
+	if (p->from != p->to)
+		journal_add(j, &(struct journal_step){.kind = STEP_FORGET, .target = TREE_OLD});
 	if (r >= 0)
-		r = write_journal(m, j, e);
+		r = commit_sync(m, j, e);
+	if (r >= 0)
+		r = commit_write(m, "usr", JOURNAL_NAME, j, e);
 	if (r < 0) {
 		give_up(m);
 		return r;
 	}
-	r = commit(m, j, e);
-	if (r >= 0)
-		r = finish(m, j, e);
+	r = commit_steps(m, j, e);
+	return r < 0 ? r : commit_finish(m, j, e);
+}
+
+int install(struct machine *m, const struct plan *p, struct err *e)
+{
+	int r = install_now(m, p, e);
+
+	exchange_sweep(m);
 	progress_end(m->progress);
+	history_add(m, m->command, "in place", p->from, p->to, r, e);
+	return r;
+}
+
+/* There is no journal: what was being prepared was not reached by the commit. Staged objects stay for the next run. */
+static int clear_prepared(const struct machine *m, struct err *e)
+{
+	exchange_sweep(m);
+	if (!fs_exists(m->root, STAGE_PARENT))
+		return 0;
+	int r = fs_remove_tree(m->root, "usr" PREPARED_IN_TREE, e);
+	if (r >= 0)
+		r = fs_remove_tree(m->root, STAGE_PARENT "/" BACK_NAME, e);
+	/* empty, it is what a run left that died at its very end */
+	(void)unlinkat(m->root, STAGE_PARENT, AT_REMOVEDIR);
 	return r;
 }
 
@@ -456,22 +505,20 @@ int install_recover(struct machine *m, struct err *e)
 	_cleanup_(journal_freep) struct journal *j = NULL;
 
 	_cleanup_close_ int dir = fs_open_beneath(m->root, STAGE_PARENT, O_RDONLY | O_DIRECTORY, 0, NULL);
-	if (dir < 0)
-		return 0;
-	int r = fs_load(dir, JOURNAL_NAME, JOURNAL_MAX, &text, NULL);
-	if (r == -ENOENT) {
-		/* staged objects stay for the next run; empty, it is what a run left that died at its very end */
-		r = fs_remove_tree(m->root, NEXT, e);
-		(void)unlinkat(m->root, STAGE_PARENT, AT_REMOVEDIR);
-		return r;
-	}
+	int r = dir < 0 ? -ENOENT : fs_load(dir, JOURNAL_NAME, JOURNAL_MAX, &text, NULL);
+	if (r == -ENOENT)
+		return clear_prepared(m, e);
 	if (r >= 0)
 		r = journal_parse(text.data, text.len, &j, e);
 	if (r < 0)
-		return err_hint(e, err_in(e, r, "cannot read %s/" STAGE_PARENT "/" JOURNAL_NAME, m->path),
+		return err_hint(e, err_in(e, r, "cannot read %s/" JOURNAL_PATH, m->path),
 				"remove it, then run 'swupd repair'");
-	r = commit(m, j, e);
+	r = commit_steps(m, j, e);
 	if (r >= 0)
-		r = finish(m, j, e);
-	return r < 0 ? r : 1;
+		r = commit_finish(m, j, e);
+	if (r < 0)
+		return r;
+	exchange_sweep(m);
+	history_add(m, "recovery", "journal", j->from, j->to, 0, NULL);
+	return 1;
 }

@@ -11,7 +11,7 @@
 
 #define FIRST_LINE "swupd-journal 1\n"
 
-static const char *const words[] = {"put", "dir", "del", "mark", "unmark"};
+static const char *const words[] = {"put", "dir", "del", "mark", "unmark", "keep", "forget"};
 static const char kinds[] = ".FDL";
 
 struct journal *journal_new(uint32_t from, uint32_t to)
@@ -32,8 +32,6 @@ void journal_free(struct journal *j)
 	free(j->steps);
 	free(j);
 }
-
-DEFINE_CLEANUP(struct journal *, journal_free);
 
 void journal_add(struct journal *j, const struct journal_step *s)
 {
@@ -64,6 +62,8 @@ void journal_format(const struct journal *j, struct buf *out)
 	digest_format(&sum, hex);
 	buf_printf(out, "end\t%s\n", hex);
 }
+
+DEFINE_CLEANUP(struct journal *, journal_free);
 
 /* A path of ours is relative and passes name_check as an absolute one. */
 static int check_path(const char *path, struct err *e)
@@ -106,7 +106,7 @@ static int parse_dir(char **field, struct journal_step *s, struct err *e)
 
 static int parse_step(char *line, struct journal_step *s, struct err *e)
 {
-	static const size_t fields_of[] = {4, 5, 2, 2, 2};
+	static const size_t fields_of[] = {4, 5, 2, 2, 2, 2, 2};
 	char *field[5] = {0};
 	size_t n = 0;
 
@@ -123,7 +123,8 @@ static int parse_step(char *line, struct journal_step *s, struct err *e)
 		if (s->kind == STEP_DIR)
 			return parse_dir(field, s, e);
 		s->target = field[1];
-		return s->kind == STEP_DEL ? check_path(s->target, e) : bundle_name_check(s->target, e);
+		return s->kind == STEP_MARK || s->kind == STEP_UNMARK ? bundle_name_check(s->target, e)
+								      : check_path(s->target, e);
 	}
 	return err_set(e, -ERR_FORMAT, "unknown step '%s'", line);
 }

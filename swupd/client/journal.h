@@ -21,9 +21,11 @@ struct err;
  *     del\tTARGET                        remove the file or the empty directory TARGET
  *     mark\tBUNDLE                       remember that the bundle was asked for
  *     unmark\tBUNDLE
+ *     keep\tTREE                        what lies at .usr-next is the usr that was exchanged: from now on it is .usr-old (exchange.h)
+ *     forget\tTREE                      .usr-old is not the release before the installed one any more
  *     end\tSHA256                        of all bytes before this line
  */
-enum step_kind { STEP_PUT, STEP_DIR, STEP_DEL, STEP_MARK, STEP_UNMARK };
+enum step_kind { STEP_PUT, STEP_DIR, STEP_DEL, STEP_MARK, STEP_UNMARK, STEP_KEEP, STEP_FORGET };
 
 struct journal_step {
 	enum step_kind kind;

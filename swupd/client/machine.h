@@ -34,6 +34,7 @@ struct client_options {
  */
 struct machine {
 	const struct client_options *opts;
+	const char *command; /* its name; NULL in tests */
 	struct ui *ui;
 	struct progress *progress; /* NULL: nobody looks */
 	char *path;                /* of root, canonical, for messages */

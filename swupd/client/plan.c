@@ -13,6 +13,7 @@
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
 #include "swupd/client/catalog.h"
+#include "swupd/client/exchange.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/mounts.h"
 #include "swupd/client/stage.h"
@@ -124,10 +125,13 @@ int entry_on_disk(int root, const struct entry *want)
 static int check_above(const struct table *planned, const char *name, struct err *e)
 {
 	_cleanup_free_ char *path = xstrdup(name);
-	const size_t ours = strlen("/" STAGE_PARENT);
+	static const char *const ours[] = {"/" STAGE_PARENT, "/" TREE_NEXT, "/" TREE_OLD, "/" TREE_GONE};
 
-	if (strncmp(name, "/" STAGE_PARENT, ours) == 0 && (name[ours] == '\0' || name[ours] == '/'))
-		return err_set(e, -ERR_CONFLICT, "cannot place '%s': it is where swupd works", name);
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+		const size_t len = strlen(ours[i]);
+		if (strncmp(name, ours[i], len) == 0 && (name[len] == '\0' || name[len] == '/'))
+			return err_set(e, -ERR_CONFLICT, "cannot place '%s': it is where swupd works", name);
+	}
 	for (char *slash = strrchr(path, '/'); slash && slash != path; slash = strrchr(path, '/')) {
 		*slash = '\0';
 		const struct entry *above = table_find_str(planned, path);

@@ -87,7 +87,7 @@ int post_update(struct machine *m, const struct plan *p, struct err *e)
 {
 	int boot = 0, running = 0;
 
-	if (m->opts->no_scripts || p->n_changes == 0)
+	if (m->opts->no_scripts || (p->n_changes == 0 && !p->boot))
 		return 0;
 	if (p->boot && !m->opts->no_boot_update)
 		boot = update_boot(m, e);

@@ -72,7 +72,7 @@ static int add(struct machine *m, const struct bundle_add_opts *o, struct manife
 	r = plan_add(m, &old.files, &new.files, false, p, e);
 	p->unchecked_space = o->skip_diskspace_check;
 	if (r >= 0)
-		r = apply(m, p, old.catalog, new.catalog, false, e);
+		r = apply(m, p, old.catalog, new.catalog, COMMIT_IN_PLACE, e);
 	if (r < 0)
 		return r;
 	progress_end(m->progress);

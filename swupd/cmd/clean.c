@@ -13,7 +13,7 @@ struct clean_opts {
 };
 
 static const struct opt clean_options[] = {
-	{0, "all", OPT_FLAG, offsetof(struct clean_opts, all), NULL, "also what the installed release needs", 0, 0},
+	{0, "all", OPT_FLAG, offsetof(struct clean_opts, all), NULL, "also what a repair or rollback needs", 0, 0},
 	{0, "dry-run", OPT_FLAG, offsetof(struct clean_opts, dry_run), NULL, "only say how much it is", 0, 0},
 	{0},
 };

@@ -171,7 +171,7 @@ int diagnose(struct machine *m, const struct diagnose_opts *o, bool fix, struct 
 	_cleanup_(plan_freep) struct plan *p = plan_new(m->release, release);
 	r = plan_check(m, &c.files, &how, collect_finding, &f, p, e);
 	if (r >= 0 && fix && f.n)
-		r = apply(m, p, NULL, c.catalog, false, e);
+		r = apply(m, p, NULL, c.catalog, COMMIT_IN_PLACE, e);
 	progress_end(m->progress);
 	print_findings(m, &f, r >= 0);
 	if (r < 0)

@@ -8,6 +8,7 @@
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
 #include "swupd/client/catalog.h"
+#include "swupd/client/exchange.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/stage.h"
 #include "swupd/cmd/cmd.h"
@@ -17,6 +18,8 @@ static int info_run(void *context, void *opts, const struct strv *args, struct e
 {
 	struct machine *m = context;
 	struct err why = ERR_INIT;
+	struct exchange_look look;
+	const uint32_t old = exchange_old_release(m);
 
 	(void)opts;
 	(void)args;
@@ -31,6 +34,19 @@ static int info_run(void *context, void *opts, const struct strv *args, struct e
 	ui_answer(m->ui, "version URL: %s", m->version_url ? m->version_url : "not set");
 	if (fs_exists(m->root, STAGE_PARENT "/journal"))
 		ui_answer(m->ui, "interrupted run: yes, the next change completes it");
+	if (exchange_look(m, &look, &why) < 0) {
+		ui_answer(m->ui, "updates: unknown: %s", why.text);
+		err_clear(&why);
+	} else {
+		if (look.possible)
+			ui_answer(m->ui, "updates: by exchange of /usr, prepared as %s",
+				  look.snapshot ? "a snapshot" : "links");
+		else
+			ui_answer(m->ui, "updates: in place: %s", look.why);
+		exchange_look_free(&look);
+	}
+	if (old)
+		ui_answer(m->ui, "rollback: to release %u", old);
 	if (m->opts->nosigcheck) {
 		ui_answer(m->ui, "keys: not checked (--nosigcheck)");
 	} else if (trust_load(m, &why) < 0) {

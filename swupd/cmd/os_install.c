@@ -133,7 +133,7 @@ int os_install(struct machine *m, const struct os_install_opts *o, struct err *e
 	if (r >= 0)
 		r = fs_mkdirs(m->root, "usr", 0755, e);
 	if (r >= 0)
-		r = apply(m, p, NULL, new.catalog, o->download, e);
+		r = apply(m, p, NULL, new.catalog, o->download ? COMMIT_DOWNLOAD : COMMIT_IN_PLACE, e);
 	if (r < 0)
 		return err_in(e, r, "cannot install release %u", release);
 	progress_end(m->progress);

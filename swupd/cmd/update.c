@@ -18,7 +18,7 @@
 
 struct update_opts {
 	const char *version;
-	bool status, keepcache, download;
+	bool status, keepcache, download, in_place;
 };
 
 static const struct opt update_options[] = {
@@ -29,6 +29,8 @@ static const struct opt update_options[] = {
 	{'k', "keepcache", OPT_FLAG, offsetof(struct update_opts, keepcache), NULL, "do not clean the cache afterwards",
 	 0, 0},
 	{0, "download", OPT_FLAG, offsetof(struct update_opts, download), NULL, "fetch everything, but change nothing",
+	 0, 0},
+	{0, "in-place", OPT_FLAG, offsetof(struct update_opts, in_place), NULL, "file by file, not by exchange of /usr",
 	 0, 0},
 	{0},
 };
@@ -94,6 +96,7 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 {
 	_cleanup_(content_free) struct content old = {0}, new = {0};
 	_cleanup_(plan_freep) struct plan *p = plan_new(m->release, target);
+	const enum commit how = o->download ? COMMIT_DOWNLOAD : o->in_place ? COMMIT_IN_PLACE : COMMIT_BY_EXCHANGE;
 	uint64_t files, bytes;
 
 	ui_message(m->ui, "updating from release %u to %u", m->release, target);
@@ -106,7 +109,7 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 	if (r >= 0)
 		r = plan_update(m, &old.files, &new.files, p, e);
 	if (r >= 0)
-		r = apply(m, p, old.catalog, new.catalog, o->download, e);
+		r = apply(m, p, old.catalog, new.catalog, how, e);
 	if (r < 0)
 		return err_in(e, r, "cannot update to release %u", target);
 	progress_end(m->progress);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Runs that are killed, or refused by the kernel, at every call that changes something: what remains is the old tree or the new one.
+# Runs in place that are killed, or refused by the kernel, at every call that changes something: what remains is the old tree or the new one.
 
 load lib
 
@@ -132,11 +132,11 @@ releases()
 	install_10
 	user_files
 	save old
-	sw update -I
+	sw update -I --in-place
 	sw diagnose -I
 	save new
 	load_saved old
-	sw update -I --download
+	sw update -I --in-place --download
 	is old
 	save fetched
 }
@@ -147,9 +147,9 @@ releases()
 	{
 		is old || return
 		# the next one takes what is whole of it
-		sw update -I >/dev/null 2>&1 && is new && no_litter
+		sw update -I --in-place >/dev/null 2>&1 && is new && no_litter
 	}
-	EACH=15 LEAST=50 kill_loop old update -I --download
+	EACH=15 LEAST=50 kill_loop old update -I --in-place --download
 }
 
 @test "an update killed while it installs leaves the old release or the new one" {
@@ -162,13 +162,13 @@ releases()
 		fi
 		completed old new "$@"
 	}
-	LEAST=100 kill_loop fetched update -I
+	LEAST=100 kill_loop fetched update -I --in-place
 }
 
 @test "a run that completes a killed one may be killed, too" {
 	releases
 	load_saved fetched
-	run -137 broken renameat:signal=KILL:when=12 update -I
+	run -137 broken renameat:signal=KILL:when=12 update -I --in-place
 	run ! is old new
 	save half
 	survived() { completed new new "$@"; }
@@ -234,23 +234,23 @@ releases()
 	publish 40 extras /usr/share/tc/link-to-dir "$BATS_TEST_TMPDIR/link"
 	unlist 40 extras /usr/share/tc/link-to-dir/inner
 	resign 40 extras
-	sw update -I
+	sw update -I --in-place
 	run -0 sw diagnose -I
 	run -0 cat "$ROOT"/usr/share/tc/.deleted.*.file-to-dir/mine
 	assert_output mine
 	save new
 	survived() { completed old new "$@"; }
-	LEAST=60 kill_loop old update -I
+	LEAST=60 kill_loop old update -I --in-place
 	# the same on a file system that cannot exchange two names
 	for ((n = 1; ; n++)); do
 		load_saved old
 		status=0
 		{
 			strace -f -qq -o /dev/null -e trace=renameat,renameat2 -e inject=renameat2:error=EINVAL \
-				-e inject=renameat:signal=KILL:when="$n" swupd update "${SWUPD_GLOBAL[@]}" -I >/dev/null 2>&1
+				-e inject=renameat:signal=KILL:when="$n" swupd update "${SWUPD_GLOBAL[@]}" -I --in-place >/dev/null 2>&1
 		} 2>/dev/null || status=$?
 		[ "$status" = 137 ] || break
-		completed old new update -I || fail "killed at renameat number $n"
+		completed old new update -I --in-place || fail "killed at renameat number $n"
 	done
 	[ "$status" = 0 ]
 	is new
@@ -273,7 +273,7 @@ refused()
 				load_saved old
 				status=0
 				strace -f -qq -o /dev/null --seccomp-bpf -e "trace=$call" -e "inject=$call:error=$error:when=$n$more" \
-					swupd update "${SWUPD_GLOBAL[@]}" -I >"$BATS_TEST_TMPDIR/out" 2>&1 || status=$?
+					swupd update "${SWUPD_GLOBAL[@]}" -I --in-place >"$BATS_TEST_TMPDIR/out" 2>&1 || status=$?
 				if [ "$status" = 0 ]; then
 					is new || { echo "$error at $call $n$more: status 0, but not the new release"; return 1; }
 					through=$((through + 1))
@@ -282,7 +282,7 @@ refused()
 				through=0
 				cp "$BATS_TEST_TMPDIR/out" "$BATS_TEST_TMPDIR/said"
 				refusals=$((refusals + 1))
-				[ "$status" = "$want" ] && completed old new update -I && continue
+				[ "$status" = "$want" ] && completed old new update -I --in-place && continue
 				echo "$error at $call number $n$more: status $status"
 				cat "$BATS_TEST_TMPDIR/said"
 				return 1
@@ -319,7 +319,7 @@ refused()
 	mount -t tmpfs -o mode=755 none "$ROOT/usr/share/editors" || skip "cannot mount"
 	cp -a "$BATS_TEST_TMPDIR/editors/." "$ROOT/usr/share/editors"
 	strace -f -y -qq -o "$BATS_TEST_TMPDIR/trace" -e trace=renameat,renameat2,linkat,unlinkat,fsync,syncfs,symlinkat \
-		swupd update "${SWUPD_GLOBAL[@]}" -I
+		swupd update "${SWUPD_GLOBAL[@]}" -I --in-place
 	run -0 sw diagnose -I
 	umount "$ROOT/usr/share/editors"
 	# what each call is to us; what the cache and the fetching do is not

@@ -17,13 +17,13 @@ tree_list()
 {
 	local dir=$1
 	shift
-	local -a state=(\( -path ./usr/.swupd -o -path ./var/lib/swupd -o -path ./var/tmp/swupd \) -prune -o)
+	local -a state=(\( -path ./usr/.swupd -o -path ./var/lib/swupd -o -path ./var/tmp/swupd -o -path ./.usr-old \) -prune -o)
 	(
 		cd "$dir" || exit
 		find "${@:-.}" "${state[@]}" \( -type f -printf '%p F %#m %U:%G %s\n' \) -o \
 			\( -type l -printf '%p L %U:%G %l\n' \) -o -printf '%p %y %#m %U:%G\n'
 		find "${@:-.}" "${state[@]}" -type f -print0 | xargs -0 -r sha256sum -b
-		getfattr -R -h -d -m - --absolute-names "${@:-.}" 2>/dev/null
+		find "${@:-.}" "${state[@]}" -print0 | xargs -0 -r getfattr -h -d -m - --absolute-names 2>/dev/null
 	) | LC_ALL=C sort
 }
 
@@ -118,7 +118,7 @@ as_installed()
 {
 	(
 		cd "$ROOT" || exit
-		find . -mindepth 1 \( -path ./var/lib/swupd -o -path ./var/tmp \) -prune -o -printf '/%P\t%y\t%m\t%U\t%G\n' |
+		find . -mindepth 1 \( -path ./var/lib/swupd -o -path ./var/tmp -o -path ./.usr-old \) -prune -o -printf '/%P\t%y\t%m\t%U\t%G\n' |
 			sed 's/\tf\t/\tF\t/; s/\td\t/\tD\t/; s/\tl\t\([0-7]*\)\t/\tL\t\1\t/'
 	) | LC_ALL=C sort >"$BATS_TEST_TMPDIR/have"
 	tail -n +2 "$VECTORS/installed-state/$1" | cut -f 1-5 | LC_ALL=C sort >"$BATS_TEST_TMPDIR/want"

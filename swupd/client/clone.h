@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+struct err;
+
+/*
+ * A second tree of the same files: names are relative to root, a directory fd. What the work directory of swupd in the tree's root holds
+ * (.swupd) is left out.
+ */
+
+/* Is name the root of a btrfs subvolume? And does that hold others? */
+bool clone_is_subvolume(int root, const char *name);
+bool clone_has_subvolumes(int root, const char *name);
+
+struct clone_size {
+	uint64_t dirs, others;
+};
+
+/*
+ * Count what a clone by links has to make. 1: counted; 0: it cannot be cloned, *why (the caller frees it) says what stands against it: another
+ * file system, an immutable directory.
+ */
+int clone_measure(int root, const char *name, struct clone_size *out, char **why, struct err *e);
+
+/*
+ * Make to from: a snapshot where from is a subvolume, else directories with owner, mode, times and extended attributes in which all else is a
+ * second link. 1: made; 0: this cannot be done here, *why says what stands against it. On 0 and failures the caller removes to.
+ */
+int clone_make(int root, const char *from, const char *to, char **why, struct err *e);
+
+/* A time such that what is changed after the call is later or equal. Takes some milliseconds. */
+struct timespec clone_now(void);
+
+/* 1: below name something was made, renamed or removed at or after since (files: or written); 0: nothing. */
+int clone_is_stale(int root, const char *name, const struct timespec *since, bool files, struct err *e);
+
+/* Remove a tree or a subvolume. Missing is success. */
+int clone_remove(int root, const char *name, struct err *e);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "swupd/base/err.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/base/ui.h"
+#include "swupd/client/exchange.h"
+#include "swupd/client/machine.h"
+#include "swupd/client/plan.h"
+#include "swupd/client/post.h"
+#include "swupd/cmd/cmd.h"
+#include "swupd/cmd/common.h"
+
+static int check_wanted(const struct machine *m, const struct strv *args, uint32_t there, struct err *e)
+{
+	uint32_t wanted = there;
+
+	if (args->n && text_u32(args->items[0], 1, INT32_MAX, &wanted) < 0)
+		return err_set(e, -ERR_USAGE, "'%s' is not a release number", args->items[0]);
+	if (there == 0)
+		return err_hint(e, err_set(e, -ERR_RELEASE, "there is no older /usr to go back to"),
+				"'swupd repair --force --version=N' brings any release");
+	if (wanted != there)
+		return err_hint(e,
+				err_set(e, -ERR_RELEASE, "the /usr that was kept is release %u, not %u", there, wanted),
+				"'swupd repair --force --version=%u' brings that release", wanted);
+	if (m->release == 0)
+		return err_set(e, -ERR_RELEASE, "cannot tell which release is installed in %s", m->path);
+	return 0;
+}
+
+static int rollback_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	struct machine *m = context;
+	_cleanup_(plan_freep) struct plan *p = NULL;
+	const uint32_t from = m->release, there = exchange_old_release(m);
+
+	(void)opts;
+	int r = check_wanted(m, args, there, e);
+	if (r >= 0)
+		r = exchange_back(m, e);
+	if (r < 0)
+		return err_in(e, r, "cannot go back");
+	ui_message(m->ui, "release %u is installed again; /usr of %u is kept", there, from);
+	/* which files differ is not looked at: all that could have changed is followed up */
+	p = plan_new(from, there);
+	p->boot = p->systemd = true;
+	return post_update(m, p, e);
+}
+
+const struct command cmd_rollback = {
+	.name = "rollback",
+	.args = "[RELEASE]",
+	.args_max = 1,
+	.summary = "go back to the release before the last update",
+	.needs = NEEDS_ROOT_USER | NEEDS_STATE | NEEDS_LOCK,
+	.run = rollback_run,
+};

@@ -1,0 +1,412 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Updates by exchange of /usr: on real file systems, seen by readers, killed, refused, and back again.
+
+load lib
+
+# everything that makes a difference on disk before and after the exchange, by the kernel's names
+CHANGING="mkdirat linkat renameat renameat2 unlinkat fchmod fchown utimensat fsync syncfs write ioctl"
+
+setup()
+{
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	# two releases more than install_10 begins with: 20 and 30
+	vectors m
+	M=$BATS_TEST_TMPDIR/m
+}
+
+teardown()
+{
+	[ -z "${LOOP:-}" ] || umount "$LOOP"
+}
+
+# disk TYPE [MIB]: the machine's root on a file system of its own; btrfs-subvolume: /usr is one
+disk()
+{
+	local type=${1%-subvolume}
+	rm -f "$BATS_TEST_TMPDIR/disk"
+	truncate -s "${2:-256}M" "$BATS_TEST_TMPDIR/disk"
+	"mkfs.$type" -q "$BATS_TEST_TMPDIR/disk"
+	mkdir -p "$ROOT"
+	mount -o loop "$BATS_TEST_TMPDIR/disk" "$ROOT" || skip "cannot mount $type"
+	LOOP=$ROOT
+	rm -rf "$ROOT/lost+found"
+	[ "$type" = "$1" ] || btrfs -q subvolume create "$ROOT/usr"
+}
+
+# what a user has, also in a directory that release 20 removes and where release 20 has a directory for a file
+user_files()
+{
+	mkdir -p "$ROOT"/etc/app "$ROOT"/home/u "$ROOT"/usr/local/bin "$ROOT"/usr/share/extras/dir-deleted-in-30
+	echo mine | tee "$ROOT"/etc/app/conf "$ROOT"/home/u/.profile "$ROOT"/usr/local/bin/tool >/dev/null
+	ln -s /nowhere "$ROOT"/usr/local/link
+	mkfifo -m 600 "$ROOT"/usr/local/fifo
+	setfattr -n user.note -v "of mine" "$ROOT"/usr/local/bin
+	chown 12:34 "$ROOT"/usr/local/bin
+	chmod 2751 "$ROOT"/usr/local/bin
+}
+
+# clean_root: nothing of ours but the old tree
+clean_root()
+{
+	! find "$ROOT" -path "$ROOT/.usr-old" -prune -o \( -name '.swupd*' -o -name '.usr-next' -o -name '.usr-gone' -o -name '.new.*' \) \
+		-print | grep .
+}
+
+# listed LINE-END…: the last lines of the history
+listed()
+{
+	run -0 sw history
+	local n=$((${#lines[@]} - $#))
+	for want; do
+		[[ ${lines[n]} = *"$want" ]] || fail "'${lines[n]}' is not '$want'"
+		n=$((n + 1))
+	done
+}
+
+# reader COMMAND…: a process opens /usr and in it two files that differ between releases, again and again, while the command runs. What it saw is
+# in $SEEN: a line for each pair of digests.
+reader()
+{
+	cat >"$BATS_TEST_TMPDIR/reader.py" <<-'END'
+		import hashlib, os, sys
+		root, stop, names, seen = sys.argv[1], sys.argv[2], sys.argv[3:], {}
+		while not os.path.exists(stop):
+		    usr = os.open(root + "/usr", os.O_PATH)
+		    pair = []
+		    for name in names:
+		        with open(os.open(name, os.O_RDONLY, dir_fd=usr), "rb") as file:
+		            pair.append(hashlib.sha256(file.read()).hexdigest())
+		    os.close(usr)
+		    seen[tuple(pair)] = seen.get(tuple(pair), 0) + 1
+		for pair, times in seen.items():
+		    print(*pair, times)
+	END
+	rm -f "$BATS_TEST_TMPDIR/stop"
+	python3 "$BATS_TEST_TMPDIR/reader.py" "$ROOT" "$BATS_TEST_TMPDIR/stop" "${PAIR[@]}" >"$BATS_TEST_TMPDIR/seen" 3>&- &
+	local pid=$! status=0
+	"$@" || status=$?
+	touch "$BATS_TEST_TMPDIR/stop"
+	wait "$pid" || { echo "the reader missed a file"; return 1; }
+	SEEN=$(cat "$BATS_TEST_TMPDIR/seen")
+	return "$status"
+}
+
+# first and last of what a commit in place places
+PAIR=(bin/hello lib/os-release)
+
+pair()
+{
+	(cd "$ROOT/usr" && sha256sum "${PAIR[@]}" | cut -d ' ' -f 1 | tr '\n' ' ')
+}
+
+@test "a reader never sees a mixture in hundreds of exchanges" {
+	for type in ext4 btrfs-subvolume; do
+		machine "$type"
+		disk "$type"
+		install_10
+		pair >"$BATS_TEST_TMPDIR/old"
+		back_and_forth()
+		{
+			for _ in {1..25}; do
+				sw update -I -V 20 --keepcache && sw rollback && sw rollback && sw rollback || return
+			done
+		}
+		sw update -I -V 20
+		pair >"$BATS_TEST_TMPDIR/new"
+		for ((i = 1; i <= ${#PAIR[@]}; i++)); do
+			[ "$(cut -d ' ' -f "$i" "$BATS_TEST_TMPDIR/old")" != "$(cut -d ' ' -f "$i" "$BATS_TEST_TMPDIR/new")" ]
+		done
+		sw rollback
+		reader back_and_forth >"$BATS_TEST_TMPDIR/log" 2>&1 || fail "$(tail -n 3 "$BATS_TEST_TMPDIR/log")"
+		echo "# $type: $(cut -d ' ' -f 3 <<<"$SEEN" | tr '\n' ' ')looks at the releases" >&3
+		diff <(sort "$BATS_TEST_TMPDIR"/{old,new}) <(cut -d ' ' -f 1,2 <<<"$SEEN" | sed 's/$/ /' | sort)
+		run -0 sw diagnose -I
+		umount "$LOOP"
+		LOOP=
+	done
+}
+
+@test "an exchange is what a commit in place is, and what users have is kept, on each file system" {
+	install_10
+	user_files
+	sw update -I --in-place
+	sw diagnose -I
+	tree_list "$ROOT" >"$BATS_TEST_TMPDIR/want"
+	for type in ext4 btrfs btrfs-subvolume; do
+		machine "$type"
+		disk "$type"
+		install_10
+		user_files
+		tree_list "$ROOT" >"$BATS_TEST_TMPDIR/old"
+		run -0 sw info
+		assert_line "updates: by exchange of /usr, prepared as $([ "$type" = btrfs-subvolume ] && echo a snapshot || echo links)"
+		sw update -I
+		listed "(exchange)  done"
+		tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/want" - || fail "$type"
+		clean_root
+		run -0 sw info
+		assert_line "rollback: to release 10"
+		# back and forward again
+		sw rollback 10
+		tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/old" - || fail "$type, back"
+		listed "update  10 -> 30  (exchange)  done" "rollback  30 -> 10  (exchange)  done"
+		clean_root
+		sw rollback
+		tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/want" - || fail "$type, forward"
+		run -0 sw diagnose -I --picky
+		# the old tree goes when it is asked to
+		run -20 sw rollback 20
+		assert_output --partial "release 10, not 20"
+		sw clean --all
+		[ ! -e "$ROOT/.usr-old" ]
+		run -20 sw rollback
+		assert_output --partial "there is no older /usr to go back to"
+		umount "$LOOP"
+		LOOP=
+	done
+}
+
+@test "nothing is written through a link: the old tree is byte for byte what it was" {
+	disk ext4
+	install_10
+	user_files
+	# also what a repair and bundles change later
+	all() { (cd "$1" && find . -path ./.swupd -prune -o -type f -printf '%p %i %m %U %G %s %T@\n' -exec sha256sum {} + | sort); }
+	all "$ROOT/usr" >"$BATS_TEST_TMPDIR/was"
+	sw update -I
+	all "$ROOT/.usr-old" | diff "$BATS_TEST_TMPDIR/was" -
+	[ "$(stat -c %i "$ROOT/usr/local/bin/tool")" = "$(stat -c %i "$ROOT/.usr-old/local/bin/tool")" ]
+	rm "$ROOT/usr/bin/hello"
+	sw repair -I
+	sw bundle-remove -I editors
+	sw bundle-add -I editors
+	all "$ROOT/.usr-old" | diff "$BATS_TEST_TMPDIR/was" -
+}
+
+@test "who holds the old tree keeps it" {
+	disk ext4
+	install_10
+	exec 5<"$ROOT/usr/bin/hello"
+	cd "$ROOT/usr/lib"
+	was=$(sha256sum "$ROOT/usr/bin/hello" | cut -d ' ' -f 1)
+	sw update -I
+	grep -q 'VERSION_ID=10' os-release
+	grep -q 'VERSION_ID=30' "$ROOT/usr/lib/os-release"
+	[ "$(sha256sum <&5 | cut -d ' ' -f 1)" = "$was" ]
+	exec 5<&-
+	cd /
+}
+
+@test "where /usr cannot be exchanged the update is made in place, and info says why" {
+	disk ext4
+	install_10
+	# in_place WHY: update from 10 to 20, and again the 10 of before
+	in_place()
+	{
+		run -0 sw info
+		assert_line "updates: in place: $1"
+		run -0 sw update -I -V 20 --verbose
+		assert_line --partial "in place: $1"
+		listed "10 -> 20  (in place)  done"
+		[ ! -e "$ROOT/.usr-old" ]
+		run -0 sw diagnose -I
+		# two repairs in one second would keep a directory under one name
+		rm -rf "$ROOT"/usr/share/tc/.deleted.*
+		sw repair -I --force -V 10
+		rm -rf "$ROOT"/usr/share/tc/.deleted.*
+	}
+	mkdir -p "$ROOT/usr/local/disk"
+	mount -t tmpfs none "$ROOT/usr/local/disk"
+	in_place "/usr/local/disk is a mount point"
+	umount "$ROOT/usr/local/disk"
+	chattr +i "$ROOT/usr/local/disk"
+	in_place "/usr/local/disk is immutable"
+	chattr -i "$ROOT/usr/local/disk"
+	# an immutable file is found only when it is to get a second name
+	touch "$ROOT/usr/local/file"
+	chattr +i "$ROOT/usr/local/file"
+	run -0 sw update -I -V 20 --verbose
+	assert_line --partial "in place: /usr/local/file cannot have a second link"
+	chattr -i "$ROOT/usr/local/file"
+	clean_root
+	sw repair -I --force -V 10
+	# what the user says goes
+	sw update -I -V 20 --in-place
+	listed "10 -> 20  (in place)  done"
+	umount "$LOOP"
+	disk btrfs-subvolume
+	install_10
+	btrfs -q subvolume create "$ROOT/usr/local"
+	in_place "there are subvolumes below /usr"
+}
+
+@test "an update in place forgets the older tree" {
+	disk ext4
+	install_10
+	sw update -I -V 20
+	[ -d "$ROOT/.usr-old" ]
+	sw update -I --in-place
+	[ ! -e "$ROOT/.usr-old" ]
+	clean_root
+}
+
+@test "a full disk is told before the exchange and leaves nothing" {
+	disk ext4 24
+	install_10
+	tree_list "$ROOT" >"$BATS_TEST_TMPDIR/old"
+	strace -qq -o /dev/null true 2>/dev/null || skip "needs ptrace"
+	for call in mkdirat linkat renameat syncfs write; do
+		for n in 1 5 9+; do
+			run strace -f -qq -o /dev/null -e "trace=$call" -e "inject=$call:error=ENOSPC:when=$n" \
+				swupd update "${SWUPD_GLOBAL[@]}" -I
+			[ "$status" != 0 ] || { sw rollback; sw clean --all; continue; }
+			[ "$status" = 25 ] || fail "$call $n: $status: $output"
+			sw clean >/dev/null
+			tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/old" - || fail "$call $n"
+			clean_root || fail "$call $n"
+		done
+	done
+	# and without a trick: an update in place needs no room for directories
+	mkdir "$ROOT/usr/local" "$ROOT"/usr/local/{1..999}
+	dd if=/dev/zero of="$ROOT/filler" bs=64k 2>/dev/null || true
+	truncate -s -2M "$ROOT/filler"
+	run -0 sw info
+	assert_line --partial "updates: in place: a second tree takes "
+}
+
+state()
+{
+	tree_list "$ROOT"
+	find "$ROOT/var/lib/swupd/bundles" -printf 'tracked %f\n' 2>/dev/null | sort
+}
+
+# kill_loop LEAST COMMAND…: swupd killed at its 1st, 2nd… call of each kind (beyond 6 every 9th) until it gets through, from $1.img; what remains is
+# the state OLD or NEW, after the next run at the latest, and the command works then
+kill_loop()
+{
+	local least=$1 call n status kills=0 old=0 new=0
+	shift
+	for call in $CHANGING; do
+		for ((n = 1; ; n += n < 6 ? 1 : 9)); do
+			load_disk
+			status=0
+			{
+				strace -f -qq -o /dev/null -e "trace=$call" -e "inject=$call:signal=KILL:when=$n" \
+					swupd "$1" "${SWUPD_GLOBAL[@]}" "${@:2}" >/dev/null 2>&1
+			} 2>/dev/null || status=$?
+			[ "$status" = 137 ] || break
+			kills=$((kills + 1))
+			[ -d "$ROOT/usr/lib" ] || { echo "$call $n: no usr"; return 1; }
+			sw clean >/dev/null 2>&1 || { echo "$call $n: clean"; return 1; }
+			clean_root || { echo "$call $n"; return 1; }
+			state >"$BATS_TEST_TMPDIR/state"
+			if cmp -s "$BATS_TEST_TMPDIR/state" "$BATS_TEST_TMPDIR/NEW"; then
+				new=$((new + 1))
+				continue
+			fi
+			diff "$BATS_TEST_TMPDIR/OLD" "$BATS_TEST_TMPDIR/state" || { echo "$call $n: neither"; return 1; }
+			old=$((old + 1))
+			sw "$@" >/dev/null 2>&1 && state | diff "$BATS_TEST_TMPDIR/NEW" - || { echo "$call $n: again"; return 1; }
+		done
+		[ "$status" = 0 ] || { echo "status $status, not killed at $call $n"; return 1; }
+	done
+	echo "# killed $kills times: $old old, $new new" >&3
+	[ "$kills" -ge "$least" ] && [ "$old" -gt 3 ] && [ "$new" -gt 3 ]
+}
+
+# save_disk, load_disk: all of the root on its own file system
+save_disk()
+{
+	rm -rf "$BATS_TEST_TMPDIR/saved"
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/saved"
+}
+
+load_disk()
+{
+	find "$ROOT" -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+	[ -z "${SUBVOLUME:-}" ] || btrfs -q subvolume create "$ROOT/usr"
+	cp -a "$BATS_TEST_TMPDIR/saved/." "$ROOT"
+}
+
+@test "an update by exchange killed anywhere leaves the old release or the new one" {
+	strace -qq -o /dev/null true 2>/dev/null || skip "needs ptrace"
+	for type in ext4 btrfs-subvolume; do
+		machine "$type"
+		disk "$type"
+		[ "$type" = ext4 ] || SUBVOLUME=yes
+		install_10
+		user_files
+		# what an earlier exchange left is put away by this one
+		sw update -I -V 20
+		sw update -I --download
+		state >"$BATS_TEST_TMPDIR/OLD"
+		save_disk
+		sw update -I
+		state >"$BATS_TEST_TMPDIR/NEW"
+		kill_loop 40 update -I
+		run -0 sw diagnose -I
+		umount "$LOOP"
+		LOOP=
+	done
+}
+
+@test "a rollback killed anywhere leaves one release or the other" {
+	strace -qq -o /dev/null true 2>/dev/null || skip "needs ptrace"
+	disk ext4
+	install_10
+	user_files
+	sw update -I
+	state >"$BATS_TEST_TMPDIR/OLD"
+	save_disk
+	sw rollback
+	state >"$BATS_TEST_TMPDIR/NEW"
+	kill_loop 12 rollback
+}
+
+@test "what a release changes outside of /usr goes with it, and comes back" {
+	forge
+	machine forged
+	disk btrfs-subvolume
+	sw os-install -I -V 10 -B os-core-update
+	new_release 40 10 os-core
+	echo file >"$BATS_TEST_TMPDIR/file"
+	mkdir -m 755 "$BATS_TEST_TMPDIR/dir"
+	publish 40 os-core /boot "$BATS_TEST_TMPDIR/dir"
+	publish 40 os-core /boot/kernel "$BATS_TEST_TMPDIR/file"
+	ln -s usr/lib "$BATS_TEST_TMPDIR/link"
+	publish 40 os-core /lib "$BATS_TEST_TMPDIR/link"
+	resign 40 os-core
+	tree_list "$ROOT" >"$BATS_TEST_TMPDIR/old"
+	sw update -I -V 40
+	tree_list "$ROOT" >"$BATS_TEST_TMPDIR/new"
+	run -0 cat "$ROOT/boot/kernel"
+	sw rollback
+	tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/old" -
+	sw rollback
+	tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/new" -
+}
+
+@test "the history is bounded, and a damaged one is begun anew" {
+	install_10
+	for ((i = 0; i < 250; i++)); do
+		printf '%d\tupdate\texchange\t%d\t%d\tdone\n' "$i" "$i" $((i + 1))
+	done >"$ROOT/var/lib/swupd/history"
+	sw update -I -V 20
+	run -0 sw history
+	[ ${#lines[@]} = 200 ]
+	[[ ${lines[199]} = *"update  10 -> 20  "* ]]
+	head -c 2000000 /dev/zero >"$ROOT/var/lib/swupd/history"
+	sw rollback
+	listed "rollback  20 -> 10  (exchange)  done"
+	[ "$(wc -l <"$ROOT/var/lib/swupd/history")" = 1 ]
+	# what did not work is told, too
+	cp -r "$VECTORS/www" "$BATS_TEST_TMPDIR/www"
+	rm -r "$BATS_TEST_TMPDIR"/www/30/{files,delta} "$BATS_TEST_TMPDIR"/www/30/pack-*
+	URL=file://$BATS_TEST_TMPDIR/www
+	SWUPD_GLOBAL=(-p "$ROOT" -K "$BATS_TEST_TMPDIR/m/cache" -u "$URL" -F 30 -C "$CERT" -N --no-progress -r 0)
+	run sw update -I
+	[ "$status" != 0 ]
+	run -0 sw history
+	[[ ${lines[1]} = *"update  10 -> 30  (fetch)  "* ]]
+}
