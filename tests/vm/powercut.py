@@ -475,9 +475,9 @@ class Checker:
                 wrong = self.again()
                 verdict, why = (None if wrong else verdict), "\n".join([why, *wrong])
             notes = [COMPLETED] if COMPLETED in said else []
-            return verdict, why, notes + ["mounted after e2fsck"] * repaired + ["booted"] * boot + ["updated again"] * again
             if verdict == "new" and os.path.lexists(os.path.join(self.where, KEPT)):
                 notes.append("exchanged")
+            return verdict, why, notes + ["mounted after e2fsck"] * repaired + ["booted"] * boot + ["updated again"] * again
         finally:
             self.unmount()
 
