@@ -55,10 +55,14 @@ static int put_away(const struct spot *old, const struct spot *target, int64_t n
 		return 0;
 	if (!old->is_dir || (errno != ENOTEMPTY && errno != EEXIST))
 		return err_errno(e, "cannot remove what was '%s'", target->base);
-	_cleanup_free_ char *kept = xasprintf(".deleted.%lld.%s", (long long)now, target->base);
-	if (renameat(old->dir, old->base, target->dir, kept) < 0)
-		return err_errno(e, "cannot keep what was in '%s' as '%s'", target->base, kept);
-	return 0;
+	/* what was kept within the same second has its name already */
+	for (;; now++) {
+		_cleanup_free_ char *kept = xasprintf(".deleted.%lld.%s", (long long)now, target->base);
+		if (renameat(old->dir, old->base, target->dir, kept) == 0)
+			return 0;
+		if (errno != ENOTEMPTY && errno != EEXIST)
+			return err_errno(e, "cannot keep what was in '%s' as '%s'", target->base, kept);
+	}
 }
 
 /* Beside prepared: what an exchange in two steps took out of the way. */

@@ -211,10 +211,7 @@ pair()
 		listed "10 -> 20  (in place)  done"
 		[ ! -e "$ROOT/.usr-old" ]
 		run -0 sw diagnose -I
-		# two repairs in one second would keep a directory under one name
-		rm -rf "$ROOT"/usr/share/tc/.deleted.*
 		sw repair -I --force -V 10
-		rm -rf "$ROOT"/usr/share/tc/.deleted.*
 	}
 	mkdir -p "$ROOT/usr/local/disk"
 	mount -t tmpfs none "$ROOT/usr/local/disk"

@@ -50,6 +50,22 @@ static enum file_kind kind_for(char c)
 	return c == 'F' ? KIND_FILE : c == 'L' ? KIND_LINK : KIND_DIR;
 }
 
+TEST(place_keeps_what_users_have_under_a_name_of_its_own)
+{
+	struct err e = ERR_INIT;
+	_cleanup_close_ int root = test_dir(NULL, 0);
+
+	for (int i = 0; i < 3; i++) {
+		make(root, "prepared", 'F');
+		make(root, "target", 'E');
+		assert_ok(place_put(root, "prepared", "target", KIND_FILE, 77, &e), &e);
+		assert_int_equal(unlinkat(root, "target", 0), 0);
+	}
+	assert_int_equal(kind_of(root, ".deleted.77.target/user"), 'F');
+	assert_int_equal(kind_of(root, ".deleted.78.target/user"), 'F');
+	assert_int_equal(kind_of(root, ".deleted.79.target/user"), 'F');
+}
+
 TEST(place_puts_anything_in_the_place_of_anything)
 {
 	for (const char *new = "FLD"; *new; new ++) {
