@@ -12,8 +12,8 @@
 #define SIGNATURE_AT  510
 #define SECTORS_MAX   (UINT32_MAX + UINT64_C(1)) /* sector numbers have 32 bits */
 /* the geometry that everybody pretends disks to have */
-#define HEADS   255U
-#define SECTORS 63U
+#define HEADS   UINT64_C(255)
+#define SECTORS UINT64_C(63)
 
 struct raw {
 	uint8_t flag, first_chs[3], type, last_chs[3];

@@ -135,7 +135,7 @@ int store_take(struct store *s, const struct attrs *a, store_read *read, void *s
 	struct store_writer *w = NULL;
 
 	int r = store_begin(s, a, &w, e);
-	if (r < 0)
+	if (!w)
 		return r;
 	for (;;) {
 		const int got = read(source, chunk, CHUNK, e);

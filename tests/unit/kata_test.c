@@ -95,7 +95,7 @@ TEST(kata_layout_has_the_hash_tree_at_one_place_whatever_the_size)
 		struct kata_layout l, back;
 		struct mbr first, second;
 		_cleanup_close_ int fd = new_file();
-		kata_layout_make(size - 5 * 4096, true, true, ID, &l);
+		kata_layout_make(size - UINT64_C(5) * 4096, true, true, ID, &l);
 		assert_ok(kata_layout_write(&l, fd, &e), &e);
 		load_label(fd, 0, &first);
 		load_label(fd, 2 * MIB, &second);
