@@ -1,11 +1,12 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The first program of guests, in namespaces of its own: PID 1 of a root that cannot be written, with a kernel's command line of
-# the test's. What takes a kernel of its own, devices and systemd, is in tests/vm/guest.bats.
+# the test's. What takes a kernel of its own, devices and systemd, is in tests/vm/stateless.bats.
 
 setup()
 {
 	load lib.bash
+	unshare --user --map-root-user --mount --pid --fork true 2>/dev/null || skip "no user namespaces here (in a chroot there are none)"
 	first=$(cd "$TOP" && realpath "${O:-build}/guest/first")
 	root=$BATS_TEST_TMPDIR/root
 	mkdir -p "$root"/{dev,proc,sys,run,tmp,root,etc,var,host,usr/lib/systemd,usr/share/factory/etc/sub}
