@@ -196,7 +196,7 @@ class State:
 
 def superblock(w):
     """File systems trust a disk not to tear the block that says where all else is."""
-    places = [0x10000, 0x4000000] if FS == "btrfs" else [0]
+    places = [0x10000, 0x4000000] if FS == "btrfs" else [0x400]
     return any(w.offset <= p < w.offset + w.size for p in places)
 
 
