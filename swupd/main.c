@@ -16,10 +16,23 @@
 
 /* autoupdate, mirror, search-file and 3rd-party have their place here when they come */
 static const struct command *const commands[] = {
-	&cmd_info,          &cmd_check_update, &cmd_update,      &cmd_bundle_add,
-	&cmd_bundle_remove, &cmd_bundle_list,  &cmd_bundle_info, &cmd_diagnose,
-	&cmd_repair,        &cmd_os_install,   &cmd_rollback,    &cmd_history,
-	&cmd_clean,         &cmd_hashdump,     &cmd_verify,      NULL,
+	&cmd_info,
+	&cmd_check_update,
+	&cmd_update,
+	&cmd_bundle_add,
+	&cmd_bundle_remove,
+	&cmd_bundle_list,
+	&cmd_bundle_info,
+	&cmd_diagnose,
+	&cmd_repair,
+	&cmd_os_install,
+	&cmd_rollback,
+	&cmd_restart,
+	&cmd_history,
+	&cmd_clean,
+	&cmd_hashdump,
+	&cmd_verify,
+	NULL,
 };
 
 #define GLOBAL(field) offsetof(struct client_options, field)

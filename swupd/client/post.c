@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "swupd/base/err.h"
@@ -12,20 +13,31 @@
 #include "swupd/base/proc.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/inuse.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/plan.h"
+#include "swupd/client/reboot.h"
+
+#define REEXEC_MS      5000
+#define REEXEC_POLL_MS 50L
 
 /* what is run must not depend on the environment of the caller */
 static const char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", NULL};
 
+int post_run(const char *const *argv, struct buf *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf own = {0};
+	const struct proc p = {.argv = argv, .env = environment, .dirfd = AT_FDCWD, .out = out ? out : &own};
+
+	return proc_check(&p, e);
+}
+
 static int action(struct machine *m, const char *const *argv, struct err *e)
 {
-	_cleanup_(buf_free) struct buf out = {0};
-	const struct proc p = {.argv = argv, .env = environment, .dirfd = AT_FDCWD, .out = &out};
 	struct err own = ERR_INIT;
 
 	ui_note(m->ui, "running %s", argv[0]);
-	int r = proc_check(&p, &own);
+	int r = post_run(argv, NULL, &own);
 	if (r < 0) {
 		/* the others are run all the same: the release is installed */
 		ui_warn(m->ui, "%s", own.text);
@@ -55,11 +67,27 @@ static int update_boot(struct machine *m, struct err *e)
 	return action(m, strcmp(m->path, "/") == 0 ? here : there, e);
 }
 
+int post_reexec(struct machine *m, struct err *e)
+{
+	static const char *const argv[] = {"systemctl", "daemon-reexec", NULL};
+	const struct timespec pause = {.tv_nsec = REEXEC_POLL_MS * 1000000};
+
+	int r = action(m, argv, e);
+	/* it takes a moment longer than the call */
+	for (int i = 0; r >= 0 && i < REEXEC_MS / REEXEC_POLL_MS && inuse_by_init(m); i++)
+		(void)nanosleep(&pause, NULL);
+	if (r < 0)
+		reboot_say(m, "PID 1 cannot be executed anew");
+	else if (inuse_by_init(m))
+		reboot_say(m, "PID 1 uses replaced files");
+	return r;
+}
+
 /* Only on the running system: another root's services do not run. */
 static int update_running(struct machine *m, const struct plan *p, struct err *e)
 {
 	const char *const ldconfig[] = {"ldconfig", NULL};
-	const char *const reload[] = {"systemctl", p->systemd ? "daemon-reexec" : "daemon-reload", NULL};
+	const char *const reload[] = {"systemctl", "daemon-reload", NULL};
 	const char *const triggers[] = {"systemctl", "restart", "update-triggers.target", NULL};
 	const char *const triggers_later[] = {"systemctl", "restart", "--no-block", "update-triggers.target", NULL};
 	const char *const restart[] = {"/usr/bin/clr-service-restart", NULL};
@@ -70,7 +98,7 @@ static int update_running(struct machine *m, const struct plan *p, struct err *e
 		first = action(m, ldconfig, e);
 	if (access("/run/systemd/system", F_OK) != 0)
 		return first;
-	r = action(m, reload, e);
+	r = p->systemd || inuse_by_init(m) ? post_reexec(m, e) : action(m, reload, e);
 	first = first < 0 ? first : r;
 	if (is_executable(m->root, "usr/bin/clr-service-restart")) {
 		r = action(m, restart, e);
@@ -85,8 +113,12 @@ static int update_running(struct machine *m, const struct plan *p, struct err *e
 
 int post_update(struct machine *m, const struct plan *p, struct err *e)
 {
+	/* a rollback does not say what changes */
+	_cleanup_free_ char *reason = p->n_changes ? reboot_reason(p) : p->boot ? reboot_reason_exchanged(m) : NULL;
 	int boot = 0, running = 0;
 
+	if (reason)
+		reboot_say(m, reason);
 	if (m->opts->no_scripts || (p->n_changes == 0 && !p->boot))
 		return 0;
 	if (p->boot && !m->opts->no_boot_update)

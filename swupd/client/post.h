@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct buf;
 struct err;
 struct machine;
 struct plan;
@@ -14,6 +15,12 @@ struct plan;
  * action is -ERR_CHILD: the release is installed, but the exit status tells.
  */
 int post_update(struct machine *m, const struct plan *p, struct err *e);
+
+/* Run a program in an environment of its own; any status but 0 is -ERR_CHILD. Its output is added to out; NULL: dropped. */
+int post_run(const char *const *argv, struct buf *out, struct err *e);
+
+/* PID 1 executes itself anew, from the files that are there now. Where that does not work a reboot is needed, and said to be. */
+int post_reexec(struct machine *m, struct err *e);
 
 /* Empty the cache of what the installed release does not need; all: of everything. dry_run: only count. *bytes: freed. */
 int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint64_t *bytes, struct err *e);

@@ -10,6 +10,7 @@
 #include "swupd/client/catalog.h"
 #include "swupd/client/exchange.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/reboot.h"
 #include "swupd/client/stage.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/content/signature.h"
@@ -18,6 +19,7 @@ static int info_run(void *context, void *opts, const struct strv *args, struct e
 {
 	struct machine *m = context;
 	struct err why = ERR_INIT;
+	_cleanup_(strv_free) struct strv reasons = {0};
 	struct exchange_look look;
 	const uint32_t old = exchange_old_release(m);
 
@@ -45,6 +47,9 @@ static int info_run(void *context, void *opts, const struct strv *args, struct e
 			ui_answer(m->ui, "updates: in place: %s", look.why);
 		exchange_look_free(&look);
 	}
+	reboot_reasons(m, &reasons);
+	for (size_t i = 0; i < reasons.n; i++)
+		ui_answer(m->ui, "reboot: needed: %s", reasons.items[i]);
 	if (old)
 		ui_answer(m->ui, "rollback: to release %u", old);
 	if (m->opts->nosigcheck) {

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stddef.h>
+
 #include "swupd/base/err.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
@@ -7,6 +9,7 @@
 #include "swupd/client/machine.h"
 #include "swupd/client/plan.h"
 #include "swupd/client/post.h"
+#include "swupd/client/restart.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/cmd/common.h"
 
@@ -28,13 +31,11 @@ static int check_wanted(const struct machine *m, const struct strv *args, uint32
 	return 0;
 }
 
-static int rollback_run(void *context, void *opts, const struct strv *args, struct err *e)
+static int go_back(struct machine *m, const struct strv *args, struct err *e)
 {
-	struct machine *m = context;
 	_cleanup_(plan_freep) struct plan *p = NULL;
 	const uint32_t from = m->release, there = exchange_old_release(m);
 
-	(void)opts;
 	int r = check_wanted(m, args, there, e);
 	if (r >= 0)
 		r = exchange_back(m, e);
@@ -47,11 +48,30 @@ static int rollback_run(void *context, void *opts, const struct strv *args, stru
 	return post_update(m, p, e);
 }
 
+static const struct opt rollback_options[] = {
+	{0, "restart", OPT_FLAG, offsetof(struct restart_options, services), NULL,
+	 "restart services that use replaced files", 0, 0},
+	{0, "soft-reboot", OPT_FLAG, offsetof(struct restart_options, userspace), NULL,
+	 "restart all of userspace afterwards", 0, 0},
+	{0},
+};
+
+static int rollback_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	struct machine *m = context;
+	const uint32_t before = m->release;
+
+	int r = restart_check(m, opts, e);
+	return r < 0 ? r : restart_follow(m, opts, before, go_back(m, args, e), e);
+}
+
 const struct command cmd_rollback = {
 	.name = "rollback",
 	.args = "[RELEASE]",
 	.args_max = 1,
 	.summary = "go back to the release before the last update",
 	.needs = NEEDS_ROOT_USER | NEEDS_STATE | NEEDS_LOCK,
+	.opts = rollback_options,
+	.opts_size = sizeof(struct restart_options),
 	.run = rollback_run,
 };

@@ -13,12 +13,14 @@
 #include "swupd/client/catalog.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/post.h"
+#include "swupd/client/restart.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/cmd/common.h"
 
 struct update_opts {
 	const char *version;
 	bool status, keepcache, download, in_place;
+	struct restart_options after;
 };
 
 static const struct opt update_options[] = {
@@ -32,6 +34,10 @@ static const struct opt update_options[] = {
 	 0, 0},
 	{0, "in-place", OPT_FLAG, offsetof(struct update_opts, in_place), NULL, "file by file, not by exchange of /usr",
 	 0, 0},
+	{0, "restart", OPT_FLAG, offsetof(struct update_opts, after.services), NULL,
+	 "restart services that use replaced files", 0, 0},
+	{0, "soft-reboot", OPT_FLAG, offsetof(struct update_opts, after.userspace), NULL,
+	 "restart all of userspace afterwards", 0, 0},
 	{0},
 };
 
@@ -146,13 +152,10 @@ static int go_on_in_new_format(struct machine *m, const char *format_before, boo
 		       : 1;
 }
 
-static int update_run(void *context, void *opts, const struct strv *args, struct err *e)
+static int update_all(struct machine *m, const struct update_opts *o, struct err *e)
 {
-	struct machine *m = context;
-	const struct update_opts *o = opts;
 	uint32_t target = 0;
 
-	(void)args;
 	for (;;) {
 		int r = m->release ? choose_target(m, o, &target, e)
 				   : err_set(e, -ERR_RELEASE, "cannot tell which release is installed in %s", m->path);
@@ -175,6 +178,17 @@ static int update_run(void *context, void *opts, const struct strv *args, struct
 		if (r <= 0 || o->download)
 			return r;
 	}
+}
+
+static int update_run(void *context, void *opts, const struct strv *args, struct err *e)
+{
+	struct machine *m = context;
+	const struct update_opts *o = opts;
+	const uint32_t before = m->release;
+
+	(void)args;
+	int r = restart_check(m, &o->after, e);
+	return r < 0 ? r : restart_follow(m, &o->after, before, update_all(m, o, e), e);
 }
 
 const struct command cmd_update = {

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "swupd/client/reboot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/base/ui.h"
+#include "swupd/client/clone.h"
+#include "swupd/client/exchange.h"
+#include "swupd/client/inuse.h"
+#include "swupd/client/machine.h"
+#include "swupd/client/plan.h"
+
+/* What a path below /usr/lib or /boot that begins so belongs to. */
+static const struct part {
+	const char *name, *prefix;
+	unsigned bit;
+} parts[] = {
+	{"the kernel", "/usr/lib/kernel/", 1},
+	{"the kernel", "/usr/lib/modules/", 1},
+	{"the kernel", "/boot/", 1},
+	{"the initrd", "/usr/lib/initrd", 2},
+	{"the boot loader", "/usr/lib/systemd/boot/", 4},
+};
+
+/* kernel-install's scripts and settings lie among the kernels. */
+#define KERNEL_INSTALL "install."
+
+static unsigned bit_of(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (text_starts(name, parts[i].prefix))
+			return text_starts(name, "/usr/lib/kernel/" KERNEL_INSTALL) ? 0 : parts[i].bit;
+	return 0;
+}
+
+static char *say(unsigned bits)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		if (!(bits & parts[i].bit))
+			continue;
+		bits &= ~parts[i].bit;
+		buf_printf(&text, "%s%s", text.len ? ", " : "", parts[i].name);
+	}
+	return text.len ? xasprintf("%s changed", text.data) : NULL;
+}
+
+char *reboot_reason(const struct plan *p)
+{
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < p->n_changes; i++)
+		bits |= bit_of(p->changes[i].name);
+	return say(bits);
+}
+
+/* Do the two trees, one of which is a clone of the other with changes, differ at or below this name? */
+static bool differ(int a, int b, const char *name, bool snapshots)
+{
+	_cleanup_(strv_free) struct strv in_a = {0}, in_b = {0};
+	struct stat x, y;
+
+	const bool has_a = fstatat(a, name, &x, AT_SYMLINK_NOFOLLOW) == 0,
+		   has_b = fstatat(b, name, &y, AT_SYMLINK_NOFOLLOW) == 0;
+	if (!has_a || !has_b)
+		return has_a != has_b;
+	if (!S_ISDIR(x.st_mode) || !S_ISDIR(y.st_mode))
+		return !inuse_same(&x, &y, snapshots);
+	_cleanup_close_ int dir_a = openat(a, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int dir_b = openat(b, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir_a < 0 || dir_b < 0 || fs_list(dir_a, ".", &in_a, NULL) < 0 || fs_list(dir_b, ".", &in_b, NULL) < 0)
+		return true;
+	if (in_a.n != in_b.n)
+		return true;
+	for (size_t i = 0; i < in_a.n; i++)
+		if (strcmp(in_a.items[i], in_b.items[i]) != 0 || differ(dir_a, dir_b, in_a.items[i], snapshots))
+			return true;
+	return false;
+}
+
+/* The names in dir of both trees, absolute. */
+static void list_both(int usr, int old, const char *dir, struct strv *out)
+{
+	const int trees[] = {usr, old};
+
+	for (size_t i = 0; i < ARRAY_LEN(trees); i++) {
+		_cleanup_(strv_free) struct strv names = {0};
+		_cleanup_close_ int fd = fs_open_beneath(trees[i], dir, O_RDONLY | O_DIRECTORY, 0, NULL);
+		if (fd < 0 || fs_list(fd, ".", &names, NULL) < 0)
+			continue;
+		for (size_t k = 0; k < names.n; k++)
+			strv_take(out, xasprintf("/usr/%s/%s", dir, names.items[k]));
+	}
+	strv_sort_unique(out);
+}
+
+char *reboot_reason_exchanged(const struct machine *m)
+{
+	static const char *const dirs[] = {"lib", "lib/kernel", "lib/modules", "lib/systemd/boot"};
+	const bool snapshots = clone_is_subvolume(m->root, "usr");
+	unsigned bits = 0;
+
+	_cleanup_close_ int usr = fs_open_beneath(m->root, "usr", O_RDONLY | O_DIRECTORY, 0, NULL);
+	_cleanup_close_ int old = fs_open_beneath(m->root, TREE_OLD, O_RDONLY | O_DIRECTORY, 0, NULL);
+	for (size_t i = 0; usr >= 0 && old >= 0 && i < ARRAY_LEN(dirs); i++) {
+		_cleanup_(strv_free) struct strv names = {0};
+		list_both(usr, old, dirs[i], &names);
+		for (size_t k = 0; k < names.n; k++) {
+			const unsigned bit = bit_of(names.items[k]);
+			if (bit & ~bits && differ(usr, old, names.items[k] + strlen("/usr/"), snapshots))
+				bits |= bit;
+		}
+	}
+	return say(bits);
+}
+
+void reboot_reasons(const struct machine *m, struct strv *out)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+
+	if (strcmp(m->path, "/") == 0 && fs_load(AT_FDCWD, REBOOT_PATH, UINT16_MAX, &text, NULL) >= 0 && text.data)
+		strv_split(out, text.data, "\n");
+}
+
+void reboot_say(struct machine *m, const char *reason)
+{
+	_cleanup_free_ char *dir = xstrndup(REBOOT_PATH, (size_t)(strrchr(REBOOT_PATH, '/') - REBOOT_PATH));
+	_cleanup_(strv_free) struct strv reasons = {0};
+	struct err why = ERR_INIT;
+
+	/* another root is booted anyway, to be used */
+	if (strcmp(m->path, "/") != 0)
+		return;
+	ui_answer(m->ui, "a reboot is needed: %s", reason);
+	reboot_reasons(m, &reasons);
+	if (strv_has(&reasons, reason))
+		return;
+	strv_add(&reasons, reason);
+	_cleanup_free_ char *lines = strv_join(&reasons, "\n"), *text = xasprintf("%s\n", lines);
+	int r = fs_mkdirs(AT_FDCWD, dir, 0755, &why);
+	if (r >= 0)
+		r = fs_save(AT_FDCWD, REBOOT_PATH, text, strlen(text), 0644, &why);
+	if (r < 0)
+		ui_warn(m->ui, "cannot note that a reboot is needed: %s", why.text);
+	err_clear(&why);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+struct machine;
+struct plan;
+struct strv;
+
+/*
+ * What only a reboot brings into use. The reasons since the last one are in REBOOT_PATH, a line each; that is the running system's, for another root nothing is
+ * written.
+ */
+#define REBOOT_PATH "/run/swupd/reboot-required"
+
+/* Note a reason, once, and answer with it. Where it cannot be noted there is a warning. */
+void reboot_say(struct machine *m, const char *reason);
+
+/* The noted ones; none: no reboot is needed. */
+void reboot_reasons(const struct machine *m, struct strv *out);
+
+/* "the kernel, the boot loader changed": what of the plan's changes it is. NULL: nothing. The caller frees it. */
+char *reboot_reason(const struct plan *p);
+
+/* The same of what differs between usr and the tree that an exchange has kept. */
+char *reboot_reason_exchanged(const struct machine *m);
