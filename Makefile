@@ -5,6 +5,7 @@
 #   make release    installs what it needs, builds, cuts two releases from Debian, installs a root from the first and
 #                   updates it to the second; the last lines say where everything lies
 #   make unit func vm  the tests alone; vm boots guests in QEMU
+#   make inject     kills swupd at, and refuses it, each call that changes something: POINTS (0: all) of each command
 #   make powercut   cuts the power during an update CUTS (10000) times; tests/vm/powercut says what can be chosen
 #   make fuzz       libFuzzer looks for more with each tests/fuzz/<name>_fuzz.c, for FUZZ_SECONDS (10) each
 #   make lint       clang-format, clang-tidy, shellcheck
@@ -58,6 +59,9 @@ guests := $(if $(SAN)$(FUZZ),,$(guests.src:images/guest/%.c=$(O)/guest/%))
 
 all: $(O)/bin/swupd $(O)/bin/mixer $(guests)
 
+# what ci/func needs besides
+tools: $(O)/bin/inject
+
 $(O)/bin/swupd: $(call objs,swupd) $(O)/client.a $(O)/content.a
 $(O)/bin/mixer: $(call objs,mixer) $(O)/step.a $(O)/content.a
 $(O)/bin/unit:  $(call objs,unit) $(O)/client.a $(O)/step.a $(O)/guest.a $(O)/content.a
@@ -73,6 +77,11 @@ $(O)/guest/first: images/guest/first.c
 $(O)/bin/count.so: tests/vm/count.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(CFLAGS) -shared -fPIC -o $@ $<
+
+# kills a program at a system call, or lets the call fail
+$(O)/bin/inject: tests/inject.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(CFLAGS) -o $@ $<
 
 # what runs in the guests of benchmarks: static, for any root
 $(O)/bin/mark: tests/vm/mark.c
@@ -119,6 +128,9 @@ fuzz:
 
 func: all
 	ci/func
+
+inject: all tools
+	POINTS=$(or $(POINTS),0) tests/inject.py
 
 vm: all
 	ci/vm
@@ -167,5 +179,5 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all setup unit fuzzers fuzz func vm powercut lint check release bench bench-boot deb format install clean
+.PHONY: all tools setup unit fuzzers fuzz func inject vm powercut lint check release bench bench-boot deb format install clean
 .DELETE_ON_ERROR:
