@@ -6,6 +6,7 @@
 #include "swupd/base/err.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/boot_update.h"
 #include "swupd/client/catalog.h"
 #include "swupd/client/exchange.h"
 #include "swupd/client/history.h"
@@ -68,6 +69,9 @@ int apply(struct machine *m, const struct plan *p, const struct catalog *old, co
 	if (r < 0)
 		history_add(m, m->command, "fetch", p->from, p->to, r, e);
 	if (r < 0 || how == COMMIT_DOWNLOAD)
+		return r;
+	r = boot_prepare(m, p, e);
+	if (r < 0)
 		return r;
 	r = how == COMMIT_BY_EXCHANGE ? exchange(m, p, &why, e) : install(m, p, e);
 	if (why)

@@ -13,6 +13,7 @@
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/boot_update.h"
 #include "swupd/client/catalog.h"
 #include "swupd/client/fetch.h"
 #include "swupd/client/install.h"
@@ -25,26 +26,31 @@
 #define HOST_STATE "/" INSTALLED_STATE
 #define LOCK_NAME  "swupd_lock" /* the predecessor's */
 
-uint32_t os_release_version(const char *text)
+char *os_release_value(const char *text, const char *key)
 {
 	const char *pos = text, *end = text + strlen(text), *line;
-	uint32_t release = 0;
+	const size_t key_len = strlen(key);
+	char *found = NULL;
 	size_t len;
 
 	while (text_line(&pos, end, &line, &len, NULL)) {
 		_cleanup_free_ char *copy = xstrndup(line, len);
 		const char *s = text_trim(copy);
-		if (!text_starts(s, "VERSION_ID="))
+		if (!text_starts(s, key) || s[key_len] != '=')
 			continue;
-		char *value = copy + (s - copy) + strlen("VERSION_ID=");
-		if (*value == '"' || *value == '\'') {
-			value++;
-			value[strcspn(value, "\"'")] = '\0';
-		}
-		if (text_u32(value, 1, INT32_MAX, &release) < 0)
-			release = 0;
+		s += key_len + 1;
+		freep(&found);
+		found = *s == '"' || *s == '\'' ? xstrndup(s + 1, strcspn(s + 1, "\"'")) : xstrdup(s);
 	}
-	return release;
+	return found;
+}
+
+uint32_t os_release_version(const char *text)
+{
+	_cleanup_free_ char *value = os_release_value(text, "VERSION_ID");
+	uint32_t release = 0;
+
+	return value && text_u32(value, 1, INT32_MAX, &release) >= 0 ? release : 0;
 }
 
 int machine_read_release(struct machine *m, struct err *e)
@@ -308,6 +314,16 @@ static int take_lock(struct machine *m, struct err *e)
 	return r;
 }
 
+/* A run that ended between its commit and the boot partition: not to be lost, but no reason not to do what is asked for. */
+static void complete_boot(struct machine *m)
+{
+	struct err why = ERR_INIT;
+
+	if (boot_complete(m, &why) < 0)
+		ui_warn(m->ui, "%s", why.text);
+	err_clear(&why);
+}
+
 static int open_root(struct machine *m, unsigned needs, struct err *e)
 {
 	const char *path = m->opts->path ? m->opts->path : "/";
@@ -343,6 +359,8 @@ static int open_all(struct machine *m, unsigned needs, struct err *e)
 		r = take_lock(m, e);
 	if (r >= 0)
 		r = machine_read_release(m, e);
+	if (r >= 0 && (needs & NEEDS_LOCK))
+		complete_boot(m);
 	if (r >= 0 && (needs & NEEDS_LOCK))
 		r = fill_tracked(m, e);
 	if (r >= 0 && (needs & NEEDS_TRUST))

@@ -22,6 +22,7 @@ struct client_options {
 	const char *format; /* number or "staging" */
 	const char *statedir, *cachedir, *datadir;
 	const char *certpath;
+	const char *boot; /* the boot partition, below path; NULL: it is looked for (bootfiles.h) */
 	uint32_t max_parallel_downloads, max_retries, retry_delay;
 	bool nosigcheck, nosigcheck_latest, ignore_time, time, no_scripts, no_boot_update, json_output;
 	bool yes, allow_insecure_http, quiet, verbose, debug, no_progress, wait_for_scripts, help, version;
@@ -74,6 +75,8 @@ int machine_open_remote(struct machine *m, struct err *e);
 
 /* The release named by an os-release text; 0 when it names none. */
 uint32_t os_release_version(const char *text);
+/* The value of a key of an os-release text, without quotes, the last one counts; NULL: it has none. The caller frees it. */
+char *os_release_value(const char *text, const char *key);
 int machine_read_release(struct machine *m, struct err *e); /* sets m->release */
 
 /* The first line of usr/share/defaults/swupd/format below the root; NULL: none. The caller frees it. */

@@ -13,6 +13,7 @@
 #include "swupd/base/proc.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/boot_update.h"
 #include "swupd/client/inuse.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/plan.h"
@@ -55,16 +56,21 @@ static bool is_executable(int dirfd, const char *path)
 	return fd >= 0 && faccessat(fd, "", X_OK, AT_EMPTY_PATH) == 0;
 }
 
-static int update_boot(struct machine *m, struct err *e)
+bool post_has_boot_manager(const struct machine *m)
+{
+	return is_executable(m->root, "usr/bin/clr-boot-manager");
+}
+
+static int update_boot(struct machine *m, const struct plan *p, struct err *e)
 {
 	_cleanup_free_ char *program =
 		xasprintf("%s/usr/bin/clr-boot-manager", strcmp(m->path, "/") == 0 ? "" : m->path);
 	const char *const here[] = {program, "update", NULL};
 	const char *const there[] = {program, "update", "--path", m->path, NULL};
 
-	if (!is_executable(m->root, "usr/bin/clr-boot-manager"))
-		return 0;
-	return action(m, strcmp(m->path, "/") == 0 ? here : there, e);
+	if (!post_has_boot_manager(m))
+		return boot_complete(m, e);
+	return !p->boot ? 0 : action(m, strcmp(m->path, "/") == 0 ? here : there, e);
 }
 
 int post_reexec(struct machine *m, struct err *e)
@@ -121,8 +127,8 @@ int post_update(struct machine *m, const struct plan *p, struct err *e)
 		reboot_say(m, reason);
 	if (m->opts->no_scripts || (p->n_changes == 0 && !p->boot))
 		return 0;
-	if (p->boot && !m->opts->no_boot_update)
-		boot = update_boot(m, e);
+	if (!m->opts->no_boot_update)
+		boot = update_boot(m, p, e);
 	if (strcmp(m->path, "/") == 0)
 		running = update_running(m, p, e);
 	const int r = boot < 0 ? boot : running;

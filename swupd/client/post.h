@@ -22,5 +22,8 @@ int post_run(const char *const *argv, struct buf *out, struct err *e);
 /* PID 1 executes itself anew, from the files that are there now. Where that does not work a reboot is needed, and said to be. */
 int post_reexec(struct machine *m, struct err *e);
 
+/* The predecessor's clr-boot-manager is installed: boot files are its business. */
+bool post_has_boot_manager(const struct machine *m);
+
 /* Empty the cache of what the installed release does not need; all: of everything. dry_run: only count. *bytes: freed. */
 int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint64_t *bytes, struct err *e);

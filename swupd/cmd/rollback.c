@@ -5,6 +5,7 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/boot_update.h"
 #include "swupd/client/exchange.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/plan.h"
@@ -37,6 +38,8 @@ static int go_back(struct machine *m, const struct strv *args, struct err *e)
 	const uint32_t from = m->release, there = exchange_old_release(m);
 
 	int r = check_wanted(m, args, there, e);
+	if (r >= 0)
+		r = boot_prepare(m, NULL, e);
 	if (r >= 0)
 		r = exchange_back(m, e);
 	if (r < 0)

@@ -10,6 +10,7 @@
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
 #include "swupd/client/apply.h"
+#include "swupd/client/boot_update.h"
 #include "swupd/client/catalog.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/post.h"
@@ -169,7 +170,7 @@ static int update_all(struct machine *m, const struct update_opts *o, struct err
 		}
 		if (target == m->release) {
 			ui_message(m->ui, "release %u is already the newest", m->release);
-			return 0;
+			return boot_complete(m, e);
 		}
 		_cleanup_free_ char *format = machine_installed_format(m);
 		r = update_to(m, o, target, e);

@@ -68,13 +68,10 @@ char *boot_name_format(const struct boot_name *n, const char *id)
 
 char *boot_name_plain(const char *file)
 {
-	char *plain = xstrdup(file);
-	size_t len = strlen(plain);
-
-	if (ends_in_conf(plain))
-		plain[len -= strlen(SUFFIX)] = '\0';
-	/* the last '+' and what follows, if it is tries */
+	char *plain = xstrndup(file, strlen(file) - (ends_in_conf(file) ? strlen(SUFFIX) : 0));
 	char *plus = strrchr(plain, '+');
+
+	/* the last '+' and what follows, if it is tries */
 	if (plus && plus != plain && isdigit((unsigned char)plus[1]) &&
 	    plus[1 + strspn(plus + 1, "0123456789-")] == '\0')
 		*plus = '\0';
