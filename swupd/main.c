@@ -16,23 +16,10 @@
 
 /* autoupdate, mirror, search-file and 3rd-party have their place here when they come */
 static const struct command *const commands[] = {
-	&cmd_info,
-	&cmd_check_update,
-	&cmd_update,
-	&cmd_bundle_add,
-	&cmd_bundle_remove,
-	&cmd_bundle_list,
-	&cmd_bundle_info,
-	&cmd_diagnose,
-	&cmd_repair,
-	&cmd_os_install,
-	&cmd_rollback,
-	&cmd_restart,
-	&cmd_history,
-	&cmd_clean,
-	&cmd_hashdump,
-	&cmd_verify,
-	NULL,
+	&cmd_info,        &cmd_check_update, &cmd_update,   &cmd_bundle_add, &cmd_bundle_remove,
+	&cmd_bundle_list, &cmd_bundle_info,  &cmd_diagnose, &cmd_repair,     &cmd_os_install,
+	&cmd_rollback,    &cmd_restart,      &cmd_history,  &cmd_recover,    &cmd_health,
+	&cmd_accept,      &cmd_clean,        &cmd_hashdump, &cmd_verify,     NULL,
 };
 
 #define GLOBAL(field) offsetof(struct client_options, field)
@@ -51,6 +38,9 @@ static const struct opt global_options[] = {
 	{'W', "max-parallel-downloads", OPT_U32, GLOBAL(max_parallel_downloads), "N", "transfers at once (15)", 1, 256},
 	{'r', "max-retries", OPT_U32, GLOBAL(max_retries), "N", "tries after a failed transfer (3)", 0, 1000},
 	{'d', "retry-delay", OPT_U32, GLOBAL(retry_delay), "S", "seconds before the first of them (10)", 0, 60},
+	{0, "tries", OPT_U32, GLOBAL(tries), "N", "boots to accept the next release in (3)", 1, 100},
+	{0, "keep-roots", OPT_U32, GLOBAL(keep_roots), "N", "old roots to keep (2)", 0, 1000},
+	{0, "roots-free", OPT_U32, GLOBAL(roots_free), "N", "percent of the disk to keep free of them (10)", 0, 90},
 	{'n', "nosigcheck", OPT_FLAG, GLOBAL(nosigcheck), NULL, "check no signature at all (dangerous)", 0, 0},
 	{0, "nosigcheck-latest", OPT_FLAG, GLOBAL(nosigcheck_latest), NULL, "do not check who says what is newest", 0,
 	 0},
@@ -75,6 +65,9 @@ static const struct client_options global_defaults = {
 	.max_parallel_downloads = 15,
 	.max_retries = 3,
 	.retry_delay = 10,
+	.tries = 3,
+	.keep_roots = 2,
+	.roots_free = 10,
 };
 
 /* Exit statuses are the predecessor's (spec/swupd-client-behaviour.md section 2); what it had no number for begins at 40. */

@@ -23,7 +23,7 @@
  *
  *     0          GPT
  *     1 MiB      EFI system partition: systemd-boot, an entry for it, kernel and initrd
- *     257 MiB    btrfs: subvolumes root, etc, var, home. A snapshot of the root has none of the others.
+ *     257 MiB    btrfs: subvolumes root, etc, var, home, roothome (/root), srv. A snapshot of the root has none of the others.
  *     end        GPT's copy
  */
 #define MIB        (1UL << 20)
@@ -48,8 +48,9 @@ static const char make_btrfs[] = "set -e; tar=$1 image=$2; shift 2\n"
 				 "export tar image work; cd /tmp/tree; mkdir top; cd top\n"
 				 "exec fakeroot sh -ec '\n"
 				 "  mkdir root; tar -C root -xp --numeric-owner -f \"$work/$tar\"\n"
-				 "  for name in etc var home; do\n"
-				 "    mkdir -p root/$name; mv root/$name $name; mkdir -m 755 root/$name\n"
+				 "  for pair in etc:etc var:var home:home roothome:root srv:srv; do\n"
+				 "    name=${pair%:*} place=root/${pair#*:}\n"
+				 "    [ -d $place ] || mkdir $place; mv $place $name; mkdir -m 755 $place\n"
 				 "    set -- \"$@\" --subvol rw:$name\n"
 				 "  done\n"
 				 "  chmod 755 .\n"

@@ -12,6 +12,7 @@
 #include "swupd/client/history.h"
 #include "swupd/client/install.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/next_boot.h"
 #include "swupd/client/post.h"
 #include "swupd/client/stage.h"
 
@@ -70,6 +71,8 @@ int apply(struct machine *m, const struct plan *p, const struct catalog *old, co
 		history_add(m, m->command, "fetch", p->from, p->to, r, e);
 	if (r < 0 || how == COMMIT_DOWNLOAD)
 		return r;
+	if (how == COMMIT_NEXT_BOOT)
+		return next_boot(m, p, e);
 	r = boot_prepare(m, p, e);
 	if (r < 0)
 		return r;

@@ -25,8 +25,8 @@ struct content {
 };
 void content_free(struct content *c);
 
-/* COMMIT_DOWNLOAD: none. COMMIT_BY_EXCHANGE: where that is possible, else in place. */
-enum commit { COMMIT_DOWNLOAD, COMMIT_IN_PLACE, COMMIT_BY_EXCHANGE };
+/* COMMIT_DOWNLOAD: none. COMMIT_BY_EXCHANGE: where that is possible, else in place. COMMIT_NEXT_BOOT: the running system is not changed. */
+enum commit { COMMIT_DOWNLOAD, COMMIT_IN_PLACE, COMMIT_BY_EXCHANGE, COMMIT_NEXT_BOOT };
 
 /* Fetch, commit, follow up. An empty plan is committed, too: tracking marks may have changed. */
 int apply(struct machine *m, const struct plan *p, const struct catalog *old, const struct catalog *new,

@@ -56,11 +56,19 @@ static int save_target(const struct machine *m, int saved, size_t number, const 
 	return r < 0 ? err_in(e, r, "cannot save /%s", s->target) : 1;
 }
 
+bool back_of_mark(const struct journal_step *s, const struct strv *tracked, struct journal_step *back)
+{
+	const bool marks = s->kind == STEP_MARK;
+
+	*back = (struct journal_step){.kind = marks ? STEP_UNMARK : STEP_MARK, .target = s->target};
+	return strv_has(tracked, s->target) != marks;
+}
+
 static int save_step(const struct machine *m, int saved, size_t number, const struct journal_step *s,
 		     const struct strv *tracked, struct journal *j, struct err *e)
 {
 	_cleanup_free_ char *prepared = NULL;
-	struct journal_step back = {.kind = STEP_UNMARK, .target = s->target};
+	struct journal_step back;
 	int r = 0;
 
 	switch (s->kind) {
@@ -70,11 +78,8 @@ static int save_step(const struct machine *m, int saved, size_t number, const st
 		r = save_target(m, saved, number, s, &back, &prepared, e);
 		break;
 	case STEP_MARK:
-		r = !strv_has(tracked, s->target);
-		break;
 	case STEP_UNMARK:
-		back.kind = STEP_MARK;
-		r = strv_has(tracked, s->target);
+		r = back_of_mark(s, tracked, &back);
 		break;
 	case STEP_KEEP:
 	case STEP_FORGET:

@@ -24,6 +24,7 @@
 #include "swupd/client/journal.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/mounts.h"
+#include "swupd/client/next_boot.h"
 #include "swupd/client/plan.h"
 #include "swupd/content/format.h"
 
@@ -279,7 +280,9 @@ int exchange(struct machine *m, const struct plan *p, char **why, struct err *e)
 {
 	_cleanup_(exchange_look_free) struct exchange_look look = {0};
 
-	int r = exchange_look(m, &look, e);
+	int r = next_boot_cancel(m, e);
+	if (r >= 0)
+		r = exchange_look(m, &look, e);
 	if (r >= 0 && look.possible) {
 		r = exchange_now(m, p, why, e);
 		progress_end(m->progress);
@@ -337,7 +340,9 @@ int exchange_back(struct machine *m, struct err *e)
 	_cleanup_(journal_freep) struct journal *j = NULL;
 	const uint32_t from = m->release, to = exchange_old_release(m);
 
-	int r = back_now(m, &j, e);
+	int r = next_boot_cancel(m, e);
+	if (r >= 0)
+		r = back_now(m, &j, e);
 	if (r >= 0)
 		r = complete(m, j, e);
 	history_add(m, m->command, "exchange", from, to, r, e);

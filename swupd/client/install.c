@@ -20,6 +20,7 @@
 #include "swupd/client/journal.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/mounts.h"
+#include "swupd/client/next_boot.h"
 #include "swupd/client/place.h"
 #include "swupd/client/plan.h"
 #include "swupd/client/stage.h"
@@ -477,7 +478,10 @@ static int install_now(struct machine *m, const struct plan *p, struct err *e)
 
 int install(struct machine *m, const struct plan *p, struct err *e)
 {
-	int r = install_now(m, p, e);
+	int r = next_boot_cancel(m, e);
+
+	if (r >= 0)
+		r = install_now(m, p, e);
 
 	exchange_sweep(m);
 	progress_end(m->progress);
@@ -499,15 +503,13 @@ static int clear_prepared(const struct machine *m, struct err *e)
 	return r;
 }
 
-int install_recover(struct machine *m, struct err *e)
+int install_complete(struct machine *m, uint32_t *from, uint32_t *to, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
 	_cleanup_(journal_freep) struct journal *j = NULL;
 
-	_cleanup_close_ int dir = fs_open_beneath(m->root, STAGE_PARENT, O_RDONLY | O_DIRECTORY, 0, NULL);
-	int r = dir < 0 ? -ENOENT : fs_load(dir, JOURNAL_NAME, JOURNAL_MAX, &text, NULL);
-	if (r == -ENOENT)
-		return clear_prepared(m, e);
+	_cleanup_close_ int fd = fs_open_beneath(m->root, JOURNAL_PATH, O_RDONLY | O_NONBLOCK, 0, e);
+	int r = fd < 0 ? fd : fs_load_fd(fd, JOURNAL_NAME, JOURNAL_MAX, &text, e);
 	if (r >= 0)
 		r = journal_parse(text.data, text.len, &j, e);
 	if (r < 0)
@@ -519,6 +521,22 @@ int install_recover(struct machine *m, struct err *e)
 	if (r < 0)
 		return r;
 	exchange_sweep(m);
-	history_add(m, "recovery", "journal", j->from, j->to, 0, NULL);
+	if (from)
+		*from = j->from;
+	if (to)
+		*to = j->to;
+	return 0;
+}
+
+int install_recover(struct machine *m, struct err *e)
+{
+	uint32_t from = 0, to = 0;
+
+	if (!fs_exists(m->root, JOURNAL_PATH))
+		return clear_prepared(m, e);
+	int r = install_complete(m, &from, &to, e);
+	if (r < 0)
+		return r;
+	history_add(m, "recovery", "journal", from, to, 0, NULL);
 	return 1;
 }

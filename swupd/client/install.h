@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct err;
 struct machine;
@@ -25,3 +26,6 @@ int install(struct machine *m, const struct plan *p, struct err *e);
 
 /* Complete what an interrupted run began, or clean up after one that had not begun. 1: a release was completed, 0: there was nothing to complete. */
 int install_recover(struct machine *m, struct err *e);
+
+/* There is a journal: do its steps, and what follows them. *from and *to, if not NULL: its releases. */
+int install_complete(struct machine *m, uint32_t *from, uint32_t *to, struct err *e);

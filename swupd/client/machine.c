@@ -17,6 +17,7 @@
 #include "swupd/client/catalog.h"
 #include "swupd/client/fetch.h"
 #include "swupd/client/install.h"
+#include "swupd/client/next_boot.h"
 #include "swupd/client/trust.h"
 #include "swupd/content/file.h"
 #include "swupd/content/format.h"
@@ -311,7 +312,7 @@ static int take_lock(struct machine *m, struct err *e)
 		r = install_recover(m, e);
 	if (r > 0)
 		ui_message(m->ui, "an interrupted run was completed");
-	return r;
+	return r < 0 ? r : next_boot_settle(m, e);
 }
 
 /* A run that ended between its commit and the boot partition: not to be lost, but no reason not to do what is asked for. */

@@ -24,6 +24,7 @@ struct client_options {
 	const char *certpath;
 	const char *boot; /* the boot partition, below path; NULL: it is looked for (bootfiles.h) */
 	uint32_t max_parallel_downloads, max_retries, retry_delay;
+	uint32_t tries, keep_roots, roots_free; /* of a release for the next boot; old roots; percent */
 	bool nosigcheck, nosigcheck_latest, ignore_time, time, no_scripts, no_boot_update, json_output;
 	bool yes, allow_insecure_http, quiet, verbose, debug, no_progress, wait_for_scripts, help, version;
 	const char *assume;

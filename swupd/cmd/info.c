@@ -7,13 +7,40 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/bad.h"
 #include "swupd/client/catalog.h"
 #include "swupd/client/exchange.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/next_boot.h"
 #include "swupd/client/reboot.h"
 #include "swupd/client/stage.h"
+#include "swupd/client/trial.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/content/signature.h"
+
+/* What boots next, what is on trial, what is known to be bad */
+static void say_roots(struct machine *m)
+{
+	_cleanup_free_ uint32_t *bad = NULL;
+	_cleanup_free_ char *why = NULL;
+	struct next_boot_pending p;
+	struct trial t;
+	size_t n = 0;
+
+	if (next_boot_pending(m, &p) > 0 && trial_open(m, &t, &why, NULL) > 0) {
+		if (trial_runs(&t))
+			ui_answer(m->ui, "on trial: release %u in %s", m->release, t.tried);
+		else if (t.tried && t.left > 0)
+			ui_answer(m->ui, "next boot: release %u, on trial in %s, %u tries", p.to, t.tried, t.left);
+		trial_close(&t);
+	}
+	free(p.root);
+	(void)bad_list(m, &bad, &n, NULL);
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_free_ char *reason = bad_reason(m, bad[i]);
+		ui_answer(m->ui, "bad: release %u: %s", bad[i], reason ? reason : "");
+	}
+}
 
 static int info_run(void *context, void *opts, const struct strv *args, struct err *e)
 {
@@ -52,6 +79,7 @@ static int info_run(void *context, void *opts, const struct strv *args, struct e
 		ui_answer(m->ui, "reboot: needed: %s", reasons.items[i]);
 	if (old)
 		ui_answer(m->ui, "rollback: to release %u", old);
+	say_roots(m);
 	if (m->opts->nosigcheck) {
 		ui_answer(m->ui, "keys: not checked (--nosigcheck)");
 	} else if (trust_load(m, &why) < 0) {

@@ -5,41 +5,47 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/bad.h"
 #include "swupd/client/boot_update.h"
 #include "swupd/client/exchange.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/next_boot.h"
 #include "swupd/client/plan.h"
 #include "swupd/client/post.h"
 #include "swupd/client/restart.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/cmd/common.h"
 
-static int check_wanted(const struct machine *m, const struct strv *args, uint32_t there, struct err *e)
+/* The release that is gone back to: the /usr that was kept (*live), or a root of its own. */
+static int choose(struct machine *m, const struct strv *args, bool *live, uint32_t *there, struct err *e)
 {
-	uint32_t wanted = there;
+	const uint32_t kept = exchange_old_release(m);
+	uint32_t wanted = 0;
 
 	if (args->n && text_u32(args->items[0], 1, INT32_MAX, &wanted) < 0)
 		return err_set(e, -ERR_USAGE, "'%s' is not a release number", args->items[0]);
-	if (there == 0)
-		return err_hint(e, err_set(e, -ERR_RELEASE, "there is no older /usr to go back to"),
-				"'swupd repair --force --version=N' brings any release");
-	if (wanted != there)
-		return err_hint(e,
-				err_set(e, -ERR_RELEASE, "the /usr that was kept is release %u, not %u", there, wanted),
-				"'swupd repair --force --version=%u' brings that release", wanted);
 	if (m->release == 0)
 		return err_set(e, -ERR_RELEASE, "cannot tell which release is installed in %s", m->path);
-	return 0;
+	*live = kept && (!wanted || wanted == kept);
+	*there = *live ? kept : next_boot_previous(m, wanted);
+	if (*there)
+		return 0;
+	if (!wanted)
+		return err_hint(e, err_set(e, -ERR_RELEASE, "there is no older release to go back to"),
+				"'swupd repair --force --version=N' brings any release");
+	if (kept)
+		err_set(e, -ERR_RELEASE, "the /usr that was kept is release %u, not %u", kept, wanted);
+	else
+		err_set(e, -ERR_RELEASE, "release %u was not kept", wanted);
+	return err_hint(e, -ERR_RELEASE, "'swupd repair --force --version=%u' brings that release", wanted);
 }
 
-static int go_back(struct machine *m, const struct strv *args, struct err *e)
+static int back_live(struct machine *m, uint32_t there, struct err *e)
 {
 	_cleanup_(plan_freep) struct plan *p = NULL;
-	const uint32_t from = m->release, there = exchange_old_release(m);
+	const uint32_t from = m->release;
 
-	int r = check_wanted(m, args, there, e);
-	if (r >= 0)
-		r = boot_prepare(m, NULL, e);
+	int r = boot_prepare(m, NULL, e);
 	if (r >= 0)
 		r = exchange_back(m, e);
 	if (r < 0)
@@ -49,6 +55,28 @@ static int go_back(struct machine *m, const struct strv *args, struct err *e)
 	p = plan_new(from, there);
 	p->boot = p->systemd = true;
 	return post_update(m, p, e);
+}
+
+static int go_back(struct machine *m, const struct strv *args, struct err *e)
+{
+	const uint32_t from = m->release;
+	uint32_t there = 0;
+	bool live = false;
+
+	int r = choose(m, args, &live, &there, e);
+	if (r < 0)
+		return err_in(e, r, "cannot go back");
+	if (live) {
+		r = back_live(m, there, e);
+	} else {
+		r = next_boot_back(m, there, e);
+		if (r < 0)
+			return err_in(e, r, "cannot go back");
+		ui_message(m->ui, "release %u boots next; the root of %u is kept", there, from);
+	}
+	/* who left it does not want it back by the next 'swupd update' */
+	int known = from > there ? bad_add(m, from, "it was left by 'swupd rollback'", e) : bad_forget(m, there, e);
+	return r < 0 ? r : known;
 }
 
 static const struct opt rollback_options[] = {

@@ -10,9 +10,11 @@
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
 #include "swupd/client/apply.h"
+#include "swupd/client/bad.h"
 #include "swupd/client/boot_update.h"
 #include "swupd/client/catalog.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/next_boot.h"
 #include "swupd/client/post.h"
 #include "swupd/client/restart.h"
 #include "swupd/cmd/cmd.h"
@@ -20,7 +22,7 @@
 
 struct update_opts {
 	const char *version;
-	bool status, keepcache, download, in_place;
+	bool status, keepcache, download, in_place, next_boot;
 	struct restart_options after;
 };
 
@@ -35,6 +37,8 @@ static const struct opt update_options[] = {
 	 0, 0},
 	{0, "in-place", OPT_FLAG, offsetof(struct update_opts, in_place), NULL, "file by file, not by exchange of /usr",
 	 0, 0},
+	{0, "next-boot", OPT_FLAG, offsetof(struct update_opts, next_boot), NULL,
+	 "in a snapshot of the root, which boots next", 0, 0},
 	{0, "restart", OPT_FLAG, offsetof(struct update_opts, after.services), NULL,
 	 "restart services that use replaced files", 0, 0},
 	{0, "soft-reboot", OPT_FLAG, offsetof(struct update_opts, after.userspace), NULL,
@@ -99,11 +103,19 @@ static int load_target(struct machine *m, uint32_t target, const struct content 
 	return follow_bundles(m, &installed, &missing, unmark);
 }
 
+/* What the command line says wins over what the configuration says: in place is never a default. */
+static enum commit commit_of(const struct update_opts *o)
+{
+	if (o->download)
+		return COMMIT_DOWNLOAD;
+	return o->in_place ? COMMIT_IN_PLACE : o->next_boot ? COMMIT_NEXT_BOOT : COMMIT_BY_EXCHANGE;
+}
+
 static int update_to(struct machine *m, const struct update_opts *o, uint32_t target, struct err *e)
 {
 	_cleanup_(content_free) struct content old = {0}, new = {0};
 	_cleanup_(plan_freep) struct plan *p = plan_new(m->release, target);
-	const enum commit how = o->download ? COMMIT_DOWNLOAD : o->in_place ? COMMIT_IN_PLACE : COMMIT_BY_EXCHANGE;
+	const enum commit how = commit_of(o);
 	uint64_t files, bytes;
 
 	ui_message(m->ui, "updating from release %u to %u", m->release, target);
@@ -121,9 +133,15 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 		return err_in(e, r, "cannot update to release %u", target);
 	progress_end(m->progress);
 	ui_message(m->ui,
-		   o->download ? "release %u is downloaded: %zu paths to change"
-			       : "release %u is installed: %zu paths changed",
+		   how == COMMIT_DOWNLOAD    ? "release %u is downloaded: %zu paths to change"
+		   : how == COMMIT_NEXT_BOOT ? "release %u is prepared for the next boot: %zu paths changed"
+					     : "release %u is installed: %zu paths changed",
 		   target, p->n_changes);
+	/* it was named, and works */
+	if (how != COMMIT_DOWNLOAD && how != COMMIT_NEXT_BOOT)
+		r = bad_forget(m, target, e);
+	if (r < 0)
+		return r;
 	if (o->keepcache || o->download)
 		return 0;
 	return clean_cache(m, false, false, &files, &bytes, e);
@@ -153,6 +171,25 @@ static int go_on_in_new_format(struct machine *m, const char *format_before, boo
 		       : 1;
 }
 
+/* What this machine already knows of the release. 1: there is nothing to do. */
+static int check_known(struct machine *m, const struct update_opts *o, bool named, uint32_t target, struct err *e)
+{
+	_cleanup_free_ char *bad = bad_reason(m, target);
+	struct next_boot_pending p;
+
+	if (bad && !named)
+		return err_hint(e,
+				err_set(e, -ERR_RELEASE,
+					"release %u is the newest, but it is known not to work here: %s", target, bad),
+				"wait for the next one; 'swupd update --version=%u' tries it again", target);
+	const bool pending = next_boot_pending(m, &p) > 0;
+	free(p.root);
+	if (!pending || p.to != target || commit_of(o) != COMMIT_NEXT_BOOT)
+		return 0;
+	ui_message(m->ui, "release %u is already prepared: it boots next", target);
+	return 1;
+}
+
 static int update_all(struct machine *m, const struct update_opts *o, struct err *e)
 {
 	uint32_t target = 0;
@@ -172,11 +209,16 @@ static int update_all(struct machine *m, const struct update_opts *o, struct err
 			ui_message(m->ui, "release %u is already the newest", m->release);
 			return boot_complete(m, e);
 		}
+		const bool named = o->version && strcmp(o->version, "latest") != 0;
+		r = check_known(m, o, named, target, e);
+		if (r != 0)
+			return r < 0 ? r : 0;
 		_cleanup_free_ char *format = machine_installed_format(m);
 		r = update_to(m, o, target, e);
-		if (r >= 0 && !o->download)
-			r = go_on_in_new_format(m, format, o->version && strcmp(o->version, "latest") != 0, e);
-		if (r <= 0 || o->download)
+		const bool now = commit_of(o) != COMMIT_DOWNLOAD && commit_of(o) != COMMIT_NEXT_BOOT;
+		if (r >= 0 && now)
+			r = go_on_in_new_format(m, format, named, e);
+		if (r <= 0 || !now)
 			return r;
 	}
 }

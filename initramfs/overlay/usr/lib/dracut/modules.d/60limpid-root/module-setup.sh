@@ -15,6 +15,8 @@ depends() {
 
 installkernel() {
 	hostonly='' instmods btrfs ext4 erofs overlay
+	# the deadline of a release on trial; kernels of ours have it inside
+	hostonly='' instmods softdog
 	need inst_simple "$moddir/63-limpid-btrfs.rules" "$udevrulesdir/63-limpid-btrfs.rules"
 	# of btrfs and ext4, which find them by name
 	hostonly='' instmods crc32c crc32c-intel libcrc32c xxhash_generic blake2b_generic
@@ -22,6 +24,8 @@ installkernel() {
 
 install() {
 	need inst_multiple "$udevrulesdir/64-btrfs.rules"
+	need inst_multiple mv readlink ln sync
+	inst_multiple -o wdctl
 	need inst_script "$moddir/root.sh" /usr/lib/limpid/initrd-root
 	need inst_simple "$moddir/limpid-root.service" "$systemdsystemunitdir/limpid-root.service"
 	mkdir -p "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires"
