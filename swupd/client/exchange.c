@@ -198,6 +198,7 @@ static int prepare_next(const struct machine *m, const struct plan *p, struct jo
 	const struct timespec since = clone_now();
 	const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
 
+	progress_stage(m->progress, "clone", 0, false);
 	int r = clone_make(m->root, "usr", TREE_NEXT, why, e);
 	if (r <= 0)
 		return r;
@@ -212,6 +213,7 @@ static int prepare_next(const struct machine *m, const struct plan *p, struct jo
 	if (r >= 0 && utimensat(m->root, TREE_NEXT, now, 0) < 0)
 		r = err_errno(e, "/" TREE_NEXT);
 	journal_add(outside, &(struct journal_step){.kind = STEP_KEEP, .target = TREE_NEXT});
+	progress_stage(m->progress, "sync", 0, false);
 	if (r >= 0)
 		r = commit_sync(m, outside, e);
 	if (r >= 0)
@@ -251,6 +253,7 @@ static int complete(struct machine *m, const struct journal *j, struct err *e)
 	if (fsync(m->root) < 0)
 		return err_hint(e, err_errno(e, "%s: fsync", m->path), "the journal is kept: the next run goes on");
 	int r = commit_steps(m, j, e);
+	progress_stage(m->progress, "finish", 0, false);
 	if (r >= 0)
 		r = commit_finish(m, j, e);
 	if (r >= 0)
@@ -265,6 +268,7 @@ static int exchange_now(struct machine *m, const struct plan *p, char **why, str
 	for (int i = 0; i < TRIES && r == 0 && !*why; i++) {
 		_cleanup_(journal_freep) struct journal *outside = journal_new(p->from, p->to);
 		r = prepare_next(m, p, outside, why, e);
+		progress_stage(m->progress, "commit", 0, false);
 		if (r > 0)
 			r = swap(m, TREE_NEXT, why, e);
 		if (r > 0)

@@ -464,8 +464,10 @@ static int install_now(struct machine *m, const struct plan *p, struct err *e)
 	int r = commit_prepare(m, p, "usr", j, j, e);
 	if (p->from != p->to)
 		journal_add(j, &(struct journal_step){.kind = STEP_FORGET, .target = TREE_OLD});
+	progress_stage(m->progress, "sync", 0, false);
 	if (r >= 0)
 		r = commit_sync(m, j, e);
+	progress_stage(m->progress, "commit", 0, false);
 	if (r >= 0)
 		r = commit_write(m, "usr", JOURNAL_NAME, j, e);
 	if (r < 0) {
@@ -473,6 +475,7 @@ static int install_now(struct machine *m, const struct plan *p, struct err *e)
 		return r;
 	}
 	r = commit_steps(m, j, e);
+	progress_stage(m->progress, "finish", 0, false);
 	return r < 0 ? r : commit_finish(m, j, e);
 }
 

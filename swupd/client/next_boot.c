@@ -144,6 +144,7 @@ static int finish_tree(const struct machine *in, const struct journal *later, st
 {
 	const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
 
+	progress_stage(in->progress, "sync", 0, false);
 	int r = fs_remove_tree(in->root, STAGE_PARENT, e);
 	/* the way back is to another root, not to another /usr of this one */
 	if (r >= 0)
@@ -199,6 +200,7 @@ static int make_next(const struct machine *m, struct trial *t, const struct plan
 
 	if (r >= 0)
 		r = trial_name(t, p->to, name, e);
+	progress_stage(m->progress, "clone", 0, false);
 	if (r >= 0)
 		r = roots_snapshot(m, &t->roots, ROOTS_NEXT, e);
 	if (r >= 0)
@@ -240,8 +242,10 @@ static int prepare_and_begin(struct machine *m, struct trial *t, const struct pl
 		r = make_next(m, t, p, &name, e);
 	if (r >= 0)
 		r = save_pending(m, p->from, p->to, name, e);
+	progress_stage(m->progress, "commit", 0, false);
 	if (r >= 0)
 		r = trial_begin(t, name, p->to, m->opts->tries, e);
+	progress_end(m->progress);
 	if (r < 0) {
 		/* what is prepared and has its name but no boot goes with the next run, as after a loss of power */
 		(void)roots_remove(&t->roots, ROOTS_NEXT, NULL);
