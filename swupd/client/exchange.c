@@ -78,7 +78,7 @@ static int look_at_mounts(const struct machine *m, char **why, struct err *e)
 }
 
 /* Room for a clone by links. */
-static int look_at_room(const struct machine *m, char **why, struct err *e)
+static int look_at_room(const struct machine *m, uint64_t *need, char **why, struct err *e)
 {
 	struct clone_size size;
 	struct statvfs fs;
@@ -88,10 +88,10 @@ static int look_at_room(const struct machine *m, char **why, struct err *e)
 		return r;
 	if (fstatvfs(m->root, &fs) < 0)
 		return err_errno(e, "%s", m->path);
-	const uint64_t need = size.dirs * DIR_BYTES + size.others * NAME_BYTES;
+	*need = size.dirs * DIR_BYTES + size.others * NAME_BYTES;
 	const uint64_t have = (uint64_t)fs.f_bavail * fs.f_frsize;
-	if (need > have || (fs.f_files && fs.f_favail < size.dirs)) {
-		_cleanup_free_ char *n = text_size(need), *h = text_size(have);
+	if (*need > have || (fs.f_files && fs.f_favail < size.dirs)) {
+		_cleanup_free_ char *n = text_size(*need), *h = text_size(have);
 		*why = xasprintf("a second tree takes %s and %llu inodes, %s and %llu are left", n,
 				 (unsigned long long)size.dirs, h, (unsigned long long)fs.f_favail);
 		return 0;
@@ -130,7 +130,7 @@ int exchange_look(const struct machine *m, struct exchange_look *out, struct err
 	if (r > 0)
 		r = look_at_mounts(m, &l.why, e);
 	if (r > 0 && !l.snapshot)
-		r = look_at_room(m, &l.why, e);
+		r = look_at_room(m, &l.bytes, &l.why, e);
 	if (r < 0) {
 		exchange_look_free(&l);
 		return err_in(e, r, "cannot tell whether /usr can be exchanged");

@@ -26,8 +26,9 @@ struct plan;
 
 struct exchange_look {
 	bool possible;
-	bool snapshot; /* by a snapshot, not by links */
-	char *why;     /* not possible: what stands against it */
+	bool snapshot;  /* by a snapshot, not by links */
+	uint64_t bytes; /* that a tree of links takes */
+	char *why;      /* not possible: what stands against it */
 };
 void exchange_look_free(struct exchange_look *l);
 

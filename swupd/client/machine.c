@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,7 +16,9 @@
 #include "swupd/base/ui.h"
 #include "swupd/client/boot_update.h"
 #include "swupd/client/catalog.h"
+#include "swupd/client/commit.h"
 #include "swupd/client/fetch.h"
+#include "swupd/client/history.h"
 #include "swupd/client/install.h"
 #include "swupd/client/next_boot.h"
 #include "swupd/client/trust.h"
@@ -270,7 +273,7 @@ static int no_server(struct err *e)
 			"give --url=URL, or install a release that has %s/contenturl", INSTALLED_DEFAULTS);
 }
 
-static int find_server(struct machine *m, bool must, struct err *e)
+static int find_server(struct machine *m, struct err *e)
 {
 	static const char *const content[] = {"etc/swupd/mirror_contenturl", INSTALLED_DEFAULTS "/contenturl", NULL};
 	static const char *const version[] = {"etc/swupd/mirror_versionurl", INSTALLED_DEFAULTS "/versionurl", NULL};
@@ -285,7 +288,7 @@ static int find_server(struct machine *m, bool must, struct err *e)
 		m->format_text = xasprintf("%u", FORMAT_DEFAULT);
 	if (strcmp(m->format_text, "staging") != 0 && text_u32(m->format_text, 1, INT32_MAX, &m->format) < 0)
 		return err_set(e, -ERR_USAGE, "the format is 'staging' or a positive number, not '%s'", m->format_text);
-	return must && (!m->content_url || !m->version_url) ? no_server(e) : 0;
+	return 0;
 }
 
 /* The lock is held: what is half written here was left by a run that was killed. */
@@ -347,14 +350,86 @@ static int open_root(struct machine *m, unsigned needs, struct err *e)
 	return probe < 0 ? probe : 0;
 }
 
-static int open_all(struct machine *m, unsigned needs, struct err *e)
+/* The files and directories of these names; missing ones are passed over. */
+static int copy_names(int from, const struct strv *names, int to, struct err *e)
 {
+	int r = 0;
+
+	for (size_t i = 0; i < names->n && r >= 0; i++) {
+		const char *name = names->items[i];
+		struct stat st;
+		if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (S_ISREG(st.st_mode)) {
+			r = fs_link_or_copy(from, name, to, name, e);
+		} else if (S_ISDIR(st.st_mode)) {
+			_cleanup_(strv_free) struct strv below = {0};
+			_cleanup_close_ int dir = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			_cleanup_close_ int copy =
+				dir < 0 ? err_errno(e, "cannot copy %s", name) : fs_make_dir(to, name, 0700, e);
+			r = copy < 0 ? copy : fs_list(dir, ".", &below, e);
+			if (r >= 0)
+				r = copy_names(dir, &below, copy, e);
+		}
+	}
+	return r;
+}
+
+/* A directory of a file system in memory that has no name anywhere. Returns the fd. */
+static int open_memory(struct err *e)
+{
+	_cleanup_close_ int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+
+	int mount = fs < 0 || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0
+			    ? -1
+			    : fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	return mount < 0 ? err_errno(e, "cannot make a file system in memory") : mount;
+}
+
+static int open_rehearsal(struct machine *m, struct err *e)
+{
+	/* what is known; not what is to be done (boot-pending) */
+	const char *const data_names[] = {"bundles", "trust", "seen", "version", "bad", "next-boot", HISTORY_NAME};
+	const char *const cache_names[] = {"mom", "manifest"};
+	_cleanup_(strv_free) struct strv of_data = {0}, of_cache = {0};
+	const struct client_options *o = m->opts;
+	const char *data = o->datadir ? o->datadir : o->statedir;
+	const char *cache = o->cachedir ? o->cachedir : o->statedir ? o->statedir : HOST_STATE;
+
+	if (fs_exists(m->root, JOURNAL_PATH))
+		return err_hint(e, err_set(e, -ERR_RELEASE, "an interrupted run is half way between two releases"),
+				"'swupd clean' completes it");
+	for (size_t i = 0; i < ARRAY_LEN(data_names); i++)
+		strv_add(&of_data, data_names[i]);
+	for (size_t i = 0; i < ARRAY_LEN(cache_names); i++)
+		strv_add(&of_cache, cache_names[i]);
+	_cleanup_close_ int memory = open_memory(e);
+	if (memory < 0)
+		return memory;
+	m->data = fs_make_dir(memory, "data", 0700, e);
+	m->cache = m->data < 0 ? m->data : fs_make_dir(memory, "cache", 0700, e);
+	if (m->cache < 0)
+		return m->cache;
+	_cleanup_close_ int from = data ? open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+				   : strcmp(m->path, "/") != 0
+					   ? fs_open_beneath(m->root, INSTALLED_STATE, O_RDONLY | O_DIRECTORY, 0, NULL)
+					   : open(HOST_STATE, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int from_cache = open(cache, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = from < 0 ? 0 : copy_names(from, &of_data, m->data, e);
+	return r < 0 || from_cache < 0 ? r : copy_names(from_cache, &of_cache, m->cache, e);
+}
+
+int machine_need(struct machine *m, unsigned needs, struct err *e)
+{
+	int r = 0;
+
 	if ((needs & NEEDS_ROOT_USER) && geteuid() != 0)
 		return err_set(e, -ERR_NOT_ROOT, "this must be run as root");
-	int r = open_root(m, needs, e);
-	if (r >= 0)
-		r = find_server(m, needs & NEEDS_SERVER, e);
-	if (r >= 0 && (needs & (NEEDS_STATE | NEEDS_LOCK)))
+	if ((needs & NEEDS_SERVER) && (!m->content_url || !m->version_url))
+		return no_server(e);
+	if (needs & NEEDS_REHEARSAL)
+		r = open_rehearsal(m, e);
+	else if ((needs & (NEEDS_STATE | NEEDS_LOCK)) && m->data < 0)
 		r = open_state(m, e);
 	if (r >= 0 && (needs & NEEDS_LOCK))
 		r = take_lock(m, e);
@@ -362,21 +437,22 @@ static int open_all(struct machine *m, unsigned needs, struct err *e)
 		r = machine_read_release(m, e);
 	if (r >= 0 && (needs & NEEDS_LOCK))
 		complete_boot(m);
-	if (r >= 0 && (needs & NEEDS_LOCK))
+	if (r >= 0 && (needs & (NEEDS_LOCK | NEEDS_REHEARSAL)))
 		r = fill_tracked(m, e);
 	if (r >= 0 && (needs & NEEDS_TRUST))
 		r = trust_load(m, e);
 	return r;
 }
 
-int machine_open_remote(struct machine *m, struct err *e)
+static int open_all(struct machine *m, unsigned needs, struct err *e)
 {
-	if (geteuid() != 0)
-		return err_set(e, -ERR_NOT_ROOT, "this must be run as root");
-	if (!m->content_url || !m->version_url)
-		return no_server(e);
-	int r = open_state(m, e);
-	return r < 0 ? r : trust_load(m, e);
+	/* before a root is made */
+	if ((needs & NEEDS_ROOT_USER) && geteuid() != 0)
+		return machine_need(m, needs, e);
+	int r = open_root(m, needs, e);
+	if (r >= 0)
+		r = find_server(m, e);
+	return r < 0 ? r : machine_need(m, needs, e);
 }
 
 int machine_open(const struct client_options *opts, unsigned needs, struct ui *ui, struct machine **out, struct err *e)

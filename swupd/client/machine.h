@@ -62,6 +62,11 @@ enum {
 	NEEDS_SERVER = 1 << 3,    /* URLs and format must be known */
 	NEEDS_TRUST = 1 << 4,     /* certificate loaded, clock sane */
 	NEEDS_NEW_ROOT = 1 << 5,  /* the root may be missing or empty: os-install */
+	/*
+	 * In the place of NEEDS_STATE and NEEDS_LOCK: data and cache are copies in memory, which are gone with the machine. Whatever is done to them changes nothing.
+	 * -ERR_RELEASE when an interrupted run would have to be completed first.
+	 */
+	NEEDS_REHEARSAL = 1 << 6,
 };
 
 /*
@@ -71,8 +76,8 @@ enum {
 int machine_open(const struct client_options *opts, unsigned needs, struct ui *ui, struct machine **out, struct err *e);
 void machine_close(struct machine *m);
 
-/* For a command that finds out that it has to ask the server after all: what NEEDS_STATE | NEEDS_SERVER | NEEDS_TRUST would have done. */
-int machine_open_remote(struct machine *m, struct err *e);
+/* For a command that finds out what more it needs when it runs. */
+int machine_need(struct machine *m, unsigned needs, struct err *e);
 
 /* The release named by an os-release text; 0 when it names none. */
 uint32_t os_release_version(const char *text);

@@ -191,8 +191,8 @@ static void list_wants(struct staging *s)
 	s->missing = s->n;
 }
 
-/* Bytes that the missing objects will take on the file system of the root, as far as manifests tell. */
-static uint64_t space_needed(const struct staging *s)
+/* Bytes that the missing objects will take, in whole blocks, as far as manifests tell. */
+static uint64_t content_missing(const struct staging *s, uint64_t block, bool *unsized)
 {
 	bool unknown = false;
 	uint64_t sum = 0;
@@ -204,40 +204,58 @@ static uint64_t space_needed(const struct staging *s)
 		if (w->entry->size == SIZE_UNKNOWN)
 			unknown = unknown || w->entry->kind == KIND_FILE;
 		else
-			sum += (MIN(w->entry->size, CONTENTSIZE_MAX) + BLOCK - 1) / BLOCK * BLOCK;
+			sum += (MIN(w->entry->size, CONTENTSIZE_MAX) + block - 1) / block * block;
 	}
 	/* without sizes only of what is new altogether something is known; the tenth is for what ends in the middle of a block */
 	for (size_t i = 0; unknown && i < s->new->n; i++)
 		if (!s->old || !catalog_find(s->old, s->new->names[i]))
 			sum += s->new->manifests[i]->contentsize / 10 * 11;
+	*unsized = unknown;
 	return sum;
 }
 
-static int check_fs(int fd, uint64_t need, const char *what, const char *where, struct err *e)
+static int measure_space(const struct staging *s, struct stage_needs *n, struct err *e)
 {
-	uint64_t have;
+	struct stat root, cache;
 
-	int r = fs_free_space(fd, &have, e);
-	if (r < 0 || need <= have)
-		return r;
+	*n = (struct stage_needs){0};
+	n->staging = content_missing(s, BLOCK, &n->unsized);
+	n->transit = n->staging / DOWNLOAD_SHARE;
+	_cleanup_close_ int usr = fs_open_beneath(s->m->root, "usr", O_RDONLY | O_DIRECTORY, 0, NULL);
+	const int at = usr < 0 ? s->m->root : usr;
+	if (fstat(at, &root) < 0 || fstat(s->m->cache, &cache) < 0)
+		return err_errno(e, "cannot look for free space");
+	n->one_fs = root.st_dev == cache.st_dev;
+	int r = fs_free_space(at, &n->root_free, e);
+	return r < 0 ? r : fs_free_space(s->m->cache, &n->cache_free, e);
+}
+
+static int fits(uint64_t need, uint64_t have, const char *what, const char *where, struct err *e)
+{
+	if (need <= have)
+		return 0;
 	_cleanup_free_ char *n = text_size(need), *h = text_size(have);
 	return err_hint(e, err_set(e, -ERR_SPACE, "%s takes %s, but %s has only %s left", what, n, where, h),
 			"'swupd clean' empties the cache");
 }
 
+int stage_fits(const struct machine *m, const struct stage_needs *n, struct err *e)
+{
+	int r = fits(n->staging + (n->one_fs ? n->transit : 0), n->root_free, "the new content", m->path, e);
+
+	if (r < 0 || n->one_fs)
+		return r;
+	return fits(n->transit, n->cache_free, "what is to be fetched", "the cache directory", e);
+}
+
 static int check_space(const struct staging *s, struct err *e)
 {
-	uint64_t content = space_needed(s), transit = content / DOWNLOAD_SHARE;
-	struct stat root, cache;
+	struct stage_needs needs;
 
 	if (s->missing == 0 || s->plan->unchecked_space)
 		return 0;
-	if (fstat(s->dir, &root) < 0 || fstat(s->m->cache, &cache) < 0)
-		return err_errno(e, "cannot look for free space");
-	if (root.st_dev == cache.st_dev)
-		return check_fs(s->dir, content + transit, "the new content", s->m->path, e);
-	int r = check_fs(s->dir, content, "the new content", s->m->path, e);
-	return r < 0 ? r : check_fs(s->m->cache, transit, "what is to be fetched", "the cache directory", e);
+	int r = measure_space(s, &needs, e);
+	return r < 0 ? r : stage_fits(s->m, &needs, e);
 }
 
 static void staging_end(struct staging *s)
@@ -269,6 +287,41 @@ static int run(struct staging *s, struct err *e)
 		r = stage_fullfiles(s, e);
 	stage_say_notes(s);
 	return r;
+}
+
+int stage_measure(struct machine *m, const struct plan *p, const struct catalog *old, const struct catalog *new,
+		  struct stage_needs *out, struct err *e)
+{
+	_cleanup_(staging_end) struct staging s = {
+		.m = m,
+		.plan = p,
+		.old = old,
+		.new = new,
+		.rehearsal = true,
+		.download = -1,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.large = PTHREAD_MUTEX_INITIALIZER,
+	};
+
+	s.dir = fs_open_beneath(m->root, STAGE_DIR, O_RDONLY | O_DIRECTORY, 0, NULL);
+	list_wants(&s);
+	index_installed(&s);
+	int r = s.dir < 0 ? 0 : stage_reuse(&s, e);
+	if (r >= 0)
+		r = measure_space(&s, out, e);
+	if (r >= 0)
+		r = stage_known(&s, e);
+	if (r >= 0)
+		r = stage_copy(&s, e);
+	if (r < 0)
+		return r;
+	bool unsized;
+	out->download = content_missing(&s, 1, &unsized);
+	out->unsized = out->unsized || unsized;
+	out->packs = stage_choose(&s);
+	for (size_t i = 0; i < s.n; i++)
+		out->fullfiles += s.wants[i].state == WANT_MISSING && !s.wants[i].promised;
+	return 0;
 }
 
 int stage(struct machine *m, const struct plan *p, const struct catalog *old, const struct catalog *new, struct err *e)

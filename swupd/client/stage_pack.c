@@ -304,9 +304,27 @@ static int fetch_packs(struct pack_list *l, struct err *e)
 	return unpacked;
 }
 
+static void free_list(struct pack_list *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->items[i].path);
+		free(l->items[i].name);
+	}
+	free(l->items);
+}
+
+size_t stage_choose(struct staging *s)
+{
+	_cleanup_(free_list) struct pack_list l = {.s = s};
+
+	if (s->missing)
+		choose(&l);
+	return l.n;
+}
+
 int stage_packs(struct staging *s, struct err *e)
 {
-	struct pack_list l = {.s = s};
+	_cleanup_(free_list) struct pack_list l = {.s = s};
 	int r = 0;
 
 	progress_stage(s->m->progress, "download_packs", 0, true);
@@ -318,11 +336,6 @@ int stage_packs(struct staging *s, struct err *e)
 		r = fetch_packs(&l, e);
 	else
 		progress_stage(s->m->progress, "extract_packs", 0, false);
-	for (size_t i = 0; i < l.n; i++) {
-		free(l.items[i].path);
-		free(l.items[i].name);
-	}
-	free(l.items);
 	stage_say_notes(s);
 	return r;
 }

@@ -43,6 +43,7 @@ struct staging {
 	struct table *by_hash;          /* digest bytes → struct want */
 	const struct entry **installed; /* of plan->old, sorted by hash: where the same content may lie */
 	size_t n_installed;
+	bool rehearsal;        /* stage_measure(): wants are settled as they would be, nothing is made; dir may be -1 */
 	int dir;               /* STAGE_DIR */
 	int download;          /* a directory in the cache, ours for this run */
 	pthread_mutex_t lock;  /* of states and notes */
@@ -66,8 +67,9 @@ bool stage_is_fatal(int r);
 const struct entry *const *installed_find(const struct staging *s, const struct digest *hash, size_t *n);
 
 /* In this order; each leaves what it could not get as WANT_MISSING. */
-int stage_reuse(struct staging *s, struct err *e);     /* what an interrupted run left, hashed again */
-int stage_known(struct staging *s, struct err *e);     /* directories and empty files of usual attributes, made */
-int stage_copy(struct staging *s, struct err *e);      /* what is installed under some name */
-int stage_packs(struct staging *s, struct err *e);     /* with deltas */
+int stage_reuse(struct staging *s, struct err *e); /* what an interrupted run left, hashed again */
+int stage_known(struct staging *s, struct err *e); /* directories and empty files of usual attributes, made */
+int stage_copy(struct staging *s, struct err *e);  /* what is installed under some name */
+int stage_packs(struct staging *s, struct err *e); /* with deltas */
+size_t stage_choose(struct staging *s);            /* how many packs that would be; what they should have is promised */
 int stage_fullfiles(struct staging *s, struct err *e); /* all the rest, or an error */

@@ -167,7 +167,7 @@ static int bundle_list_run(void *context, void *opts, const struct strv *args, s
 	if (remote && l.m->release == 0)
 		return err_set(e, -ERR_RELEASE, "cannot tell which release is installed in %s", l.m->path);
 	if (remote) {
-		r = machine_open_remote(l.m, e);
+		r = machine_need(l.m, NEEDS_ROOT_USER | NEEDS_STATE | NEEDS_SERVER | NEEDS_TRUST, e);
 		if (r < 0)
 			return r;
 	}

@@ -16,6 +16,7 @@
 #include "swupd/client/machine.h"
 #include "swupd/client/next_boot.h"
 #include "swupd/client/post.h"
+#include "swupd/client/rehearse.h"
 #include "swupd/client/restart.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/cmd/common.h"
@@ -24,6 +25,7 @@ struct update_opts {
 	const char *version;
 	bool status, keepcache, download, in_place, next_boot;
 	struct restart_options after;
+	bool dry_run;
 };
 
 static const struct opt update_options[] = {
@@ -43,6 +45,7 @@ static const struct opt update_options[] = {
 	 "restart services that use replaced files", 0, 0},
 	{0, "soft-reboot", OPT_FLAG, offsetof(struct update_opts, after.userspace), NULL,
 	 "restart all of userspace afterwards", 0, 0},
+	{0, "dry-run", OPT_FLAG, offsetof(struct update_opts, dry_run), NULL, "only say what would be done", 0, 0},
 	{0},
 };
 
@@ -118,7 +121,8 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 	const enum commit how = commit_of(o);
 	uint64_t files, bytes;
 
-	ui_message(m->ui, "updating from release %u to %u", m->release, target);
+	if (!o->dry_run)
+		ui_message(m->ui, "updating from release %u to %u", m->release, target);
 	progress_stage(m->progress, "load_manifests", 0, false);
 	int r = catalog_installed(m, &old.catalog, e);
 	if (r < 0)
@@ -128,9 +132,11 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 	if (r >= 0)
 		r = plan_update(m, &old.files, &new.files, p, e);
 	if (r >= 0)
-		r = apply(m, p, old.catalog, new.catalog, how, e);
+		r = (o->dry_run ? rehearse : apply)(m, p, old.catalog, new.catalog, how, e);
 	if (r < 0)
 		return err_in(e, r, "cannot update to release %u", target);
+	if (o->dry_run)
+		return 0;
 	progress_end(m->progress);
 	ui_message(m->ui,
 		   how == COMMIT_DOWNLOAD    ? "release %u is downloaded: %zu paths to change"
@@ -215,7 +221,7 @@ static int update_all(struct machine *m, const struct update_opts *o, struct err
 			return r < 0 ? r : 0;
 		_cleanup_free_ char *format = machine_installed_format(m);
 		r = update_to(m, o, target, e);
-		const bool now = commit_of(o) != COMMIT_DOWNLOAD && commit_of(o) != COMMIT_NEXT_BOOT;
+		const bool now = commit_of(o) != COMMIT_DOWNLOAD && commit_of(o) != COMMIT_NEXT_BOOT && !o->dry_run;
 		if (r >= 0 && now)
 			r = go_on_in_new_format(m, format, named, e);
 		if (r <= 0 || !now)
@@ -227,10 +233,12 @@ static int update_run(void *context, void *opts, const struct strv *args, struct
 {
 	struct machine *m = context;
 	const struct update_opts *o = opts;
-	const uint32_t before = m->release;
 
 	(void)args;
 	int r = restart_check(m, &o->after, e);
+	if (r >= 0)
+		r = machine_need(m, (o->dry_run ? NEEDS_REHEARSAL : NEEDS_STATE | NEEDS_LOCK) | NEEDS_TRUST, e);
+	const uint32_t before = m->release;
 	return r < 0 ? r : restart_follow(m, &o->after, before, update_all(m, o, e), e);
 }
 
@@ -238,7 +246,7 @@ const struct command cmd_update = {
 	.name = "update",
 	.args = "",
 	.summary = "bring this system to the newest release",
-	.needs = NEEDS_ROOT_USER | NEEDS_STATE | NEEDS_LOCK | NEEDS_SERVER | NEEDS_TRUST,
+	.needs = NEEDS_ROOT_USER | NEEDS_SERVER, /* and more, by its options */
 	.opts = update_options,
 	.opts_size = sizeof(struct update_opts),
 	.run = update_run,
