@@ -235,6 +235,10 @@ static int update_run(void *context, void *opts, const struct strv *args, struct
 	const struct update_opts *o = opts;
 
 	(void)args;
+	const bool live =
+		!o->status && !o->dry_run && (commit_of(o) == COMMIT_BY_EXCHANGE || commit_of(o) == COMMIT_IN_PLACE);
+	if (!live && (o->after.services || o->after.userspace))
+		return err_set(e, -ERR_USAGE, "--restart and --soft-reboot go with an update that is made now");
 	int r = restart_check(m, &o->after, e);
 	if (r >= 0)
 		r = machine_need(m, (o->dry_run ? NEEDS_REHEARSAL : NEEDS_STATE | NEEDS_LOCK) | NEEDS_TRUST, e);

@@ -14,8 +14,11 @@ setup_file()
 	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 	{
 		mixer init "$MIX" --bundles="$top/bundles" --content-url=file:///srv/www
-		(cd "$top" && ci/deb)
-		cp "$(cd "$top" && realpath "${O:-build}")"/deb/swupd_*.deb "$MIX/local-debs/"
+		# another file of tests may be making its own
+		mkdir "$BATS_FILE_TMPDIR/out"
+		ln -s "$(cd "$top" && realpath "${O:-build}")"/{bin,guest} "$BATS_FILE_TMPDIR/out/"
+		(cd "$top" && O=$BATS_FILE_TMPDIR/out ci/deb)
+		cp "$BATS_FILE_TMPDIR"/out/deb/swupd_*.deb "$MIX/local-debs/"
 		printf '# [%s\n' 'TITLE]: daemons' 'DESCRIPTION]: of this test' 'STATUS]: Active' 'CAPABILITIES]: test' 'MAINTAINER]: test' \
 			>"$MIX/local-bundles/daemons"
 		printf '%s\n' 'include(os-core)' 'content(tree)' >>"$MIX/local-bundles/daemons"
@@ -107,7 +110,8 @@ container()
 		mount --bind "$MIX/update/www" srv/www
 		pivot_root . run/host
 		umount -l /run/host
-		exec env -i container=test PATH=/usr/bin /usr/lib/systemd/systemd
+		exec env -i container=test PATH=/usr/bin setpriv --bounding-set=-sys_time,-sys_module,-sys_rawio,-syslog \
+			--inh-caps=-sys_time,-sys_module,-sys_rawio,-syslog /usr/lib/systemd/systemd
 	END
 	ROOT=$ROOT MIX=$MIX unshare -mpfuinC bash "$BATS_TEST_TMPDIR/container" </dev/null >"$BATS_TEST_TMPDIR/console" 2>&1 3>&- &
 	local unshare=$! end=$((SECONDS + 60))
@@ -265,6 +269,10 @@ replace_library()
 @test "what makes no sense is refused before anything changes" {
 	run -15 inside swupd update --restart --no-scripts
 	assert_line "swupd: --restart does not go with --no-scripts"
+	for option in --dry-run --download --status; do
+		run -15 inside swupd update --soft-reboot "$option"
+		assert_line "swupd: --restart and --soft-reboot go with an update that is made now"
+	done
 	run -15 sw update --restart
 	run -15 swupd update --restart -p "$ROOT" -u "file://$MIX/update/www" -C "$MIX/Swupd_Root.pem"
 	assert_line --partial "services are restarted only on the running system"
