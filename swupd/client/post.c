@@ -19,6 +19,7 @@
 #include "swupd/client/plan.h"
 #include "swupd/client/reboot.h"
 
+#define PID_1          "PID 1 cannot be executed anew" /* why a reboot is needed */
 #define REEXEC_MS      5000
 #define REEXEC_POLL_MS 50L
 
@@ -82,10 +83,10 @@ int post_reexec(struct machine *m, struct err *e)
 	/* it takes a moment longer than the call */
 	for (int i = 0; r >= 0 && i < REEXEC_MS / REEXEC_POLL_MS && inuse_by_init(m); i++)
 		(void)nanosleep(&pause, NULL);
-	if (r < 0)
-		reboot_say(m, "PID 1 cannot be executed anew");
-	else if (inuse_by_init(m))
-		reboot_say(m, "PID 1 uses replaced files");
+	if (r < 0 || inuse_by_init(m))
+		reboot_say(m, PID_1);
+	else
+		reboot_settle(m, PID_1);
 	return r;
 }
 

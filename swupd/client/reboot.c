@@ -131,11 +131,26 @@ void reboot_reasons(const struct machine *m, struct strv *out)
 		strv_split(out, text.data, "\n");
 }
 
-void reboot_say(struct machine *m, const char *reason)
+/* Where it cannot be noted there is a warning. */
+static void save_reasons(struct machine *m, const struct strv *reasons)
 {
 	_cleanup_free_ char *dir = xstrndup(REBOOT_PATH, (size_t)(strrchr(REBOOT_PATH, '/') - REBOOT_PATH));
-	_cleanup_(strv_free) struct strv reasons = {0};
+	_cleanup_free_ char *lines = strv_join(reasons, "\n"), *text = xasprintf("%s\n", lines);
 	struct err why = ERR_INIT;
+
+	int r = fs_mkdirs(AT_FDCWD, dir, 0755, &why);
+	if (r >= 0 && reasons->n)
+		r = fs_save(AT_FDCWD, REBOOT_PATH, text, strlen(text), 0644, &why);
+	else if (r >= 0 && unlink(REBOOT_PATH) < 0 && errno != ENOENT)
+		r = err_errno(&why, REBOOT_PATH);
+	if (r < 0)
+		ui_warn(m->ui, "cannot note whether a reboot is needed: %s", why.text);
+	err_clear(&why);
+}
+
+void reboot_say(struct machine *m, const char *reason)
+{
+	_cleanup_(strv_free) struct strv reasons = {0};
 
 	/* another root is booted anyway, to be used */
 	if (strcmp(m->path, "/") != 0)
@@ -145,11 +160,17 @@ void reboot_say(struct machine *m, const char *reason)
 	if (strv_has(&reasons, reason))
 		return;
 	strv_add(&reasons, reason);
-	_cleanup_free_ char *lines = strv_join(&reasons, "\n"), *text = xasprintf("%s\n", lines);
-	int r = fs_mkdirs(AT_FDCWD, dir, 0755, &why);
-	if (r >= 0)
-		r = fs_save(AT_FDCWD, REBOOT_PATH, text, strlen(text), 0644, &why);
-	if (r < 0)
-		ui_warn(m->ui, "cannot note that a reboot is needed: %s", why.text);
-	err_clear(&why);
+	save_reasons(m, &reasons);
+}
+
+void reboot_settle(struct machine *m, const char *reason)
+{
+	_cleanup_(strv_free) struct strv reasons = {0}, left = {0};
+
+	reboot_reasons(m, &reasons);
+	for (size_t i = 0; i < reasons.n; i++)
+		if (strcmp(reasons.items[i], reason) != 0)
+			strv_add(&left, reasons.items[i]);
+	if (left.n < reasons.n)
+		save_reasons(m, &left);
 }

@@ -14,6 +14,9 @@ struct strv;
 /* Note a reason, once, and answer with it. Where it cannot be noted there is a warning. */
 void reboot_say(struct machine *m, const char *reason);
 
+/* It is a reason no more. */
+void reboot_settle(struct machine *m, const char *reason);
+
 /* The noted ones; none: no reboot is needed. */
 void reboot_reasons(const struct machine *m, struct strv *out);
 

@@ -253,7 +253,7 @@ replace_library()
 	inside sh -c 'cd /usr/lib/x86_64-linux-gnu/systemd && for f in libsystemd-core-*.so; do cp "$f" new && mv new "$f"; done'
 }
 
-@test "PID 1 that uses replaced files executes itself anew" {
+@test "PID 1 that uses replaced files executes itself anew; where it cannot, a reboot is needed until it can" {
 	replace_library
 	run -0 inside swupd restart --dry-run
 	assert_output "init.scope (1 process): 'systemctl daemon-reexec'"
@@ -261,7 +261,21 @@ replace_library()
 	run -0 inside swupd restart --dry-run
 	assert_output ""
 	replace_library
-	run -0 inside swupd update
+	# nobody can reach it
+	inside mv /run/systemd/private /run/systemd/away
+	run -28 inside swupd update
+	assert_line "a reboot is needed: PID 1 cannot be executed anew"
+	inside mv /run/systemd/away /run/systemd/private
+	run -0 inside swupd info
+	assert_line "reboot: needed: PID 1 cannot be executed anew"
+	# all but the one that does not start in release 20
+	run -28 inside swupd restart
+	run -0 inside swupd info
+	assert_line "reboot: needed: the kernel changed"
+	refute_line --partial "PID 1"
+	# an update does it by itself
+	replace_library
+	run -0 inside swupd rollback
 	refute_output --partial init.scope
 	refute_output --partial "PID 1"
 }
