@@ -4,6 +4,7 @@
  * command line says comes as environment:
  *
  *     fs=TYPE         of the disk
+ *     host=NAME       its root is this subvolume, with those of the machine beside it
  *     mode=update     swupd update from the tree on /dev/vdb; the file /.mark of the disk gets a block "powercut: begin" before and
  *                     "powercut: done" after a success, past all caches, so that the recording of writes shows when that was
  *     mode=recover    what a boot does after a loss of power; then the disk is unmounted
@@ -56,12 +57,41 @@ static char *word(const char *name, char *otherwise)
 	return found ? found + strlen(name) + 1 : otherwise;
 }
 
-static void mount_at(const char *what, const char *where, const char *type, unsigned long flags)
+static void mount_with(const char *what, const char *where, const char *type, unsigned long flags, const char *options)
 {
 	if (mkdir(where, 0755) < 0 && errno != EEXIST)
 		end(where);
-	if (mount(what, where, type, flags, NULL) < 0)
+	if (mount(what, where, type, flags, options) < 0)
 		end(where);
+}
+
+static void mount_at(const char *what, const char *where, const char *type, unsigned long flags)
+{
+	mount_with(what, where, type, flags, NULL);
+}
+
+/* What our initrd mounts before the system begins, and how it says so. */
+static void mount_host(const char *root)
+{
+	static const char *const own[][2] = {
+		{"subvol=/etc", "/disk/etc"},       {"subvol=/var", "/disk/var"}, {"subvol=/home", "/disk/home"},
+		{"subvol=/roothome", "/disk/root"}, {"subvol=/srv", "/disk/srv"},
+	};
+	char options[256];
+
+	snprintf(options, sizeof(options), "subvol=/%s", root);
+	mount_with("/dev/vda", "/disk", "btrfs", 0, options);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		mount_with("/dev/vda", own[i][1], "btrfs", 0, own[i][0]);
+}
+
+static void say_chosen(const char *root)
+{
+	if (mkdir("/disk/run/limpid", 0755) < 0)
+		end("/run/limpid");
+	FILE *f = fopen("/disk/run/limpid/root", "we");
+	if (!f || fprintf(f, "%s\n", root) < 0 || fclose(f) != 0)
+		end("/run/limpid/root");
 }
 
 /* O_DIRECT: it is on its way to the disk at once, and nothing else is because of it. */
@@ -163,10 +193,16 @@ int main(int argc, char *argv[], char *envp[])
 	environment = envp;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	mount_at("dev", "/dev", "devtmpfs", 0);
-	mount_at("/dev/vda", "/disk", word("fs", "ext4"), 0);
+	const char *root = word("host", NULL);
+	if (root)
+		mount_host(root);
+	else
+		mount_at("/dev/vda", "/disk", word("fs", "ext4"), 0);
 	mount_at("proc", "/disk/proc", "proc", 0);
 	mount_at("dev", "/disk/dev", "devtmpfs", 0);
 	mount_at("run", "/disk/run", "tmpfs", 0);
+	if (root)
+		say_chosen(root);
 	int status = strcmp(word("mode", "update"), "recover") == 0 ? recover() : update();
 	sync();
 	printf("powercut: swupd exited with %d\n", status);

@@ -35,11 +35,14 @@ SEED = int(os.environ.get("SEED", "1"))
 JOBS = int(os.environ.get("JOBS") or os.cpu_count())
 BOOTS = int(os.environ.get("BOOTS", "0"))
 RECOVER = os.environ.get("RECOVER", "clean").split()
+NEXT_BOOT = os.environ.get("COMMIT") == "next-boot"
+# subvolumes of a host, and where they belong (initramfs/README.md)
+OWN = {"etc": "etc", "var": "var", "home": "home", "roothome": "root", "srv": "srv"}
 
 COMPLETED = "an interrupted run was completed"  # swupd's words
 
 # what is no part of a release and no user's: the updater's own, the recording's, the file system's
-IGNORED = {"var/lib/swupd", "lost+found", ".mark", ".noise", ".usr-old"}
+IGNORED = {"var/lib/swupd", "lost+found", ".mark", ".noise", ".usr-old", *(["run/limpid"] if NEXT_BOOT else [])}
 KEPT = ".usr-old"  # after an exchange, for a rollback: it must be as whole, or not be there
 UPDATE_AGAIN = 8  # in every so many states, when they are the old release, the update is tried again
 READ_ALL = 10  # every so many states the content of untouched files is read, too
@@ -308,8 +311,8 @@ LO_FLAGS_AUTOCLEAR = 4
 MNT_DETACH, MS_BIND, PR_SET_PDEATHSIG = 2, 4096, 1
 
 
-def mount(what, where, kind, flags=0):
-    if LIBC.mount(what.encode(), where.encode(), kind and kind.encode(), flags, None) < 0:
+def mount(what, where, kind, flags=0, options=None):
+    if LIBC.mount(what.encode(), where.encode(), kind and kind.encode(), flags, options and options.encode()) < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"mount {what}: {os.strerror(number)}")
 
@@ -365,9 +368,37 @@ def mounted(disk, where):
         return True
 
 
+def chosen_root(top):
+    """What our initrd boots, and whether it is on trial"""
+    state = os.path.join(top, ".swupd")
+    names = sorted(os.listdir(state)) if os.path.isdir(state) else []
+    for name in names:
+        if name.startswith("try+") and int(name[4:].split("-")[0]) > 0:
+            return os.readlink(os.path.join(state, name)), True
+    return (os.readlink(os.path.join(state, "good")) if "good" in names else "root"), False
+
+
+def mount_host(disk, where):
+    """As our initrd does: the name of the root, and whether it is on trial"""
+    mount(disk.device, where, FS, 0, "subvolid=5")
+    try:
+        name, trial = chosen_root(where)
+    finally:
+        umount(where)
+    mount(disk.device, where, FS, 0, f"subvol=/{name}")
+    for own, place in OWN.items():
+        mount(disk.device, f"{where}/{place}", FS, 0, f"subvol=/{own}")
+    mount("run", f"{where}/run", "tmpfs", 0, "mode=755")
+    os.mkdir(f"{where}/run/limpid")
+    with open(f"{where}/run/limpid/root", "w") as f:
+        print(name, file=f)
+    return name, trial
+
+
 def recover(root, command):
     """The boot's or another command of swupd, by the program that the disk has"""
     mount("proc", f"{root}/proc", "proc")
+    mount("dev", f"{root}/dev", "devtmpfs")
     try:
         done = subprocess.run(
             ["/usr/bin/swupd", *command, "-N", "--no-progress"],
@@ -383,6 +414,7 @@ def recover(root, command):
     except (OSError, subprocess.SubprocessError) as e:
         return -1, str(e)
     finally:
+        umount(f"{root}/dev")
         umount(f"{root}/proc")
 
 
@@ -398,13 +430,14 @@ class Checker:
         with open(f"{work}/base.img", "rb") as f:
             copy_sparse(f.fileno(), self.base.fd)
         self.done = 0  # entries that base has
+        self.root, self.trial = None, False
         self.releases = {name: load(f"{work}/{name}") for name in ("old", "new")}
         old = self.releases["old"]
         self.old_usr = {name[4:]: node for name, node in old.items() if name.startswith("usr/")}
         self.updater = {name: state_of_updater(f"{work}/{name}") for name in ("old", "new")}
         copy_sparse(self.base.fd, self.disk.fd)
         self.disk.changed()
-        mounted(self.disk, self.where)
+        self.mount()
         self.untouched = {name: (st.st_ino, st.st_ctime_ns, old[name].data) for name, st in walk(self.where)}
         self.unmount()
 
@@ -412,7 +445,18 @@ class Checker:
         self.base.close()
         self.disk.close()
 
+    def mount(self):
+        """1: only after e2fsck. On a host: which root has been chosen"""
+        if not NEXT_BOOT:
+            return mounted(self.disk, self.where)
+        self.root, self.trial = mount_host(self.disk, self.where)
+        return False
+
     def unmount(self):
+        if NEXT_BOOT:
+            umount(f"{self.where}/run")
+            for place in OWN.values():
+                umount(f"{self.where}/{place}")
         umount(self.where)
         if FS == "btrfs":  # its next content is another disk
             subprocess.run(["btrfs", "device", "scan", "-u", self.disk.device], capture_output=True, check=False)
@@ -463,12 +507,13 @@ class Checker:
             status, said = self.boot()
         self.disk.changed()
         try:
-            repaired = mounted(self.disk, self.where)
+            repaired = self.mount()
         except OSError as e:
             return None, f"{state.describe()}\n{e}", ()
         try:
             if not boot:
-                status, said = recover(self.where, RECOVER)
+                # a root on trial is accepted by the boot
+                status, said = recover(self.where, ["accept"] if self.trial else RECOVER)
             verdict, why = self.verdict(status, said, state)
             again = verdict == "old" and state.number % UPDATE_AGAIN == 1
             if again:
@@ -496,6 +541,11 @@ class Checker:
     def boot(self):
         """A guest recovers the disk; its exit status of swupd and console"""
         words = f"mode=recover fs={FS} recover={RECOVER[0]}"
+        if NEXT_BOOT:
+            self.disk.changed()
+            self.mount()
+            self.unmount()
+            words = f"mode=recover fs={FS} host={self.root} recover={'accept' if self.trial else RECOVER[0]}"
         guest = [f"{self.work}/guest", self.disk.path, words]
         done = subprocess.run(guest, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         said = done.stdout.decode(errors="replace")
