@@ -171,7 +171,10 @@ static int show(const struct services *s, const char *properties,
 static void note_refusal(struct service *s, const struct strv *lines, void *arg)
 {
 	(void)arg;
-	if (strv_has(lines, "RefuseManualStop=yes") || strv_has(lines, "RefuseManualStart=yes"))
+	/* it can be stopped, but not begun again */
+	if (strv_has(lines, "LoadState=not-found"))
+		s->why_not = xstrdup("its unit is gone: stop it");
+	else if (strv_has(lines, "RefuseManualStop=yes") || strv_has(lines, "RefuseManualStart=yes"))
 		s->why_not = xstrdup("not to be restarted: its unit refuses it");
 	else if (strv_has(lines, "Type=oneshot"))
 		s->why_not = xstrdup("not to be restarted: it runs once");
@@ -200,7 +203,7 @@ static int group(const struct machine *m, const struct inuse *found, struct serv
 		}
 		out->items[out->n - 1].n++;
 	}
-	return show(out, "--property=Type,RefuseManualStart,RefuseManualStop", note_refusal, NULL, e);
+	return show(out, "--property=LoadState,Type,RefuseManualStart,RefuseManualStop", note_refusal, NULL, e);
 }
 
 static void answer(struct machine *m, const struct inuse *found, const struct services *s, bool restarting)

@@ -51,7 +51,7 @@ daemons()
 	END
 	cc -shared -fPIC -o "$dir/usr/lib/daemons/libdaemons.so" "$BATS_FILE_TMPDIR/lib.c"
 	cc -o "$dir/usr/lib/daemons/daemon" "$BATS_FILE_TMPDIR/main.c" -L"$dir/usr/lib/daemons" -ldaemons -Wl,-rpath,/usr/lib/daemons
-	for unit in plain marked template@one refusing failing private own; do
+	for unit in plain marked template@one refusing failing private gone own; do
 		name=$unit.service
 		[ "$unit" != template@one ] || name=template@.service
 		printf '[Service]\nExecStart=/usr/lib/daemons/daemon\n' >"$dir/usr/lib/systemd/system/$name"
@@ -62,6 +62,7 @@ daemons()
 		sed -i '1i [Unit]\nRefuseManualStop=yes' refusing.service
 		# it does not start again where the release is 20
 		[ "$1" = 10 ] || sed -i 's|daemon$|daemon /usr/lib/daemons/daemon|' failing.service
+		[ "$1" = 10 ] || rm gone.service multi-user.target.wants/gone.service
 		printf 'PrivateMounts=yes\nProtectSystem=strict\nPrivateTmp=yes\n' >>private.service
 		sed -i 's|=/usr.*|=/usr/bin/sleep infinity|' own.service
 	)
@@ -149,6 +150,7 @@ assert_objections()
 	assert_line "marked.service (1 process): not to be restarted: /etc/swupd/no-restart.d has its name"
 	assert_line "template@one.service (1 process): not to be restarted: /usr/share/defaults/swupd/no-restart.d has its name"
 	assert_line "refusing.service (1 process): not to be restarted: its unit refuses it"
+	assert_line "gone.service (1 process): its unit is gone: stop it"
 }
 
 @test "services that use replaced files are told, with what is to be done; nothing is restarted; the kernel needs a reboot" {
@@ -166,7 +168,7 @@ assert_objections()
 		assert_objections
 		assert_line "a reboot is needed: the kernel changed"
 		# and no others
-		assert_equal "$(grep -c 'process' <<<"$output")" 6
+		assert_equal "$(grep -c 'process' <<<"$output")" 7
 		assert_equal "$(pids)" "$before"
 		run -0 inside swupd info
 		assert_line "reboot: needed: the kernel changed"
@@ -174,7 +176,7 @@ assert_objections()
 		# what began before needs nothing any more
 		if [ "$how" = --in-place ]; then
 			inside swupd repair --force -V 10 >/dev/null
-			inside systemctl restart plain private failing marked template@one
+			inside systemctl restart plain private failing marked template@one gone
 			inside rm -r /run/swupd
 			before=$(pids)
 		fi
@@ -205,7 +207,7 @@ assert_objections()
 	# once is enough
 	run -0 inside swupd restart
 	assert_objections
-	assert_equal "$(grep -c 'process' <<<"$output")" 3
+	assert_equal "$(grep -c 'process' <<<"$output")" 4
 	# forward and back
 	inside systemctl restart marked template@one
 	run -0 inside swupd rollback --restart
