@@ -351,6 +351,11 @@ static int settle(struct machine *m, struct trial *t, const struct next_boot_pen
 			history_add(m, "boot", HOW, p->from, p->to, 0, NULL);
 		return r < 0 ? r : 1;
 	}
+	if (tried && !fs_exists(t->roots.top, p->root)) {
+		ui_warn(m->ui, "release %u does not boot next: its root '%s' is gone", p->to, p->root);
+		r = trial_cancel(t, e);
+		return r < 0 ? r : 1;
+	}
 	if (tried && t->left > 0)
 		return 0;
 	if (tried || entry_failed(t, p->root, &done)) {

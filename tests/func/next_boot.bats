@@ -176,6 +176,19 @@ release()
 	release 20
 }
 
+@test "a root that somebody has removed: the good one boots, and that is said" {
+	sw update -I --next-boot -V 20
+	btrfs -q subvolume delete "$TOPLEVEL/root-20"
+	run -0 sw recover
+	assert_output --partial "release 20 does not boot next: its root 'root-20' is gone"
+	release 10
+	refute_line --partial 'next boot'
+	assert_not_exists "$TOPLEVEL"/.swupd/try+3
+	sw update -I --next-boot -V 20
+	boot
+	release 20
+}
+
 @test "killed at each call that changes something: the release before or the new one boots, nothing is left" {
 	skip_unless_strace
 	local n call

@@ -51,7 +51,8 @@ choose() {
 			return
 		fi
 	done
-	[ ! -L "$state/good" ] || root=$(readlink "$state/good")
+	# one that somebody has removed leaves the default
+	name=$(readlink "$state/good") && [ -d "$top/$name/usr" ] && root=$name
 }
 
 # A release on trial has to be accepted in time (swupd-accept.service), else the machine starts again, whatever hangs. softdog or the machine's
