@@ -157,7 +157,7 @@ pair()
 		sw clean --all
 		[ ! -e "$ROOT/.usr-old" ]
 		run -20 sw rollback
-		assert_output --partial "there is no older /usr to go back to"
+		assert_output --partial "there is no older release to go back to"
 		umount "$LOOP"
 		LOOP=
 	done
