@@ -102,8 +102,9 @@ static int look_at_room(const struct machine *m, uint64_t *need, char **why, str
 static int look_at_usr(const struct machine *m, struct exchange_look *l, struct err *e)
 {
 	struct stat root, usr;
+	struct statx sx;
 
-	if (fstat(m->root, &root) < 0)
+	if (fstat(m->root, &root) < 0 || statx(m->root, "", AT_EMPTY_PATH, STATX_TYPE, &sx) < 0)
 		return err_errno(e, "%s", m->path);
 	if (fstatat(m->root, "usr", &usr, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(usr.st_mode)) {
 		l->why = xstrdup("/usr is not a directory");
@@ -113,6 +114,8 @@ static int look_at_usr(const struct machine *m, struct exchange_look *l, struct 
 	l->snapshot = clone_is_subvolume(m->root, "usr");
 	if (bad)
 		l->why = xstrdup(bad);
+	else if (sx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))
+		l->why = xstrdup("/ is immutable");
 	else if (l->snapshot && clone_has_subvolumes(m->root, "usr"))
 		l->why = xstrdup("there are subvolumes below /usr");
 	else if (!l->snapshot && usr.st_dev != root.st_dev)

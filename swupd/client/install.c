@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -28,13 +29,19 @@
 
 DEFINE_CLEANUP(struct journal *, journal_free);
 
+/* Names can be moved and linked within one mount of one file system only, and of btrfs within one subvolume. */
+struct volume {
+	dev_t dev;
+	uint64_t mount; /* 0: the kernel does not say (before 5.8) */
+};
+
 /* What commit_prepare() works with. */
 struct prepare {
 	const struct machine *m;
 	const struct plan *p;
 	const char *tree;                 /* where what will be usr lies now */
 	int staged, next;                 /* directory fds */
-	dev_t dev;                        /* of next */
+	struct volume volume;             /* of next */
 	struct table *leaves;             /* names that will be files or links */
 	struct journal *inside, *outside; /* steps below usr, and the others; may be the same */
 };
@@ -70,11 +77,54 @@ static bool goes_with_parent(const struct prepare *w, const char *name)
 	return false;
 }
 
+/* A path as the user knows it. */
+static char *known_as(const struct prepare *w, const char *path)
+{
+	return is_below(path, w->tree) ? xasprintf("usr%s", path + strlen(w->tree)) : xstrdup(path);
+}
+
+/* With STATX_MNT_ID in its mask. */
+static struct volume volume_of(const struct statx *sx)
+{
+	return (struct volume){
+		.dev = makedev(sx->stx_dev_major, sx->stx_dev_minor),
+		.mount = sx->stx_mask & STATX_MNT_ID ? sx->stx_mnt_id : 0,
+	};
+}
+
+static int immutable(const struct prepare *w, const char *path, const char *what, struct err *e)
+{
+	_cleanup_free_ char *target = known_as(w, path), *at = known_as(w, what);
+
+	return err_hint(e, err_set(e, -EPERM, "cannot replace '/%s': '/%s' is immutable", target, at),
+			"chattr -ia '/%s'", at);
+}
+
+/* path, of which dir is the parent, is there: whether it can be taken away or, as a directory that stays, get other attributes. */
+static int look_at_parent(const struct prepare *w, int dir, const char *path, bool stays, struct err *e)
+{
+	struct statvfs fs;
+	struct statx sx;
+
+	if (fstatvfs(dir, &fs) < 0 || statx(dir, "", AT_EMPTY_PATH, STATX_TYPE, &sx) < 0)
+		return err_errno(e, "the directory of '/%s'", path);
+	if (fs.f_flag & ST_RDONLY) {
+		_cleanup_free_ char *target = known_as(w, path);
+		return err_set(e, -EROFS, "cannot replace '/%s': it is mounted read-only", target);
+	}
+	if (!stays && (sx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))) {
+		_cleanup_free_ char *parent = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+		return immutable(w, path, parent, e);
+	}
+	return 0;
+}
+
 /*
- * Refuse before the commit what the commit could not do: a mount point or an immutable object in the way. found: 1 if something is there (its kind in
- * *kind), 0 if not. *dev: the file system on which the path lies or will lie.
+ * Refuse before the commit what the commit could not do: a mount point, an immutable object or a read-only mount in the way. want_dir: a directory that is
+ * there stays. found: 1 if something is there (its kind in *kind), 0 if not. *volume: where the path lies or will lie.
  */
-static int look_at_target(const struct prepare *w, const char *path, mode_t *kind, dev_t *dev, struct err *e)
+static int look_at_target(const struct prepare *w, const char *path, bool want_dir, mode_t *kind, struct volume *volume,
+			  struct err *e)
 {
 	struct statx sx;
 	const char *base;
@@ -82,23 +132,23 @@ static int look_at_target(const struct prepare *w, const char *path, mode_t *kin
 	_cleanup_free_ char *at = xstrdup(path);
 	for (bool target = true;; target = false) {
 		_cleanup_close_ int dir = fs_open_parent(w->m->root, at, &base, NULL);
-		if (dir >= 0 && statx(dir, base, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &sx) == 0) {
+		if (dir >= 0 && statx(dir, base, AT_SYMLINK_NOFOLLOW, STATX_TYPE | STATX_MNT_ID, &sx) == 0) {
 			if (target && (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT))
 				return err_set(e, -EBUSY, "cannot replace '/%s': it is a mount point", path);
 			if (sx.stx_attributes & (STATX_ATTR_IMMUTABLE | (target ? STATX_ATTR_APPEND : 0)))
-				return err_hint(
-					e, err_set(e, -EPERM, "cannot replace '/%s': '/%s' is immutable", path, at),
-					"chattr -i '/%s'", at);
-			*dev = makedev(sx.stx_dev_major, sx.stx_dev_minor);
+				return immutable(w, path, at, e);
+			*volume = volume_of(&sx);
 			*kind = sx.stx_mode & S_IFMT;
-			return target ? 1 : 0;
+			if (!target)
+				return 0;
+			int r = strchr(path, '/') ? look_at_parent(w, dir, path, want_dir && S_ISDIR(*kind), e) : 0;
+			return r < 0 ? r : 1;
 		}
 		char *slash = strrchr(at, '/');
 		if (!slash) {
-			struct stat st;
-			if (fstat(w->m->root, &st) < 0)
+			if (statx(w->m->root, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MNT_ID, &sx) < 0)
 				return err_errno(e, "%s", w->m->path);
-			*dev = st.st_dev;
+			*volume = volume_of(&sx);
 			return 0;
 		}
 		*slash = '\0';
@@ -192,10 +242,10 @@ static int prepare_put(struct prepare *w, const struct change *c, size_t number,
 	struct journal_step s = {.kind = STEP_PUT, .target = target, .attrs = {.kind = c->want->kind}};
 	char hex[DIGEST_HEX];
 	struct stat st;
+	struct volume volume = {0};
 	mode_t kind = 0;
-	dev_t dev = 0;
 
-	int there = look_at_target(w, target, &kind, &dev, e);
+	int there = look_at_target(w, target, c->want->kind == KIND_DIR, &kind, &volume, e);
 	if (there < 0)
 		return there;
 	digest_format(&c->want->hash, hex);
@@ -214,7 +264,7 @@ static int prepare_put(struct prepare *w, const struct change *c, size_t number,
 		}
 		s.attrs = a;
 	}
-	if (dev == w->dev) {
+	if (volume.dev == w->volume.dev && volume.mount == w->volume.mount) {
 		prepared = xasprintf("%s" PREPARED_IN_TREE "/%zu", w->tree, number);
 		/* what is outside is put there when the tree is usr */
 		later = xasprintf("%s" PREPARED_IN_TREE "/%zu", is_usr(path) ? w->tree : "usr", number);
@@ -235,10 +285,10 @@ static int prepare_del(struct prepare *w, const struct change *c, struct err *e)
 {
 	_cleanup_free_ char *target = now_at(w, c->name + 1);
 	const struct journal_step s = {.kind = STEP_DEL, .target = target};
+	struct volume volume;
 	mode_t kind;
-	dev_t dev;
 
-	int r = look_at_target(w, target, &kind, &dev, e);
+	int r = look_at_target(w, target, false, &kind, &volume, e);
 	if (r > 0)
 		journal_add(is_usr(c->name + 1) ? w->inside : w->outside, &s);
 	return r;
@@ -333,7 +383,7 @@ int commit_prepare(const struct machine *m, const struct plan *p, const char *tr
 		.inside = inside,
 		.outside = outside,
 	};
-	struct stat st;
+	struct statx sx;
 
 	w.staged = stage_open(m, e);
 	if (w.staged < 0)
@@ -343,9 +393,9 @@ int commit_prepare(const struct machine *m, const struct plan *p, const char *tr
 		r = w.next = fs_make_dir(m->root, next, 0700, e);
 	if (r < 0)
 		return r;
-	if (fstat(w.next, &st) < 0)
+	if (statx(w.next, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MNT_ID, &sx) < 0)
 		return err_errno(e, "%s", next);
-	w.dev = st.st_dev;
+	w.volume = volume_of(&sx);
 	for (size_t i = 0; i < p->n_changes; i++) {
 		const struct entry *want = p->changes[i].want;
 		if (want && want->kind != KIND_DIR)

@@ -13,7 +13,10 @@ setup()
 
 teardown()
 {
-	[ -z "${LOOP:-}" ] || umount "$LOOP"
+	[ -z "${LOOP:-}" ] || {
+		chattr -R -ia "$LOOP" 2>/dev/null || true
+		umount -R "$LOOP"
+	}
 }
 
 # disk TYPE [MIB]: the machine's root on a file system of its own; btrfs-subvolume: /usr is one
@@ -232,6 +235,75 @@ pair()
 	install_10
 	btrfs -q subvolume create "$ROOT/usr/local"
 	in_place "there are subvolumes below /usr"
+}
+
+# refuses STATUS WORDS: neither way of committing begins what it could not complete; without the obstacle (removed by the command in $AWAY) both work
+refuses()
+{
+	local way
+	tree_list "$ROOT" >"$BATS_TEST_TMPDIR/old"
+	for way in "" --in-place; do
+		# shellcheck disable=SC2086 # a word or none
+		run "-$1" sw update -I -V 30 $way
+		assert_line --partial "$2"
+		[ ! -e "$ROOT/usr/.swupd/journal" ]
+		tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/old" -
+	done
+	$AWAY
+	sw update -I -V 30
+	run -0 sw diagnose -I
+	sw rollback
+	tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/old" -
+	sw clean --all
+	clean_root
+}
+
+@test "what a commit could not complete is refused before it begins" {
+	for type in ext4 btrfs-subvolume; do
+		machine "$type"
+		disk "$type"
+		install_10
+		# files that change and that go, folders of such, a folder that changes
+		for path in usr/bin/hello usr/share/extras/deleted-in-20 usr/bin usr/share/extras usr/share/private-dir; do
+			chattr +i "$ROOT/$path"
+			AWAY="chattr -i $ROOT/$path" refuses 32 "'/$path' is immutable"
+		done
+		chattr +a "$ROOT/usr/bin"
+		AWAY="chattr -a $ROOT/usr/bin" refuses 32 "'/usr/bin' is immutable"
+		for path in usr/bin usr/share/extras; do
+			mount --bind "$ROOT/$path" "$ROOT/$path"
+			mount -o remount,bind,ro "$ROOT/$path"
+			AWAY="umount $ROOT/$path" refuses 7 "it is mounted read-only"
+		done
+		umount "$LOOP"
+		LOOP=
+	done
+}
+
+@test "a part of /usr that is mounted from elsewhere on the same file system is updated in its place" {
+	disk ext4
+	install_10
+	mkdir "$ROOT/elsewhere"
+	cp -a "$ROOT/usr/bin" "$ROOT/elsewhere"
+	mount --bind "$ROOT/elsewhere/bin" "$ROOT/usr/bin"
+	sw update -I
+	listed "(in place)  done"
+	run -0 sw diagnose -I --picky
+	umount "$ROOT/usr/bin"
+	clean_root
+}
+
+@test "an immutable root is updated in place" {
+	disk ext4
+	install_10
+	chattr +i "$ROOT"
+	run -0 sw info
+	assert_line "updates: in place: / is immutable"
+	run sw update -I
+	chattr -i "$ROOT"
+	assert_success
+	listed "(in place)  done"
+	run -0 sw diagnose -I
 }
 
 @test "an update in place forgets the older tree" {
