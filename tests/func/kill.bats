@@ -34,6 +34,70 @@ setup()
 	done
 }
 
+# the journal lies somewhere in the middle of its commit
+half()
+{
+	inject -o "$BATS_TEST_TMPDIR/calls" swupd update "${SWUPD_GLOBAL[@]}" -I --in-place
+	local number
+	number=$(grep -n 'renameat .*/usr/\.swupd/next/' "$BATS_TEST_TMPDIR/calls" | sed -n '9s/:.*//p')
+	tree_list "$ROOT" >"$BATS_TEST_TMPDIR/new"
+	rm -rf "$M"
+	cp -a "$BATS_TEST_TMPDIR/saved" "$M"
+	run -137 inject -n "$number" swupd update "${SWUPD_GLOBAL[@]}" -I --in-place
+	[ -s "$ROOT/usr/.swupd/journal" ]
+}
+
+@test "a damaged journal is not guessed at: each command tells it, changes nothing, and its hint is a way out" {
+	install_10
+	tree_list "$ROOT" >"$BATS_TEST_TMPDIR/old"
+	M=$BATS_TEST_TMPDIR/m
+	cp -a "$M" "$BATS_TEST_TMPDIR/saved"
+	half
+	tree_list "$ROOT" >"$BATS_TEST_TMPDIR/half"
+	journal=$ROOT/usr/.swupd/journal
+	cp "$journal" "$BATS_TEST_TMPDIR/journal"
+	size=$(stat -c %s "$journal")
+	damages=(
+		': >"$journal"'
+		'truncate -s $((size / 2)) "$journal"'
+		'truncate -s $((size - 1)) "$journal"'
+		'echo more >>"$journal"'
+		'sed -i "s/bin/bim/" "$journal"'
+		'printf "\0" | dd of="$journal" bs=1 seek=$((size / 3)) conv=notrunc status=none'
+		'head -c "$size" /dev/zero >"$journal"'
+		'sed -i "1s/1/2/" "$journal"'
+		'rm "$journal"; mkdir "$journal"'
+		'rm "$journal"; mkfifo "$journal"'
+	)
+	for damage in "${damages[@]}"; do
+		rm -rf "$journal"
+		cp "$BATS_TEST_TMPDIR/journal" "$journal"
+		eval "$damage"
+		for command in update clean "bundle-add extras" repair rollback diagnose; do
+			# shellcheck disable=SC2086 # words
+			run timeout 20 swupd ${command%% *} "${SWUPD_GLOBAL[@]}" ${command#"${command%% *}"}
+			[[ $status = @(32|40) ]] || fail "$damage: $command: status $status: $output"
+			assert_output --partial "$journal"
+			assert_output --partial "hint: remove it, then run 'swupd repair'"
+		done
+		tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/half" - || fail "$damage"
+	done
+	# as it was it is completed
+	rm -rf "$journal"
+	cp -a "$M" "$BATS_TEST_TMPDIR/again"
+	cp "$BATS_TEST_TMPDIR/journal" "$journal"
+	sw clean
+	tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/new" -
+	# without it, as the hint says, the machine is what its os-release says, which comes last
+	rm -rf "$M"
+	cp -a "$BATS_TEST_TMPDIR/again" "$M"
+	sw repair -I
+	run -0 sw diagnose -I
+	tree_list "$ROOT" | diff "$BATS_TEST_TMPDIR/old" - | grep '^<' && fail "not all of release 10 is there again"
+	sw update -I --in-place
+	run -0 sw diagnose -I
+}
+
 @test "all is durable before the journal, and the journal before the first change" {
 	strace -qq -o /dev/null true 2>/dev/null || skip "needs ptrace"
 	install_10
