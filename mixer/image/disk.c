@@ -8,14 +8,16 @@
 #include "mixer/image/btrfs.h"
 #include "mixer/image/content.h"
 #include "mixer/image/image.h"
-#include "mixer/image/initramfs.h"
+#include "mixer/image/release_initramfs.h"
 #include "mixer/input/config.h"
 #include "mixer/step/objects.h"
 #include "mixer/step/step.h"
 #include "mixer/step/toolroot.h"
+#include "mixer/step/tree_archive.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/text.h"
+#include "swupd/content/boot_entry.h"
 #include "swupd/content/object.h"
 
 /*
@@ -64,7 +66,7 @@ static int write_root(const struct image_job *job, uint64_t size, int fd, struct
 	struct digest seed;
 	_cleanup_close_ int archive = image_create(job, tar, e);
 
-	int r = archive < 0 ? archive : image_write_tar(job, job->tree, archive, e);
+	int r = archive < 0 ? archive : tree_write_tar(job->m->store, job->tree, archive, e);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int file = image_create(job, name, e);
@@ -115,6 +117,16 @@ static int take_kernel(const struct image_job *job, struct err *e)
 	return err_hint(e, r, "'mixer kernel build %s' and the bundle kernel-%s make one", kernel, kernel);
 }
 
+/* The release's own (initrd() of bundle(5)), which updates replace, or one that is made of it here */
+static int take_initrd(const struct image_job *job, struct err *e)
+{
+	_cleanup_free_ char *dir = xasprintf(KERNELS "/%s", job->definition->kernel),
+			    *path = xasprintf("%s/initrd", dir);
+	int r = take_file(job, dir, path, "initrd", e);
+
+	return r != 0 ? r : release_initramfs_build(job, job->definition->initramfs, CODEC_ZSTD, "initrd", e);
+}
+
 /* The release's own, or that of the tools */
 static int take_loader(const struct image_job *job, struct err *e)
 {
@@ -142,15 +154,20 @@ static int put_entry(const struct image_job *job, const char *folder, struct err
 {
 	const struct config *c = job->m->config;
 	_cleanup_(buf_free) struct buf loader = {0}, entry = {0};
-	_cleanup_free_ char *words = image_all_cmdline(job);
+	_cleanup_(boot_text_clear) struct boot_text text = {
+		.kernel = xstrdup(job->definition->kernel),
+		.title = xasprintf("%s %u", c->name, job->release),
+		.version = job->release,
+		.sort_key = xstrdup(c->id),
+		.linux_ = xasprintf("%s/linux", folder),
+		.options = image_all_cmdline(job),
+	};
 
 	/* any key shows the menu meanwhile */
 	buf_printf(&loader, "default %s-*\ntimeout 1\n", c->id);
-	buf_printf(&entry, "title %s %u\nversion %u\nsort-key %s\nlinux %s/linux\n", c->name, job->release,
-		   job->release, c->id, folder);
 	if (job->definition->initramfs)
-		buf_printf(&entry, "initrd %s/initrd\n", folder);
-	buf_printf(&entry, "options %s\n", words);
+		strv_take(&text.initrds, xasprintf("%s/initrd", folder));
+	boot_text_format(&text, &entry);
 	int r = put_text(job, "loader.conf", &loader, e);
 	return r < 0 ? r : put_text(job, "entry.conf", &entry, e);
 }
@@ -180,7 +197,7 @@ static int write_esp(const struct image_job *job, int fd, struct err *e)
 	if (r >= 0)
 		r = put_entry(job, folder, e);
 	if (r >= 0 && job->definition->initramfs)
-		r = initramfs_build(job, job->definition->initramfs, CODEC_ZSTD, "initrd", e);
+		r = take_initrd(job, e);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int esp = image_create(job, ".esp", e);

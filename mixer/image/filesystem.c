@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "mixer/image/image.h"
+#include "mixer/step/step.h"
+#include "mixer/step/tree_archive.h"
 #include "swupd/base/err.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
@@ -179,7 +181,7 @@ int image_write_filesystem(const struct image_job *job, const struct tree *t, co
 	_cleanup_free_ char *tar = xasprintf(".%s.tar", name);
 	_cleanup_close_ int fd = image_create(job, tar, e);
 
-	int r = fd < 0 ? fd : image_write_tar(job, t, fd, e);
+	int r = fd < 0 ? fd : tree_write_tar(job->m->store, t, fd, e);
 	if (r >= 0)
 		r = o->kind == FILESYSTEM_EROFS ? make_erofs(job, o, tar, name, e) : make_ext4(job, t, o, tar, name, e);
 	(void)unlinkat(job->work, tar, 0);

@@ -109,12 +109,6 @@ int image_tree_load(const struct image_job *job, const struct tree *t, const cha
 
 /* --- formats -------------------------------------------------------------------------------------------------------------- */
 
-/* t as a tar (pax where needed): sorted, times OBJECT_MTIME, names relative ("./" is not in front), the root directory itself first as "./". To the end of fd. */
-int image_write_tar(const struct image_job *job, const struct tree *t, int fd, struct err *e);
-
-/* t as a cpio (newc), with console, null, tty, ttyS0 and zero if it has /dev. To the end of fd. */
-int image_write_cpio(const struct image_job *job, const struct tree *t, int fd, struct err *e);
-
 struct image_filesystem_options {
 	enum image_filesystem kind;
 	const char *label;    /* at most 15 bytes */

@@ -10,6 +10,7 @@
 #include "mixer/image/image.h"
 #include "mixer/input/config.h"
 #include "mixer/step/step.h"
+#include "mixer/step/tree_archive.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/json.h"
@@ -97,7 +98,7 @@ static int add_layer(const struct image_job *job, const char *dir, const struct 
 
 	if (job->definition->factory)
 		image_tree_factory(t);
-	int r = fd < 0 ? fd : image_write_tar(job, t, fd, e);
+	int r = fd < 0 ? fd : tree_write_tar(job->m->store, t, fd, e);
 	if (r >= 0)
 		r = blob_of_file(job, ".layer.tar", &plain, e);
 	if (r >= 0)

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "mixer/image/image.h"
-#include "mixer/image/initramfs.h"
+#include "mixer/image/release_initramfs.h"
+#include "mixer/step/step.h"
+#include "mixer/step/tree_archive.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/text.h"
@@ -47,7 +49,7 @@ int image_dax_ext4(struct image_job *job, struct err *e)
 	return write_dax(job, FILESYSTEM_EXT4, "ext4", e);
 }
 
-typedef int write_fn(const struct image_job *job, const struct tree *t, int fd, struct err *e);
+typedef int write_fn(const struct store *s, const struct tree *t, int fd, struct err *e);
 
 static int write_archive(struct image_job *job, const struct tree *t, write_fn *fn, const char *type, struct err *e)
 {
@@ -55,7 +57,7 @@ static int write_archive(struct image_job *job, const struct tree *t, write_fn *
 	_cleanup_free_ char *name = xasprintf("%s.%s%s", job->definition->name, type, suffix(codec));
 	_cleanup_close_ int fd = image_create(job, ".archive", e);
 
-	int r = fd < 0 ? fd : fn(job, t, fd, e);
+	int r = fd < 0 ? fd : fn(job->m->store, t, fd, e);
 	if (r >= 0)
 		r = image_compress(job, codec, ".archive", name, e);
 	if (r < 0)
@@ -66,15 +68,15 @@ static int write_archive(struct image_job *job, const struct tree *t, write_fn *
 
 int image_tar(struct image_job *job, struct err *e)
 {
-	return write_archive(job, job->tree, image_write_tar, "tar", e);
+	return write_archive(job, job->tree, tree_write_tar, "tar", e);
 }
 
 static int write_picked(struct image_job *job, struct err *e)
 {
 	_cleanup_(tree_freep) struct tree *t = NULL;
 
-	int r = initramfs_tree(job, job->definition->initramfs, &t, e);
-	return r < 0 ? r : write_archive(job, t, image_write_cpio, "initrd", e);
+	int r = release_initramfs_tree(job, job->definition->initramfs, &t, e);
+	return r < 0 ? r : write_archive(job, t, tree_write_cpio, "initrd", e);
 }
 
 int image_initrd(struct image_job *job, struct err *e)
@@ -93,5 +95,5 @@ int image_initrd(struct image_job *job, struct err *e)
 		image_tree_link(t, "/init", init + 1);
 		image_tree_end(t);
 	}
-	return write_archive(job, t, image_write_cpio, "initrd", e);
+	return write_archive(job, t, tree_write_cpio, "initrd", e);
 }

@@ -43,6 +43,7 @@ void bundle_free(struct bundle *b)
 	strv_free(&b->unexports);
 	strv_free(&b->drops);
 	strv_free(&b->keeps);
+	strv_free(&b->initrds);
 	free(b->file);
 	free(b);
 }
@@ -100,6 +101,12 @@ static int parse_directive(struct bundle *b, const char *folder, char *s, char *
 		b->alone = true;
 		return *arg ? err_set(e, -ERR_FORMAT, "alone() takes nothing, not '%s'", arg) : 0;
 	}
+	if (strcmp(s, "initrd") == 0) {
+		if (!bundle_name_valid(arg))
+			return err_set(e, -ERR_FORMAT, "'%s' is no name of a configuration", arg);
+		add_once(&b->initrds, arg);
+		return 0;
+	}
 	if (strcmp(s, "content") == 0)
 		return add_path(&b->contents, folder, arg, e);
 	if (strcmp(s, "un-export") == 0)
@@ -108,9 +115,10 @@ static int parse_directive(struct bundle *b, const char *folder, char *s, char *
 		return add_path(*s == 'd' ? &b->drops : &b->keeps, NULL, arg, e);
 	bool include = strcmp(s, "include") == 0;
 	if (!include && strcmp(s, "also-add") != 0)
-		return err_set(
-			e, -ERR_FORMAT,
-			"'%s()' is none of include(), also-add(), alone(), content(), drop(), keep(), un-export()", s);
+		return err_set(e, -ERR_FORMAT,
+			       "'%s()' is none of include(), also-add(), alone(), content(), initrd(), drop(), keep(), "
+			       "un-export()",
+			       s);
 	if (!bundle_name_valid(arg))
 		return err_set(e, -ERR_FORMAT, "'%s' is no name of a bundle", arg);
 	add_once(include ? &b->includes : &b->also_add, arg);

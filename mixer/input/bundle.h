@@ -22,8 +22,10 @@ struct bundle {
 	struct strv unexports; /* absolute names of files that get no 'x' */
 	struct strv drops,
 		keeps; /* patterns as in rules.h: files of its packages that are not shipped, and exceptions */
-	bool alone;    /* builds on nothing, not on os-core either */
-	char *file;    /* where it was read, for messages */
+	struct strv
+		initrds; /* configurations of initramfs/: initrds for the kernels of this bundle and of those that it includes */
+	bool alone; /* builds on nothing, not on os-core either */
+	char *file; /* where it was read, for messages */
 };
 
 /* text is read as the definition of name. -ERR_FORMAT with "FILE:LINE: ". strict: all five headers must be there, TITLE equal to name. */

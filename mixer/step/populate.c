@@ -11,6 +11,7 @@
 #include "mixer/step/derive.h"
 #include "mixer/step/gather.h"
 #include "mixer/step/generate.h"
+#include "mixer/step/initramfs.h"
 #include "mixer/step/notices.h"
 #include "mixer/step/step.h"
 #include "mixer/step/sysusers.h"
@@ -138,6 +139,7 @@ static int load_rules(const struct mix *m, struct rules **out, struct err *e)
 struct extras {
 	struct strv includes;                    /* all, also indirect */
 	struct tree *content, *generated, *late; /* late: made of what all bundles bring */
+	struct tree *initrds;                    /* and these of all that, late included */
 };
 
 static struct tree *package_tree(const struct packages *p, const char *name)
@@ -265,6 +267,38 @@ static void copy_names(const struct bundle_set *set, const struct strv *names, b
 			strv_add(out, names->items[i]);
 }
 
+static int gather_again(size_t n, struct bundle_offers *offers, struct tree **full, struct tree **trees, struct err *e)
+{
+	for (size_t i = 0; i < n; i++) {
+		tree_free(trees[i]);
+		trees[i] = NULL;
+	}
+	tree_free(*full);
+	*full = NULL;
+	return gather(offers, n, full, trees, e);
+}
+
+/* Once more for initrds: they need to see what was made of the whole release. */
+static int gather_initrds(const struct mix *m, const struct bundle_set *set, int64_t time, struct extras *x,
+			  struct bundle_offers *offers, struct tree **full, struct tree **trees, struct err *e)
+{
+	_cleanup_free_ struct tree **made = xcalloc(set->n, sizeof(struct tree *));
+	_cleanup_free_ const struct strv **includes = xcalloc(set->n, sizeof(*includes));
+	bool any = false;
+
+	for (size_t i = 0; i < set->n; i++) {
+		made[i] = x[i].initrds;
+		includes[i] = &x[i].includes;
+		any |= set->items[i]->initrds.n > 0;
+	}
+	int r = any ? initramfs_of_bundles(m, set, time, includes, trees, made, e) : 0;
+	if (r < 0 || !any)
+		return r;
+	for (size_t i = 0; i < set->n; i++)
+		offers_add(&offers[i], made[i], RANK_GENERATED);
+	return gather_again(set->n, offers, full, trees, e);
+}
+
 /* Twice: what is made of a whole release needs to see one. */
 static int gather_twice(const struct mix *m, const struct rules *rules, size_t n, struct extras *x,
 			struct bundle_offers *offers, struct tree **full, struct tree **trees, struct err *e)
@@ -281,15 +315,7 @@ static int gather_twice(const struct mix *m, const struct rules *rules, size_t n
 		offers_add(&offers[i], late[i], RANK_GENERATED);
 		more |= late[i]->n > 0;
 	}
-	if (r < 0 || !more)
-		return r;
-	for (size_t i = 0; i < n; i++) {
-		tree_free(trees[i]);
-		trees[i] = NULL;
-	}
-	tree_free(*full);
-	*full = NULL;
-	return gather(offers, n, full, trees, e);
+	return r < 0 || !more ? r : gather_again(n, offers, full, trees, e);
 }
 
 static int gather_all(const struct mix *m, const struct bundle_set *set, struct packages *p, struct lock *l,
@@ -302,6 +328,8 @@ static int gather_all(const struct mix *m, const struct bundle_set *set, struct 
 		r = gather_bundle(m, set, set->items[i], p, l, &x[i], &offers[i], e);
 	if (r >= 0)
 		r = gather_twice(m, p->rules, set->n, x, offers, &out->full, trees, e);
+	if (r >= 0)
+		r = gather_initrds(m, set, l->time, x, offers, &out->full, trees, e);
 	out->time = l->time;
 	out->bundles = xcalloc(set->n, sizeof(*out->bundles));
 	for (size_t i = 0; i < set->n; i++) {
@@ -354,7 +382,8 @@ int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, 
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < set->n; i++)
-		x[i] = (struct extras){.content = tree_new(), .generated = tree_new(), .late = tree_new()};
+		x[i] = (struct extras){
+			.content = tree_new(), .generated = tree_new(), .late = tree_new(), .initrds = tree_new()};
 	for (size_t i = 0; i < l->n_packages; i++)
 		bytes += l->packages[i].size;
 	progress_stage(m->progress, "populate", bytes, true);
@@ -373,6 +402,7 @@ int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, 
 		tree_free(x[i].content);
 		tree_free(x[i].generated);
 		tree_free(x[i].late);
+		tree_free(x[i].initrds);
 		offers_free(&offers[i]);
 	}
 	free(x);

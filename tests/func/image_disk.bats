@@ -27,6 +27,7 @@ setup_file()
 	echo 'a = 1' >"$tree/usr/share/factory/etc/app.conf"
 	printf 'vmlinux\n' >"$tree/usr/lib/kernel/small/vmlinux"
 	printf 'bzImage\n' >"$tree/usr/lib/kernel/small/bzImage"
+	printf 'initrd of the release\n' >"$tree/usr/lib/kernel/small/initrd"
 	printf 'agent\n' >"$MIX/local-bundles/agent/usr/bin/kata-agent"
 	chmod 755 "$MIX/local-bundles/agent/usr/bin/kata-agent"
 	printf 'systemd-boot of the release\n' >"$MIX/local-bundles/boot/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
@@ -41,7 +42,7 @@ setup_file()
 	image k-ext4 'kind = kata' 'init = /usr/lib/systemd/systemd' 'filesystem = ext4'
 	image k-verity 'kind = kata' 'init = /usr/lib/systemd/systemd' 'verity = yes' 'kernel = small'
 	image k-plain 'kind = kata' 'init = /usr/lib/systemd/systemd' 'filesystem = ext4' 'dax-header = no' 'verity = yes'
-	image d 'kind = disk' 'kernel = small' 'cmdline = quiet' 'etc = factory' 'size = 600M'
+	image d 'kind = disk' 'kernel = small' 'initramfs = host' 'cmdline = quiet' 'etc = factory' 'size = 600M'
 	mixer -C "$MIX" image k-erofs k-ext4 k-verity k-plain d >>"$BATS_FILE_TMPDIR/log" 2>&1 ||
 		{ cat "$BATS_FILE_TMPDIR/log" >&2; false; }
 }
@@ -218,7 +219,10 @@ part()
 	assert_line 'default limpid-*'
 	run -0 cat "$D/loader/entries/limpid-10.conf"
 	assert_line 'title Limpid 10'
+	assert_line '# kernel small'
 	assert_line 'linux /limpid/10/linux'
+	assert_line 'initrd /limpid/10/initrd'
+	assert_equal "$(cat "$D/limpid/10/initrd")" 'initrd of the release'
 	assert_line "options root=PARTUUID=$(member d root-partition) rootfstype=btrfs rootflags=subvol=root rw quiet"
 	assert_equal "$(member d cmdline)" "root=PARTUUID=$(member d root-partition) rootfstype=btrfs rootflags=subvol=root rw quiet"
 	sfdisk -d "$file" | grep -iq "uuid=$(member d root-partition), name=\"root\""

@@ -16,7 +16,8 @@ setup_file()
 	# a guest's agent, without the package that 'make deb' makes
 	bundle_of_agent
 	bundle_of_mine
-	printf '%s\n' os-core initramfs kernel-kvm agent mine >"$MIX/mixbundles"
+	bundle_of_kernel
+	printf '%s\n' os-core initramfs kernel-kvm agent mine kernel-small >"$MIX/mixbundles"
 	mixer -C "$MIX" lock >"$BATS_FILE_TMPDIR/log" 2>&1
 	mixer -C "$MIX" build >>"$BATS_FILE_TMPDIR/log" 2>&1
 	image host 'initramfs = host'
@@ -25,7 +26,7 @@ setup_file()
 	unpack host
 	unpack modules
 	swupd os-install -p "$RELEASE_ROOT" -u "file://$MIX/update/www" -C "$MIX/Swupd_Root.pem" -K "$BATS_FILE_TMPDIR/cache" -N --no-progress \
-		-B initramfs,kernel-kvm >>"$BATS_FILE_TMPDIR/log" 2>&1
+		-B initramfs,kernel-kvm,kernel-small >>"$BATS_FILE_TMPDIR/log" 2>&1
 }
 
 setup()
@@ -39,6 +40,14 @@ bundle_of_agent()
 	printf '#!agent\n' >"$MIX/local-bundles/agent.d/usr/bin/agent"
 	chmod 755 "$MIX/local-bundles/agent.d/usr/bin/agent"
 	printf '# [TITLE]: agent\nbase-files\ncontent(agent.d)\n' >"$MIX/local-bundles/agent"
+}
+
+# a kernel that has its initrd as content
+bundle_of_kernel()
+{
+	mkdir -p "$MIX/local-bundles/small.d/usr/lib/kernel/small"
+	echo kernel >"$MIX/local-bundles/small.d/usr/lib/kernel/small/bzImage"
+	printf '# [TITLE]: kernel-small\ncontent(small.d)\ninitrd(host)\n' >"$MIX/local-bundles/kernel-small"
 }
 
 # a configuration of one's own, and one that cannot be
@@ -225,4 +234,29 @@ has()
 	# nothing is left of what failed
 	run -0 find "$MIX/update/images" -name '.new*'
 	assert_output ""
+}
+
+@test "an initrd is content of a kernel's bundle: the same as the image, made once" {
+	cmp "$RELEASE_ROOT/usr/lib/kernel/small/initrd" "$MIX"/update/images/*/host.initrd.zst
+	assert_equal "$(stat -c '%a %u:%g' "$RELEASE_ROOT/usr/lib/kernel/small/initrd")" '644 0:0'
+	run -0 grep -l $'\t/usr/lib/kernel/small/initrd$' "$MIX"/update/www/10/Manifest.{kernel-small,initramfs,os-core}
+	assert_output "$MIX/update/www/10/Manifest.kernel-small"
+	# another build takes what was made
+	before=$(ls -l --time-style=full-iso /var/cache/limpid/made/init*)
+	echo more >"$MIX/local-bundles/agent.d/usr/bin/agent-more"
+	mixer -C "$MIX" build >"$BATS_TEST_TMPDIR/log" 2>&1 || fail "$(cat "$BATS_TEST_TMPDIR/log")"
+	assert_equal "$(ls -l --time-style=full-iso /var/cache/limpid/made/init*)" "$before"
+	[ ! -e "$MIX/update/www/20/Manifest.kernel-small" ]
+}
+
+@test "what an initrd of a bundle needs is told" {
+	sed -i 's/initrd(host)/initrd(other)/' "$MIX/local-bundles/kernel-small"
+	run mixer -C "$MIX" build
+	assert_failure
+	assert_output --partial "bundle 'kernel-small': initrd(other): no bundle of the mix has the configuration 'other' (/usr/lib/dracut/dracut.conf.d/other/)"
+	sed -i 's/initrd(other)/initrd(host)/' "$MIX/local-bundles/kernel-small"
+	echo 'initrd(host)' >>"$MIX/local-bundles/agent"
+	run mixer -C "$MIX" build
+	assert_failure
+	assert_output --partial "bundle 'agent': initrd(host): neither it nor what it includes has a kernel (/usr/lib/kernel/NAME/bzImage)"
 }

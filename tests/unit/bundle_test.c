@@ -35,6 +35,7 @@ TEST(bundle_reads_all_of_the_grammar)
 				   "include(os-core)\n"
 				   "  include( libs ) # why\n"
 				   "also-add(docs)\n"
+				   "initrd(host)\n"
 				   "also-add(os-core)\n"
 				   "vim\n"
 				   "\tg++-14   # the compiler\n"
@@ -59,6 +60,7 @@ TEST(bundle_reads_all_of_the_grammar)
 	assert_list(&b->packages, "vim g++-14");
 	assert_list(&b->contents, "/dir/overlay/editors /abs");
 	assert_list(&b->drops, "/usr/lib/systemd/");
+	assert_list(&b->initrds, "host");
 	assert_list(&b->keeps, "/usr/lib/systemd/*.target");
 	assert_list(&b->unexports, "/usr/lib/x");
 }
@@ -78,8 +80,8 @@ TEST(bundle_says_which_line_is_wrong)
 		{"vim\ntwo words\n", "/dir/editors:2: 'two words' is neither a package nor a directive"},
 		{"include(os-core\n", "/dir/editors:1: 'include(os-core' must end in ')'"},
 		{"include(os-core) x\n", "must end in ')'"},
-		{"includes(x)\n",
-		 "'includes()' is none of include(), also-add(), alone(), content(), drop(), keep(), un-export()"},
+		{"includes(x)\n", "'includes()' is none of include(), also-add(), alone(), content(), initrd(), "
+				  "drop(), keep(), un-export()"},
 		{"include(MoM)\n", "'MoM' is no name of a bundle"},
 		{"include()\n", "'' is no name of a bundle"},
 		{"also-add(a/b)\n", "'a/b' is no name of a bundle"},

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/step/tree_archive.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "mixer/image/image.h"
-#include "mixer/step/step.h"
+#include "mixer/input/tree.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/text.h"
@@ -34,11 +35,11 @@ static int flush(struct buf *b, int fd, struct err *e)
 	return r;
 }
 
-static int add_content(const struct image_job *job, const struct node *n, unsigned block, struct buf *b, int fd,
+static int add_content(const struct store *s, const struct node *n, unsigned block, struct buf *b, int fd,
 		       struct err *e)
 {
 	static const char zeros[TAR_BLOCK];
-	_cleanup_close_ int in = store_get_fd(job->m->store, &n->hash, e);
+	_cleanup_close_ int in = store_get_fd(s, &n->hash, e);
 	struct stat st;
 
 	if (in < 0)
@@ -47,7 +48,7 @@ static int add_content(const struct image_job *job, const struct node *n, unsign
 		return err_errno(e, "the store");
 	if ((uint64_t)st.st_size != n->attrs.size)
 		return err_hint(e, err_set(e, -ERR_DIGEST, "its content in the cache is damaged"),
-				"remove <cache>/objects: 'mixer image' takes it from the release then");
+				"remove <cache>/objects: what is missing there is made again");
 	int r = 0;
 	if (n->attrs.size < FLUSH) {
 		char *to = buf_reserve(b, n->attrs.size);
@@ -64,8 +65,8 @@ static int add_content(const struct image_job *job, const struct node *n, unsign
 	return r < 0 || b->len < FLUSH ? r : flush(b, fd, e);
 }
 
-static int write_members(const struct image_job *job, const struct tree *t, const struct format *f, struct buf *b,
-			 int fd, struct err *e)
+static int write_members(const struct store *s, const struct tree *t, const struct format *f, struct buf *b, int fd,
+			 struct err *e)
 {
 	int r = f->header(b, &root, 1, e);
 
@@ -73,7 +74,7 @@ static int write_members(const struct image_job *job, const struct tree *t, cons
 		const struct node *n = &t->nodes[i];
 		r = f->header(b, n, (uint32_t)i + 2, e);
 		if (r >= 0 && n->attrs.kind == KIND_FILE && n->attrs.size)
-			r = add_content(job, n, f->block, b, fd, e);
+			r = add_content(s, n, f->block, b, fd, e);
 		if (r < 0)
 			return err_in(e, r, "%s", n->path);
 	}
@@ -89,12 +90,12 @@ static int tar_header(struct buf *b, const struct node *n, uint32_t number __att
 	return 0;
 }
 
-int image_write_tar(const struct image_job *job, const struct tree *t, int fd, struct err *e)
+int tree_write_tar(const struct store *s, const struct tree *t, int fd, struct err *e)
 {
 	static const struct format format = {tar_header, TAR_BLOCK};
 	_cleanup_(buf_free) struct buf b = {0};
 
-	int r = write_members(job, t, &format, &b, fd, e);
+	int r = write_members(s, t, &format, &b, fd, e);
 	tar_end(&b);
 	return r < 0 ? r : flush(&b, fd, e);
 }
@@ -155,13 +156,13 @@ static void cpio_devices(struct buf *b, const struct tree *t)
 				    0, &devices[i]);
 }
 
-int image_write_cpio(const struct image_job *job, const struct tree *t, int fd, struct err *e)
+int tree_write_cpio(const struct store *s, const struct tree *t, int fd, struct err *e)
 {
 	static const struct format format = {cpio_header, CPIO_BLOCK};
 	static const struct attrs none = {0};
 	_cleanup_(buf_free) struct buf b = {0};
 
-	int r = write_members(job, t, &format, &b, fd, e);
+	int r = write_members(s, t, &format, &b, fd, e);
 	cpio_devices(&b, t);
 	cpio_member(&b, "TRAILER!!!", 0, 0, &none, 0, NULL);
 	return r < 0 ? r : flush(&b, fd, e);
