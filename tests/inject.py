@@ -106,7 +106,7 @@ class Machine:
 
     def close(self):
         if self.mounted:
-            subprocess.run(["umount", self.root], check=True)
+            subprocess.run(["umount", "--lazy", self.root], check=True)  # of an interrupted run something may still be at work
         shutil.rmtree(self.folder)
 
     def empty(self):
