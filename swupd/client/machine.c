@@ -294,7 +294,7 @@ static int find_server(struct machine *m, struct err *e)
 /* The lock is held: what is half written here was left by a run that was killed. */
 static int sweep_state(const struct machine *m, struct err *e)
 {
-	static const char *const dirs[] = {".", "bundles", "trust"};
+	static const char *const dirs[] = {".", "bundles", "trust", "bad"};
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(dirs) && r >= 0; i++)
