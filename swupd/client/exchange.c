@@ -250,13 +250,26 @@ static int swap(const struct machine *m, const char *tree, char **why, struct er
 	return 0;
 }
 
+/* Is anything outside of usr still to be changed? */
+static bool changes_outside(const struct journal *j)
+{
+	for (size_t i = 0; i < j->n; i++)
+		if (j->steps[i].kind == STEP_PUT || j->steps[i].kind == STEP_DIR || j->steps[i].kind == STEP_DEL)
+			return true;
+	return false;
+}
+
 /* The new tree is usr: from here the system only goes forward. */
 static int complete(struct machine *m, const struct journal *j, struct err *e)
 {
+	/* where all is below usr the system has changed: what follows makes that durable, and clears up */
+	if (!changes_outside(j))
+		progress_stage(m->progress, "finish", 0, false);
 	if (fsync(m->root) < 0)
 		return err_hint(e, err_errno(e, "%s: fsync", m->path), "the journal is kept: the next run goes on");
 	int r = commit_steps(m, j, e);
-	progress_stage(m->progress, "finish", 0, false);
+	if (changes_outside(j))
+		progress_stage(m->progress, "finish", 0, false);
 	if (r >= 0)
 		r = commit_finish(m, j, e);
 	if (r >= 0)

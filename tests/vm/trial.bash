@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# For the tests of releases on trial: a mix whose releases can be made to fail, and a machine that does at each boot what it is told.
+# shellcheck shell=bash disable=SC2154 # bats sets BATS_*
+
+# trial_mix BUNDLE…: a mix of these and of "trial", whose content is $MIX/local-bundles/tree; its releases come from /run/www
+trial_mix()
+{
+	MIX=$BATS_FILE_TMPDIR/mix
+	export MIX
+	mixer init "$MIX" --bundles="$TOP/bundles" --content-url=file:///run/www
+	cp "$VM_MIX"/local-debs/*.deb "$MIX/local-debs/"
+	printf '%s\n' "$@" trial >"$MIX/mixbundles"
+	printf '# [TITLE]: trial\n# [DESCRIPTION]: trial\n# [STATUS]: Active\n# [CAPABILITIES]: test\n# [MAINTAINER]: test\ninclude(os-core)\ncontent(tree)\n' \
+		>"$MIX/local-bundles/trial"
+	mkdir -p "$MIX/local-bundles/tree/usr/share/defaults/swupd/health.d"
+}
+
+release()
+{
+	local i
+	# enough that changing them in place takes a while
+	mkdir -p "$MIX/local-bundles/tree/usr/share/trial"
+	for i in {1..400}; do
+		echo "$i of the release before $(cat "$MIX/update/www/version/format30/latest" 2>/dev/null)" >"$MIX/local-bundles/tree/usr/share/trial/$i"
+	done
+	mixer -C "$MIX" lock || [ $? = 3 ]
+	mixer -C "$MIX" build
+}
+
+# health STATUS TEXT: the release has a check that says this
+health()
+{
+	printf '#!/bin/sh\necho "%s has a check that ends with %s"\nexit %s\n' "$2" "$1" "$1" >"$MIX/local-bundles/tree/usr/share/defaults/swupd/health.d/check"
+	chmod 755 "$MIX/local-bundles/tree/usr/share/defaults/swupd/health.d/check"
+}
+
+# repack PACKAGE COMMAND…: the same version, in which the command, run in its tree, has changed something; local packages are preferred
+repack()
+{
+	local package=$1 tree=$BATS_FILE_TMPDIR/$1 sum
+	shift
+	sum=$(awk -v p="$package" '$1 == "package" && $2 == p { print $5 }' "$MIX/mixer.lock")
+	dpkg-deb -R "${LIMPID_CACHE:-/var/cache/limpid}/debs/$sum.deb" "$tree"
+	(cd "$tree" && "$@")
+	rm -f "$tree/DEBIAN/md5sums"
+	dpkg-deb --root-owner-group -Znone -b "$tree" "$MIX/local-debs/"
+	rm -rf "$tree"
+}
+
+# driver ETC DEVICE: the machine with this /etc runs a line of /etc/steps at each boot, with the releases that are on the device, and starts again; without any it goes off
+driver()
+{
+	local etc=$1 device=$2
+	mkdir -p "$etc/systemd/system/multi-user.target.wants" "$etc/swupd"
+	printf '[GLOBAL]\nno_progress = true\n' >"$etc/swupd/config"
+	cat >"$etc/driver" <<-END
+		#!/bin/sh
+		. /usr/lib/os-release
+		mkdir -p /run/www
+		mount -o ro $device /run/www
+		trial=
+		[ ! -e /run/limpid/trial ] || trial=' on trial'
+		echo "boot: release \$VERSION_ID in \$(findmnt -no FSROOT /)\$trial"
+		[ -z "\$trial" ] || exit 0
+		read -r step </etc/steps || exec systemctl poweroff --no-block
+		sed -i 1d /etc/steps
+		sync
+		sh -c "\$step"
+		echo "status: \$?"
+		systemctl reboot --no-block
+	END
+	chmod +x "$etc/driver"
+	cat >"$etc/systemd/system/driver.service" <<-'END'
+		[Unit]
+		After=multi-user.target swupd-accept.service
+		[Service]
+		Type=idle
+		ExecStart=/etc/driver
+		StandardOutput=tty
+		TTYPath=/dev/console
+	END
+	ln -s /dev/null "$etc/systemd/system/serial-getty@ttyS0.service"
+	ln -s ../driver.service "$etc/systemd/system/multi-user.target.wants/"
+}
+
+# trial_console FILE: what a test compares is what the driver has said
+trial_console()
+{
+	CONSOLE=$1
+	# what PID 1 sends to set up a terminal goes before our lines
+	sed -i -E 's/\r//g; s/\x1b(\[[0-9;?!]*[a-zA-Z]|\][^\x1b\x07]*(\x1b\\|\x07))//g' "$CONSOLE"
+	run cat "$CONSOLE"
+}
+
+# boots WANTED…: which releases came up, and where; without those on trial
+boots()
+{
+	assert_equal "$(grep '^boot: ' "$CONSOLE" | grep -v 'on trial')" "$(printf 'boot: %s\n' "$@")"
+}
