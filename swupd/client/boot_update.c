@@ -50,3 +50,11 @@ int boot_complete(struct machine *m, struct err *e)
 		return err_errno(e, BOOT_PENDING);
 	return fs_sync_dir(m->data, ".", e);
 }
+
+int boot_foresee(struct machine *m, const struct plan *p, struct boot_room *room, struct err *e)
+{
+	_cleanup_(boot_closep) struct boot *b = NULL;
+	int r = open_partition(m, &b, e);
+
+	return r <= 0 ? r : boot_estimate(b, p, room, e);
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+struct boot_room;
 struct err;
 struct machine;
 struct plan;
@@ -17,3 +18,6 @@ int boot_prepare(struct machine *m, const struct plan *p, struct err *e);
 
 /* Bring the installed release there; durable when it returns. Does nothing unless boot_prepare said that it is to be done. */
 int boot_complete(struct machine *m, struct err *e);
+
+/* What p would take there, before anything is fetched. 1: room is set; 0: nothing. */
+int boot_foresee(struct machine *m, const struct plan *p, struct boot_room *room, struct err *e);

@@ -18,6 +18,7 @@
 #include "swupd/client/boot_source.h"
 #include "swupd/client/boot_table.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/plan.h"
 #include "swupd/client/stage.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
@@ -504,6 +505,40 @@ int boot_check(struct boot *b, int tree, const struct plan *p, uint32_t release,
 	if (r >= 0)
 		r = check_names(b, &w, e);
 	return r < 0 ? r : check_room(b, &w, room ? room : &own, e);
+}
+
+/* Is it the kernel or initrd of that profile; NULL: of any? */
+static bool is_boot_file(const char *name, const char *kernel)
+{
+	static const char folder[] = "/usr/lib/kernel/";
+	const char *at = text_starts(name, folder) ? name + strlen(folder) : NULL;
+	const char *base = at ? strchr(at, '/') : NULL;
+
+	if (!base || (strcmp(base, "/bzImage") != 0 && strcmp(base, "/initrd") != 0))
+		return false;
+	return !kernel || (strlen(kernel) == (size_t)(base - at) && strncmp(at, kernel, (size_t)(base - at)) == 0);
+}
+
+int boot_estimate(struct boot *b, const struct plan *p, struct boot_room *room, struct err *e)
+{
+	struct wish w = {.name = {.release = p->to}, .linux_ = {.fd = -1}, .initrd = {.fd = -1}};
+
+	strv_free(&b->keep);
+	int r = load(b, e);
+	if (r < 0)
+		return r;
+	const char *kernel = model(b)->text.kernel;
+	for (size_t i = 0; i < p->n_changes; i++) {
+		const struct entry *want = p->changes[i].want;
+		if (want && want->kind == KIND_FILE && want->size != SIZE_UNKNOWN && is_boot_file(want->name, kernel))
+			w.linux_.bytes += want->size;
+	}
+	if (w.linux_.bytes == 0)
+		return 0;
+	for (size_t i = 0; i < b->table.n_ours; i++)
+		b->table.items[i].gone = may_go(b, &b->table.items[i], p->to);
+	r = count_room(b, &w, room, e);
+	return r < 0 ? r : 1;
 }
 
 /* --- changes, each of them durable ---------------------------------------------------------------------------------------- */

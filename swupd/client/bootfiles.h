@@ -58,6 +58,12 @@ struct boot_room {
 int boot_check(struct boot *b, int tree, const struct plan *p, uint32_t release, struct boot_room *room, struct err *e);
 
 /*
+ * The same from the manifests alone, when nothing of p is staged yet: at most so much. 1: room is set; 0: p has nothing for the partition. What does not fit is
+ * no error here.
+ */
+int boot_estimate(struct boot *b, const struct plan *p, struct boot_room *room, struct err *e);
+
+/*
  * Kernel and initrd of that release, then its entry. Each file gets a new name, is synced, read back from the device and compared; then the entry, by rename. The kernel is the
  * profile of the entry that runs, or the only one that tree has; options are those of that entry, with rootflags=subvol= replaced when subvolume is not NULL. tries 0: not
  * counted. An initrd comes with the release (usr/lib/kernel/<profile>/initrd); for a kernel without modules that of the entry that runs will do.

@@ -363,7 +363,7 @@ int exchange_back(struct machine *m, struct err *e)
 	int r = next_boot_cancel(m, e);
 	if (r >= 0)
 		r = back_now(m, &j, e);
-	if (r >= 0)
+	if (r >= 0 && j)
 		r = complete(m, j, e);
 	history_add(m, m->command, "exchange", from, to, r, e);
 	return r < 0 ? r : 0;

@@ -7,6 +7,8 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/boot_update.h"
+#include "swupd/client/bootfiles.h"
 #include "swupd/client/exchange.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/plan.h"
@@ -85,6 +87,19 @@ static void answer_bytes(struct machine *m, const struct stage_needs *n, uint64_
 		ui_answer(m->ui, "cache: %s%s of %s free", least, transit, cache_free);
 }
 
+/* Before it is fetched only the kernel's size is known, not whether the partition has it already. */
+static int answer_boot(struct machine *m, const struct plan *p, struct err *e)
+{
+	struct boot_room room;
+
+	int r = boot_foresee(m, p, &room, e);
+	if (r <= 0)
+		return r;
+	_cleanup_free_ char *need = amount(m, room.need), *have = amount(m, room.have);
+	ui_answer(m->ui, "boot: at most %s of %s free", need, have);
+	return 0;
+}
+
 int rehearse(struct machine *m, const struct plan *p, const struct catalog *old, const struct catalog *new,
 	     enum commit how, struct err *e)
 {
@@ -101,5 +116,8 @@ int rehearse(struct machine *m, const struct plan *p, const struct catalog *old,
 		return r;
 	answer_paths(m, p);
 	answer_bytes(m, &needs, clone);
+	r = answer_boot(m, p, e);
+	if (r < 0)
+		return r;
 	return p->unchecked_space ? 0 : stage_fits(m, &needs, e);
 }

@@ -127,6 +127,10 @@ state()
 	esp 16
 	start 10
 	foreign
+	state >"$BATS_TEST_TMPDIR/before"
+	run -0 sw update -I -V 20 --dry-run
+	assert_line --regexp '^boot: at most [23][0-9][0-9]\.[0-9] KiB of 1[0-9]\.[0-9] MiB free$'
+	state | diff "$BATS_TEST_TMPDIR/before" -
 	sw update -I -V 20
 	foreign_is_whole
 	run -0 cat "$ESP/loader/entries/limpid-20.conf"
