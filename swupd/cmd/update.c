@@ -23,7 +23,7 @@
 
 struct update_opts {
 	const char *version;
-	bool status, keepcache, download, in_place, next_boot;
+	bool status, keepcache, download, in_place, next_boot, live;
 	struct restart_options after;
 	bool dry_run;
 };
@@ -41,6 +41,8 @@ static const struct opt update_options[] = {
 	 0, 0},
 	{0, "next-boot", OPT_FLAG, offsetof(struct update_opts, next_boot), NULL,
 	 "in a snapshot of the root, which boots next", 0, 0},
+	{0, "live", OPT_FLAG, offsetof(struct update_opts, live), NULL, "the running system, whatever is configured", 0,
+	 0},
 	{0, "restart", OPT_FLAG, offsetof(struct update_opts, after.services), NULL,
 	 "restart services that use replaced files", 0, 0},
 	{0, "soft-reboot", OPT_FLAG, offsetof(struct update_opts, after.userspace), NULL,
@@ -106,12 +108,14 @@ static int load_target(struct machine *m, uint32_t target, const struct content 
 	return follow_bundles(m, &installed, &missing, unmark);
 }
 
-/* What the command line says wins over what the configuration says: in place is never a default. */
+/* --live and --in-place are there for a configuration that says next_boot. */
 static enum commit commit_of(const struct update_opts *o)
 {
 	if (o->download)
 		return COMMIT_DOWNLOAD;
-	return o->in_place ? COMMIT_IN_PLACE : o->next_boot ? COMMIT_NEXT_BOOT : COMMIT_BY_EXCHANGE;
+	if (o->in_place)
+		return COMMIT_IN_PLACE;
+	return o->next_boot && !o->live ? COMMIT_NEXT_BOOT : COMMIT_BY_EXCHANGE;
 }
 
 static int update_to(struct machine *m, const struct update_opts *o, uint32_t target, struct err *e)

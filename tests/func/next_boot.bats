@@ -174,6 +174,9 @@ release()
 	run -32 sw update -I --next-boot -V 30
 	assert_output --partial 'release 20 is still on trial'
 	release 20
+	sw accept
+	sw update -I --next-boot --live -V 30
+	release 30
 }
 
 @test "a root that somebody has removed: the good one boots, and that is said" {
