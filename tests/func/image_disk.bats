@@ -235,12 +235,12 @@ part()
 	assert_output --partial "UUID: $(member d root-uuid)"
 	mkdir "$D/out"
 	run -0 tool btrfs restore -S -m -s /mnt/d/root /mnt/d/out
-	assert_equal "$(cd "$D/out" && echo *)" 'etc home root var'
+	assert_equal "$(cd "$D/out" && echo *)" 'etc home root roothome srv var'
 	assert_equal "$(cat "$D/out/etc/app.conf")" 'a = 1'
 	assert_equal "$(cat "$D/out/root/usr/lib/systemd/systemd")" 'not systemd'
 	assert_equal "$(stat -c '%a %u:%g' "$D/out/root/usr/bin/su")" '4755 0:0'
 	# places for the others
-	assert_equal "$(cd "$D/out/root" && ls -A etc home var)" "$(printf 'etc:\n\nhome:\n\nvar:')"
+	assert_equal "$(cd "$D/out/root" && ls -A etc home root srv var)" "$(printf 'etc:\n\nhome:\n\nroot:\n\nsrv:\n\nvar:')"
 	run -0 tool btrfs inspect-internal dump-tree -t root /mnt/d/root
 	assert_output --partial 'name: default'
 	refute_output --partial 'otime 1'

@@ -126,7 +126,7 @@ container()
 # inside COMMAND…: run it in the container
 inside()
 {
-	nsenter -t "${INIT// /}" -m -p -u -i -n -C env -i PATH=/usr/bin LANG=C.UTF-8 "$@" 2>&1
+	nsenter -t "${INIT// /}" -m -p -u -i -n -C -r env -i PATH=/usr/bin LANG=C.UTF-8 "$@" 2>&1
 }
 
 # pids: of each daemon's process, as the container sees it
