@@ -82,7 +82,7 @@ boot()
 
 @test "a root without a place for its subvolumes is told, and the machine starts again" {
 	boot 'root=LABEL=limpid-test rootflags=subvol=home rw'
-	assert_line --partial "initrd: the root has no directory 'etc' for the subvolume of that name"
+	assert_line --partial "initrd: the root has no directory 'etc' for the subvolume 'etc'"
 	assert_line 'initrd: failed: limpid-root.service'
 	assert_line --partial 'initrd: reboot in 10 seconds'
 }
