@@ -12,16 +12,12 @@
 #include "swupd/base/text.h"
 #include "swupd/client/machine.h"
 #include "swupd/content/format.h"
-#include "swupd/content/layout.h"
 
 #define BAD "bad"
 
-/* A command that changes nothing has not opened the state. Returns an fd, or < 0: there is none. */
 static int open_dir(const struct machine *m)
 {
-	if (m->data >= 0)
-		return openat(m->data, BAD, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fs_open_beneath(m->root, INSTALLED_STATE "/" BAD, O_RDONLY | O_DIRECTORY, 0, NULL);
+	return machine_open_data(m, BAD, O_RDONLY | O_DIRECTORY);
 }
 
 int bad_add(const struct machine *m, uint32_t release, const char *reason, struct err *e)

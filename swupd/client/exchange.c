@@ -262,13 +262,15 @@ static bool changes_outside(const struct journal *j)
 /* The new tree is usr: from here the system only goes forward. */
 static int complete(struct machine *m, const struct journal *j, struct err *e)
 {
+	const bool outside = changes_outside(j);
+
 	/* where all is below usr the system has changed: what follows makes that durable, and clears up */
-	if (!changes_outside(j))
+	if (!outside)
 		progress_stage(m->progress, "finish", 0, false);
 	if (fsync(m->root) < 0)
 		return err_hint(e, err_errno(e, "%s: fsync", m->path), "the journal is kept: the next run goes on");
 	int r = commit_steps(m, j, e);
-	if (changes_outside(j))
+	if (outside)
 		progress_stage(m->progress, "finish", 0, false);
 	if (r >= 0)
 		r = commit_finish(m, j, e);

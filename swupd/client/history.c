@@ -11,7 +11,6 @@
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
 #include "swupd/client/machine.h"
-#include "swupd/content/layout.h"
 
 #define HISTORY_BYTES (1UL << 20) /* HISTORY_MAX lines with the longest reasons, 4 KiB each, fit */
 #define REASON_MAX    4000
@@ -20,10 +19,7 @@ int history_load(const struct machine *m, struct strv *lines, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
 
-	/* a command that changes nothing has not opened the state */
-	_cleanup_close_ int fd =
-		m->data >= 0 ? openat(m->data, HISTORY_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
-			     : fs_open_beneath(m->root, INSTALLED_STATE "/" HISTORY_NAME, O_RDONLY, 0, NULL);
+	_cleanup_close_ int fd = machine_open_data(m, HISTORY_NAME, O_RDONLY);
 	if (fd < 0)
 		return 0;
 	int r = fs_load_fd(fd, HISTORY_NAME, HISTORY_BYTES, &text, e);

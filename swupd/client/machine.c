@@ -98,14 +98,19 @@ int machine_bundles(const struct machine *m, struct strv *out, struct err *e)
 	return 0;
 }
 
+int machine_open_data(const struct machine *m, const char *name, int flags)
+{
+	_cleanup_free_ char *path = xasprintf(INSTALLED_STATE "/%s", name);
+
+	return m->data >= 0 ? openat(m->data, name, flags | O_NOFOLLOW | O_CLOEXEC)
+			    : fs_open_beneath(m->root, path, flags, 0, NULL);
+}
+
 int machine_tracked(const struct machine *m, struct strv *out, struct err *e)
 {
 	_cleanup_(strv_free) struct strv names = {0};
 
-	/* a command that changes nothing has not opened the state */
-	_cleanup_close_ int dir =
-		m->data >= 0 ? openat(m->data, "bundles", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-			     : fs_open_beneath(m->root, INSTALLED_STATE "/bundles", O_RDONLY | O_DIRECTORY, 0, NULL);
+	_cleanup_close_ int dir = machine_open_data(m, "bundles", O_RDONLY | O_DIRECTORY);
 	if (dir < 0)
 		return 0;
 	int r = fs_list(dir, ".", &names, e);

@@ -91,5 +91,8 @@ char *machine_installed_format(const struct machine *m);
 /* Names of the installed bundles (files in INSTALLED_BUNDLES), sorted; "os-core" when there is none. */
 int machine_bundles(const struct machine *m, struct strv *out, struct err *e);
 
+/* Open a file or folder of the data directory; a command that changes nothing has not opened that itself. An fd, or < 0 when it is not there. */
+int machine_open_data(const struct machine *m, const char *name, int flags);
+
 /* Bundles that were asked for by name ("tracked", <data>/bundles), sorted. */
 int machine_tracked(const struct machine *m, struct strv *out, struct err *e);

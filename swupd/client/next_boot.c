@@ -26,7 +26,6 @@
 #include "swupd/client/stage.h"
 #include "swupd/client/trial.h"
 #include "swupd/content/format.h"
-#include "swupd/content/layout.h"
 
 #define PENDING     "next-boot" /* in <data>: "FROM\tTO\tROOT" */
 #define REFUSED     "refused"   /* in <data>: "RELEASE\tREASON", what the release on trial says of itself */
@@ -40,10 +39,7 @@ DEFINE_CLEANUP(struct journal *, journal_free);
 
 static int load_state(const struct machine *m, const char *name, struct buf *text)
 {
-	/* a command that changes nothing has not opened the state */
-	_cleanup_free_ char *path = xasprintf(INSTALLED_STATE "/%s", name);
-	_cleanup_close_ int fd = m->data >= 0 ? openat(m->data, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
-					      : fs_open_beneath(m->root, path, O_RDONLY, 0, NULL);
+	_cleanup_close_ int fd = machine_open_data(m, name, O_RDONLY);
 
 	return fd < 0 ? fd : fs_load_fd(fd, name, SMALL_TEXT_MAX, text, NULL);
 }
@@ -315,32 +311,11 @@ static int failed(struct machine *m, struct trial *t, const struct next_boot_pen
 	return forget_state(m, REFUSED, e);
 }
 
-/* Has the loader given up on that root? */
-static bool entry_failed(const struct trial *t, const char *root, unsigned *done)
-{
-	struct boot_entry *list = NULL;
-	size_t n = 0;
-	bool bad = false;
-
-	if (!t->boot || boot_list(t->boot, &list, &n, NULL) < 0)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		const char *subvolume = list[i].subvolume;
-		if (!list[i].counted || list[i].left != 0 || !subvolume ||
-		    strcmp(subvolume + (*subvolume == '/'), root) != 0)
-			continue;
-		bad = true;
-		*done = list[i].done;
-	}
-	boot_entries_free(list, n);
-	return bad;
-}
-
 /* 1: nothing more is to be said of what was pending. */
 static int settle(struct machine *m, struct trial *t, const struct next_boot_pending *p, struct err *e)
 {
 	const bool tried = t->tried && strcmp(t->tried, p->root) == 0;
-	unsigned done = t->done;
+	unsigned done = 0;
 	int r;
 
 	if (strcmp(p->root, t->roots.running) == 0) {
@@ -358,7 +333,7 @@ static int settle(struct machine *m, struct trial *t, const struct next_boot_pen
 	}
 	if (tried && t->left > 0)
 		return 0;
-	if (tried || entry_failed(t, p->root, &done)) {
+	if (trial_failed(t, p->root, &done)) {
 		r = failed(m, t, p, done, e);
 		return r < 0 ? r : 1;
 	}
@@ -500,12 +475,12 @@ static int bring_marks(const struct machine *m, const struct trial *t, const cha
 	return fs_sync_dir(root, STAGE_PARENT, e);
 }
 
-static int go_back(struct machine *m, struct trial *t, uint32_t wanted, struct err *e)
+static int go_back(struct machine *m, struct trial *t, uint32_t to, struct err *e)
 {
 	_cleanup_free_ char *name = NULL;
 	uint32_t release = 0;
 
-	int r = trial_previous(t, wanted, &name, &release, e);
+	int r = trial_previous(t, to, &name, &release, e);
 	if (r >= 0 && !name)
 		r = err_set(e, -ERR_RELEASE, "there is no root to go back to");
 	if (r >= 0)
@@ -513,14 +488,13 @@ static int go_back(struct machine *m, struct trial *t, uint32_t wanted, struct e
 	return r < 0 ? r : trial_go_back(t, name, release, e);
 }
 
-int next_boot_back(struct machine *m, uint32_t wanted, struct err *e)
+int next_boot_back(struct machine *m, uint32_t to, struct err *e)
 {
-	const uint32_t to = next_boot_previous(m, wanted);
 	struct trial t;
 
 	int r = open_trial(m, &t, e);
 	if (r >= 0) {
-		r = go_back(m, &t, wanted, e);
+		r = go_back(m, &t, to, e);
 		trial_close(&t);
 	}
 	history_add(m, m->command, HOW, m->release, to, r, e);

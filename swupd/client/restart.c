@@ -130,6 +130,17 @@ static char *objection(const struct machine *m, const char *unit, const char *ow
 	return why ? xasprintf("not to be restarted: %s", why) : NULL;
 }
 
+/* The services against which nothing speaks yet, as arguments; returns how many. */
+static size_t add_units(const struct services *s, const char **argv)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (!s->items[i].why_not)
+			argv[n++] = s->items[i].unit;
+	return n;
+}
+
 /* Ask systemd for properties of the services against which nothing speaks yet, and hand each one its lines. */
 static int show(const struct services *s, const char *properties,
 		void (*each)(struct service *service, const struct strv *lines, void *arg), void *arg, struct err *e)
@@ -142,11 +153,7 @@ static int show(const struct services *s, const char *properties,
 	argv[n++] = "show";
 	argv[n++] = properties;
 	argv[n++] = "--";
-	const size_t words = n;
-	for (size_t i = 0; i < s->n; i++)
-		if (!s->items[i].why_not)
-			argv[n++] = s->items[i].unit;
-	if (n == words)
+	if (add_units(s, argv + n) == 0)
 		return 0;
 	int r = post_run(argv, &out, e);
 	if (r < 0)
@@ -242,11 +249,7 @@ static int restart_all(struct machine *m, const struct services *s, struct err *
 	argv[n++] = "systemctl";
 	argv[n++] = "try-restart";
 	argv[n++] = "--";
-	const size_t words = n;
-	for (size_t i = 0; i < s->n; i++)
-		if (!s->items[i].why_not)
-			argv[n++] = s->items[i].unit;
-	if (n == words)
+	if (add_units(s, argv + n) == 0)
 		return 0;
 	const int ran = post_run(argv, NULL, &why);
 	int r = show(s, "--property=ActiveState", note_state, &bad, e);

@@ -101,6 +101,27 @@ bool trial_runs(const struct trial *t)
 	return t->tried && strcmp(t->tried, t->roots.running) == 0;
 }
 
+bool trial_failed(const struct trial *t, const char *name, unsigned *done)
+{
+	struct boot_entry *list = NULL;
+	size_t n = 0;
+	bool failed = t->tried && strcmp(t->tried, name) == 0 && t->left == 0;
+
+	if (failed)
+		*done = t->done;
+	if (failed || !t->boot || boot_list(t->boot, &list, &n, NULL) < 0)
+		return failed;
+	/* what the loader has given up is no trial any more */
+	for (size_t i = 0; i < n; i++) {
+		if (!list[i].counted || list[i].left != 0 || !is_root_of(&list[i], name))
+			continue;
+		failed = true;
+		*done = list[i].done;
+	}
+	boot_entries_free(list, n);
+	return failed;
+}
+
 /* With this entry of the loader: bless, bad or remove. */
 static int change_entries(struct trial *t, const char *name, int change(struct boot *, const char *, struct err *),
 			  struct err *e)

@@ -34,6 +34,9 @@ bool trial_runs(const struct trial *t);
 /* Boot that root the next times: the commit. Its files are durable. Replaces another trial. */
 int trial_begin(struct trial *t, const char *name, uint32_t release, unsigned tries, struct err *e);
 
+/* Were the tries of that root used up, without it being accepted? *done: how many it had. */
+bool trial_failed(const struct trial *t, const char *name, unsigned *done);
+
 /* The running root is good, and boots from now on. */
 int trial_accept(struct trial *t, struct err *e);
 
