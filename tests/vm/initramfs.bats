@@ -34,10 +34,10 @@ setup_file()
 	ln -s /dev/null "$dir/top/etc/systemd/system/serial-getty@ttyS0.service"
 	ln -s ../report.service "$dir/top/etc/systemd/system/multi-user.target.wants/"
 	truncate -s 512M "$dir/fs"
-	mixer -C "$VM_MIX" tools run --bind="$dir:/mnt/dir" image -- mkfs.btrfs -q -L limpid-test --rootdir /mnt/dir/top \
+	vm_mixer tools run --bind="$dir:/mnt/dir" image -- mkfs.btrfs -q -L limpid-test --rootdir /mnt/dir/top \
 		--subvol rw:root --subvol rw:etc --subvol rw:var --subvol rw:home /mnt/dir/fs
 	truncate -s 514M "$DISK"
-	mixer -C "$VM_MIX" tools run --bind="$dir:/mnt/dir" image -- sh -c \
+	vm_mixer tools run --bind="$dir:/mnt/dir" image -- sh -c \
 		"echo 'label: gpt
 		start=2048, size=1048576, uuid=$PARTUUID' | sfdisk -q /mnt/dir/disk"
 	dd if="$dir/fs" of="$DISK" bs=$MIB seek=1 conv=notrunc,sparse status=none

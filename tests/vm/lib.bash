@@ -15,6 +15,12 @@ VM_KERNEL=${VM_KERNEL:-}
 VM_TIMEOUT=${VM_TIMEOUT:-120}
 export TOP VM_MIX
 
+# vm_mixer ARGUMENT…: of the release's workspace, of which every file of tests makes its images: one at a time
+vm_mixer()
+{
+	flock "$VM_MIX" mixer -C "$VM_MIX" "$@"
+}
+
 # vm_image NAME [LINE…]: make this image of the release; its path is in $IMAGE. With lines: the image is of this test, and they
 # are its definition. An image whose inputs have not changed is not made again.
 vm_image()
@@ -25,8 +31,8 @@ vm_image()
 		mkdir -p "$VM_MIX/local-images"
 		printf '%s\n' "$@" >"$VM_MIX/local-images/$name.image"
 	fi
-	mixer -C "$VM_MIX" image "$name" >"$BATS_TEST_TMPDIR/$name.log" 2>&1 || {
-		cat "$BATS_TEST_TMPDIR/$name.log"
+	vm_mixer image "$name" >"$BATS_FILE_TMPDIR/$name.log" 2>&1 || {
+		cat "$BATS_FILE_TMPDIR/$name.log"
 		return 1
 	}
 	IMAGE=$VM_MIX/update/images/$(vm_release)/$name

@@ -16,6 +16,7 @@ setup()
 runs()
 {
 	vm_run --memory=32 --share="$SHARE" --share-by=9p --exec=/run/limpid/share/program "$@"
+	echo "$output"
 	assert_equal "$status" 2
 	assert_line 'first: only the kernel runs this, as PID 1'
 }
