@@ -28,6 +28,7 @@
 #include "swupd/content/format.h"
 
 #define PENDING     "next-boot" /* in <data>: "FROM\tTO\tROOT" */
+#define PREPARING   "preparing" /* in <data>: ROOT, until it is to boot */
 #define REFUSED     "refused"   /* in <data>: "RELEASE\tREASON", what the release on trial says of itself */
 #define ARRIVE_PATH STAGE_PARENT "/" ARRIVE_NAME
 #define RETURN_PATH STAGE_PARENT "/" RETURN_NAME
@@ -190,12 +191,38 @@ static int change_next(const struct machine *m, const struct trial *t, const str
 	return r < 0 ? r : save_marks(m, later, e);
 }
 
+/* From here on a run that ends early leaves something that only the top level shows: the next run shall know it without looking there. */
+static int begin_next(const struct machine *m, struct trial *t, uint32_t release, char **name, struct err *e)
+{
+	int r = trial_name(t, release, name, e);
+
+	if (r < 0)
+		return r;
+	_cleanup_free_ char *text = xasprintf("%s\n", *name);
+	r = fs_save(m->data, PREPARING, text, strlen(text), 0644, e);
+	return r < 0 ? r : roots_remove(&t->roots, ROOTS_NEXT, e);
+}
+
+/* What such a run has left; what is to boot by now is not of that. */
+static int sweep_next(const struct machine *m, struct trial *t, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+
+	if (load_state(m, PREPARING, &text) < 0)
+		return 0;
+	const char *name = text_trim(text.data);
+	int r = roots_remove(&t->roots, ROOTS_NEXT, e);
+	if (r >= 0 && *name && *name != '.' && !strchr(name, '/'))
+		r = trial_drop(t, name, e);
+	if (r >= 0)
+		r = forget_state(m, PREPARING, e);
+	return r < 0 ? err_in(e, r, "cannot remove the root that was being prepared") : 0;
+}
+
 static int make_next(const struct machine *m, struct trial *t, const struct plan *p, char **name, struct err *e)
 {
-	int r = roots_remove(&t->roots, ROOTS_NEXT, e);
+	int r = begin_next(m, t, p->to, name, e);
 
-	if (r >= 0)
-		r = trial_name(t, p->to, name, e);
 	progress_stage(m->progress, "clone", 0, false);
 	if (r >= 0)
 		r = roots_snapshot(m, &t->roots, ROOTS_NEXT, e);
@@ -247,6 +274,8 @@ static int prepare_and_begin(struct machine *m, struct trial *t, const struct pl
 		(void)roots_remove(&t->roots, ROOTS_NEXT, NULL);
 		return r;
 	}
+	/* if this is in vain, the next run does it */
+	(void)unlinkat(m->data, PREPARING, 0);
 	(void)fs_remove_tree(m->root, STAGE_DIR, NULL);
 	return 0;
 }
@@ -350,7 +379,7 @@ int next_boot_settle(struct machine *m, struct err *e)
 	const bool pending = next_boot_pending(m, &p) > 0;
 
 	_cleanup_free_ char *root = p.root;
-	if (!pending && !fs_exists(m->root, ARRIVE_PATH))
+	if (!pending && !fs_exists(m->data, PREPARING) && !fs_exists(m->root, ARRIVE_PATH))
 		return 0;
 	int r = trial_open(m, &t, &why, e);
 	if (r <= 0)
@@ -361,8 +390,12 @@ int next_boot_settle(struct machine *m, struct err *e)
 		r = forget_state(m, PENDING, e);
 	if (r >= 0 && !trial_runs(&t))
 		r = arrive(m, e);
+	if (r < 0)
+		r = err_in(e, r, "cannot tell what became of release %u", p.to);
+	else
+		r = sweep_next(m, &t, e);
 	trial_close(&t);
-	return r < 0 ? err_in(e, r, "cannot tell what became of release %u", p.to) : 0;
+	return r;
 }
 
 /* The initrd has set a deadline for the trial, kept by the kernel or by the machine (initramfs/README.md). */

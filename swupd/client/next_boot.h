@@ -10,12 +10,13 @@ struct plan;
 /*
  * The commit by next boot: the running system is not touched. Everything the plan needs is staged. In order:
  *
- *  1. a writable snapshot of the root, .swupd-next in the top level of its btrfs (roots.h); the plan's changes in it
+ *  1. <data>/preparing: the name that the next root will have; a writable snapshot of the root, .swupd-next in the top level of its btrfs (roots.h);
+ *     the plan's changes in it
  *  2. in it, usr/.swupd/arrive: a journal of what is to be done outside of it once it is good (marks of bundles); in the running root
  *     usr/.swupd/return, the same for the way back
  *  3. syncfs; it gets its name, <base>-<release>; all is durable
  *  4. <data>/next-boot: what is on trial
- *  5. the loader's entry or the initrd's link (trial.h): by one rename the machine boots it
+ *  5. the loader's entry or the initrd's link (trial.h): by one rename the machine boots it; <data>/preparing goes
  *
  * A run that dies before 5 changed nothing, and the next one removes what it had made. The system that boots from it is on trial until next_boot_accept; if that does not
  * come while there are tries, the machine is back in the root before, and next_boot_settle remembers the release as bad.

@@ -255,7 +255,15 @@ static int remove_root(struct trial *t, const char *name, struct err *e)
 	return r < 0 ? r : roots_remove(&t->roots, name, e);
 }
 
-int trial_name(const struct trial *t, uint32_t release, char **out, struct err *e)
+int trial_drop(struct trial *t, const char *name, struct err *e)
+{
+	if (!fs_exists(t->roots.top, name))
+		return 0;
+	int r = is_needed(t, name, e);
+	return r != 0 ? r : remove_root(t, name, e);
+}
+
+int trial_name(struct trial *t, uint32_t release, char **out, struct err *e)
 {
 	int r = 1;
 
@@ -263,9 +271,7 @@ int trial_name(const struct trial *t, uint32_t release, char **out, struct err *
 		const int len = (int)base_length(t->roots.running);
 		_cleanup_free_ char *name = i == 1 ? xasprintf("%.*s-%u", len, t->roots.running, release)
 						   : xasprintf("%.*s-%u.%u", len, t->roots.running, release, i);
-		r = fs_exists(t->roots.top, name) ? is_needed(t, name, e) : 0;
-		if (r == 0 && fs_exists(t->roots.top, name))
-			r = remove_root((struct trial *)t, name, e);
+		r = trial_drop(t, name, e);
 		if (r == 0)
 			*out = take(name);
 	}

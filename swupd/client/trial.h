@@ -46,8 +46,11 @@ int trial_cancel(struct trial *t, struct err *e);
 /* That root, which was good before, boots from now on; newer ones do not. */
 int trial_go_back(struct trial *t, const char *name, uint32_t release, struct err *e);
 
+/* Remove a root, with its entries, unless it runs, boots or is on trial. 1: it does, and stays. Missing is success. */
+int trial_drop(struct trial *t, const char *name, struct err *e);
+
 /* A free name for the root of a release: that of the running one with the number behind it. What nobody needs under that name is removed. The caller frees it. */
-int trial_name(const struct trial *t, uint32_t release, char **out, struct err *e);
+int trial_name(struct trial *t, uint32_t release, char **out, struct err *e);
 
 /*
  * Remove roots of such names, with their entries, until at most keep of those are left that neither run, nor boot, nor are on trial, and percent of the file system is free;
