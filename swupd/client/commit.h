@@ -30,8 +30,9 @@ int commit_sync(const struct machine *m, const struct journal *j, struct err *e)
 /* Write the journal into a tree under this name, durably. */
 int commit_write(const struct machine *m, const char *tree, const char *name, const struct journal *j, struct err *e);
 
-/* Do the steps; may be done twice. */
+/* Do the steps; may be done twice. commit_written: those of the journal that is in place, with which the next run goes on after a failure. */
 int commit_steps(const struct machine *m, const struct journal *j, struct err *e);
+int commit_written(const struct machine *m, const struct journal *j, struct err *e);
 
 /* After all of them: durable, the release noted, what was staged and prepared and the journal removed. */
 int commit_finish(struct machine *m, const struct journal *j, struct err *e);

@@ -269,7 +269,7 @@ static int complete(struct machine *m, const struct journal *j, struct err *e)
 		progress_stage(m->progress, "finish", 0, false);
 	if (fsync(m->root) < 0)
 		return err_hint(e, err_errno(e, "%s: fsync", m->path), "the journal is kept: the next run goes on");
-	int r = commit_steps(m, j, e);
+	int r = commit_written(m, j, e);
 	if (outside)
 		progress_stage(m->progress, "finish", 0, false);
 	if (r >= 0)

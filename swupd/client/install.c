@@ -456,11 +456,15 @@ int commit_steps(const struct machine *m, const struct journal *j, struct err *e
 			r = exchange_forget(m, e);
 			break;
 		}
-		if (r < 0)
-			return err_hint(e, err_in(e, r, "cannot complete the change to release %u", j->to),
-					"the journal is kept: the next run goes on from here");
 	}
-	return 0;
+	return r < 0 ? err_in(e, r, "cannot complete the change to release %u", j->to) : 0;
+}
+
+int commit_written(const struct machine *m, const struct journal *j, struct err *e)
+{
+	int r = commit_steps(m, j, e);
+
+	return r < 0 ? err_hint(e, r, "the journal is kept: the next run goes on from here") : 0;
 }
 
 int commit_finish(struct machine *m, const struct journal *j, struct err *e)
@@ -524,7 +528,7 @@ static int install_now(struct machine *m, const struct plan *p, struct err *e)
 		give_up(m);
 		return r;
 	}
-	r = commit_steps(m, j, e);
+	r = commit_written(m, j, e);
 	progress_stage(m->progress, "finish", 0, false);
 	return r < 0 ? r : commit_finish(m, j, e);
 }
@@ -568,7 +572,7 @@ int install_complete(struct machine *m, uint32_t *from, uint32_t *to, struct err
 	if (r < 0)
 		return err_hint(e, err_in(e, r, "cannot read %s/" JOURNAL_PATH, m->path),
 				"remove it, then run 'swupd repair'");
-	r = commit_steps(m, j, e);
+	r = commit_written(m, j, e);
 	if (r >= 0)
 		r = commit_finish(m, j, e);
 	if (r < 0)
