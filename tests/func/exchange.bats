@@ -19,20 +19,6 @@ teardown()
 	}
 }
 
-# disk TYPE [MIB]: the machine's root on a file system of its own; btrfs-subvolume: /usr is one
-disk()
-{
-	local type=${1%-subvolume}
-	rm -f "$BATS_TEST_TMPDIR/disk"
-	truncate -s "${2:-256}M" "$BATS_TEST_TMPDIR/disk"
-	"mkfs.$type" -q "$BATS_TEST_TMPDIR/disk"
-	mkdir -p "$ROOT"
-	mount -o loop "$BATS_TEST_TMPDIR/disk" "$ROOT" || skip "cannot mount $type"
-	LOOP=$ROOT
-	rm -rf "$ROOT/lost+found"
-	[ "$type" = "$1" ] || btrfs -q subvolume create "$ROOT/usr"
-}
-
 # what a user has, also in a directory that release 20 removes and where release 20 has a directory for a file
 user_files()
 {

@@ -69,19 +69,11 @@ teardown()
 	[ -z "${LOOP:-}" ] || umount -l "$LOOP"
 }
 
-# disk TYPE: the machine's root on a file system of its own; btrfs-subvolume: /usr is one
-disk()
+# start_on TYPE: a machine on such a disk
+start_on()
 {
-	local type=${1%-subvolume}
 	machine "$1"
-	rm -f "$BATS_TEST_TMPDIR/$1.disk"
-	truncate -s 256M "$BATS_TEST_TMPDIR/$1.disk"
-	"mkfs.$type" -q "$BATS_TEST_TMPDIR/$1.disk"
-	mkdir -p "$ROOT"
-	mount -o loop "$BATS_TEST_TMPDIR/$1.disk" "$ROOT" || skip "cannot mount $type"
-	LOOP=$ROOT
-	rm -rf "$ROOT/lost+found"
-	[ "$type" = "$1" ] || btrfs -q subvolume create "$ROOT/usr"
+	disk "$1"
 	install_10
 	install -D "$BATS_FILE_TMPDIR/map" "$ROOT/opt/map"
 	mkdir -p "$ROOT"/{proc,home}
@@ -157,7 +149,7 @@ cast()
 @test "processes that use replaced files are told by their inodes, others are not: in place and by exchange, on ext4 and btrfs" {
 	for type in ext4 btrfs btrfs-subvolume; do
 		for how in in-place exchange; do
-			disk "$type"
+			start_on "$type"
 			cast
 			told
 			option=()

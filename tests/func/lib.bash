@@ -97,6 +97,74 @@ machine()
 		-C "${CERT:-$MIX/Swupd_Root.pem}" -N --no-progress)
 }
 
+# disk TYPE [MIB]: the machine's root on a file system of its own, $LOOP, for teardown to unmount; btrfs-subvolume: /usr is one
+disk()
+{
+	local type=${1%-subvolume}
+	rm -f "$BATS_TEST_TMPDIR/disk"
+	truncate -s "${2:-256}M" "$BATS_TEST_TMPDIR/disk"
+	"mkfs.$type" -q "$BATS_TEST_TMPDIR/disk"
+	mkdir -p "$ROOT"
+	mount -o loop "$BATS_TEST_TMPDIR/disk" "$ROOT" || skip "cannot mount $type"
+	LOOP=$ROOT
+	rm -rf "$ROOT/lost+found"
+	[ "$type" = "$1" ] || btrfs -q subvolume create "$ROOT/usr"
+}
+
+# roots: the machine's root is one of several in the top level of a btrfs ($TOPLEVEL, for teardown to unmount), as our hosts have it
+roots()
+{
+	local name
+	TOPLEVEL=$BATS_TEST_TMPDIR/top
+	truncate -s 256M "$BATS_TEST_TMPDIR/disk"
+	mkfs.btrfs -q "$BATS_TEST_TMPDIR/disk" 2>/dev/null
+	mkdir -p "$ROOT" "$TOPLEVEL"
+	mount -o loop "$BATS_TEST_TMPDIR/disk" "$TOPLEVEL" || skip "cannot mount btrfs"
+	DEVICE=$(findmnt -no SOURCE "$TOPLEVEL")
+	for name in root etc var home roothome srv; do
+		btrfs -q subvolume create "$TOPLEVEL/$name"
+	done
+	mkdir "$TOPLEVEL"/root/{etc,var,home,root,srv,run}
+	enter root
+}
+
+# enter NAME: the machine runs in that root, as our initrd mounts it
+enter()
+{
+	! mountpoint -q "$ROOT" || umount -R "$ROOT"
+	mount -o "subvol=$1" "$DEVICE" "$ROOT"
+	local name
+	for name in etc var home srv; do
+		mount -o "subvol=$name" "$DEVICE" "$ROOT/$name"
+	done
+	mount -o subvol=roothome "$DEVICE" "$ROOT/root"
+	mount -t tmpfs tmpfs "$ROOT/run"
+	mkdir -p "$ROOT/run/limpid"
+	echo "$1" >"$ROOT/run/limpid/root"
+}
+
+# boot: what the initrd does (initramfs/README.md)
+boot()
+{
+	local link left tried
+	for link in "$TOPLEVEL"/.swupd/try+*; do
+		[ -L "$link" ] || continue
+		left=${link##*+} tried=0
+		case $left in *-*) tried=${left#*-} left=${left%-*} ;; esac
+		if [ "$left" -gt 0 ]; then
+			mv -T "$link" "$TOPLEVEL/.swupd/try+$((left - 1))-$((tried + 1))"
+			enter "$(readlink "$TOPLEVEL/.swupd/try+$((left - 1))-$((tried + 1))")"
+			: >"$ROOT/run/limpid/trial"
+			return
+		fi
+	done
+	if [ -L "$TOPLEVEL/.swupd/good" ]; then
+		enter "$(readlink "$TOPLEVEL/.swupd/good")"
+	else
+		enter root
+	fi
+}
+
 # sw COMMAND [ARG…]: swupd on that machine
 sw()
 {

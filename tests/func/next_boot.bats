@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Updates for the next boot, on a btrfs as our hosts have it: what the running system keeps, what boots next, what becomes of trials. The initrd's part is
-# played here by boot(); tests/vm/next_boot.bats has the real one.
+# played here by boot() of lib.bash; tests/vm/next_boot.bats has the real one.
 
 load lib
 
@@ -9,19 +9,7 @@ setup()
 {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	vectors m
-	M=$BATS_TEST_TMPDIR/m
-	TOPLEVEL=$BATS_TEST_TMPDIR/top
-	truncate -s 256M "$BATS_TEST_TMPDIR/disk"
-	mkfs.btrfs -q "$BATS_TEST_TMPDIR/disk" 2>/dev/null
-	mkdir -p "$ROOT" "$TOPLEVEL"
-	mount -o loop "$BATS_TEST_TMPDIR/disk" "$TOPLEVEL" || skip "cannot mount btrfs"
-	DEVICE=$(findmnt -no SOURCE "$TOPLEVEL")
-	local name
-	for name in root etc var home roothome srv; do
-		btrfs -q subvolume create "$TOPLEVEL/$name"
-	done
-	mkdir "$TOPLEVEL"/root/{etc,var,home,root,srv,run}
-	enter root
+	roots
 	install_10
 	echo mine | tee "$ROOT"/etc/conf "$ROOT"/var/data "$ROOT"/home/letter "$ROOT"/root/.profile "$ROOT"/srv/page >/dev/null
 	mkdir -p "$ROOT/usr/local/bin"
@@ -31,43 +19,6 @@ setup()
 teardown()
 {
 	umount -R "$ROOT" "$TOPLEVEL" || true
-}
-
-# enter NAME: the machine runs in that root, as our initrd mounts it
-enter()
-{
-	! mountpoint -q "$ROOT" || umount -R "$ROOT"
-	mount -o "subvol=$1" "$DEVICE" "$ROOT"
-	local name
-	for name in etc var home srv; do
-		mount -o "subvol=$name" "$DEVICE" "$ROOT/$name"
-	done
-	mount -o subvol=roothome "$DEVICE" "$ROOT/root"
-	mount -t tmpfs tmpfs "$ROOT/run"
-	mkdir -p "$ROOT/run/limpid"
-	echo "$1" >"$ROOT/run/limpid/root"
-}
-
-# boot: what the initrd does (initramfs/README.md)
-boot()
-{
-	local link left tried
-	for link in "$TOPLEVEL"/.swupd/try+*; do
-		[ -L "$link" ] || continue
-		left=${link##*+} tried=0
-		case $left in *-*) tried=${left#*-} left=${left%-*} ;; esac
-		if [ "$left" -gt 0 ]; then
-			mv -T "$link" "$TOPLEVEL/.swupd/try+$((left - 1))-$((tried + 1))"
-			enter "$(readlink "$TOPLEVEL/.swupd/try+$((left - 1))-$((tried + 1))")"
-			: >"$ROOT/run/limpid/trial"
-			return
-		fi
-	done
-	if [ -L "$TOPLEVEL/.swupd/good" ]; then
-		enter "$(readlink "$TOPLEVEL/.swupd/good")"
-	else
-		enter root
-	fi
 }
 
 # the whole of a root and of all that lies beside it

@@ -17,19 +17,6 @@ teardown()
 	[ -z "${LOOP:-}" ] || umount "$LOOP"
 }
 
-# disk TYPE: the machine's root on a file system of its own; btrfs: /usr is a subvolume
-disk()
-{
-	rm -f "$BATS_TEST_TMPDIR/disk"
-	truncate -s 256M "$BATS_TEST_TMPDIR/disk"
-	"mkfs.$1" -q "$BATS_TEST_TMPDIR/disk"
-	mkdir -p "$ROOT"
-	mount -o loop "$BATS_TEST_TMPDIR/disk" "$ROOT" || skip "cannot mount $1"
-	LOOP=$ROOT
-	rm -rf "$ROOT/lost+found"
-	[ "$1" != btrfs ] || btrfs -q subvolume create "$ROOT/usr"
-}
-
 # everything that a file system can hold, below each folder that is the user's
 user_files()
 {
@@ -88,7 +75,7 @@ leaves()
 }
 
 @test "whatever is done, /etc, /var, /home, /root, /srv and /usr/local are what they were" {
-	for type in ext4 btrfs; do
+	for type in ext4 btrfs-subvolume; do
 		machine "$type"
 		disk "$type"
 		install_10
@@ -176,7 +163,7 @@ sees()
 }
 
 @test "a service with parts of /usr mounted read-only keeps its release while /usr is exchanged" {
-	for type in ext4 btrfs; do
+	for type in ext4 btrfs-subvolume; do
 		machine "$type"
 		disk "$type"
 		install_10
