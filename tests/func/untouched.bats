@@ -15,6 +15,7 @@ teardown()
 {
 	[ -z "${BACKGROUND:-}" ] || { touch "$BATS_TEST_TMPDIR/stop" && wait "$BACKGROUND"; }
 	[ -z "${LOOP:-}" ] || umount "$LOOP"
+	[ -z "${TOPLEVEL:-}" ] || umount -R "$ROOT" "$TOPLEVEL"
 }
 
 # everything that a file system can hold, below each folder that is the user's
@@ -64,6 +65,16 @@ users()
 	) | LC_ALL=C sort -z | tr '\0\n' '\n?'
 }
 
+# remember: what they are, which has everything everywhere
+remember()
+{
+	local what
+	users >"$BATS_TEST_TMPDIR/was"
+	for what in security.capability posix_acl_default user.note 2001-02-03 'c 0640 ' '06751 12:34' 1048576; do
+		[ "$(grep -c -e "$what" "$BATS_TEST_TMPDIR/was")" -ge 7 ] || fail "not everywhere: $what"
+	done
+}
+
 # leaves STATUS COMMAND…: nothing of theirs is changed by it
 leaves()
 {
@@ -80,10 +91,7 @@ leaves()
 		disk "$type"
 		install_10
 		user_files
-		users >"$BATS_TEST_TMPDIR/was"
-		for what in security.capability posix_acl_default user.note 2001-02-03 'c 0640 ' '06751 12:34' 1048576; do
-			[ "$(grep -c -e "$what" "$BATS_TEST_TMPDIR/was")" -ge 7 ] || fail "not everywhere: $what"
-		done
+		remember
 		leaves 0 sw update -I -V 20 --download
 		leaves 0 sw update -I -V 20
 		[ -d "$ROOT/.usr-old" ]
@@ -113,6 +121,35 @@ leaves()
 		umount "$LOOP"
 		LOOP=
 	done
+}
+
+@test "so they are when a release is prepared for the next boot, boots, is accepted or not, and on the way back" {
+	roots
+	install_10
+	user_files
+	remember
+	leaves 0 sw update -I --next-boot -V 20
+	boot
+	leaves 0 sw accept
+	leaves 0 sw rollback
+	boot
+	leaves 0 sw recover
+	# never accepted
+	leaves 0 sw update -I --next-boot -V 30 --tries=1
+	boot
+	leaves 0 sw recover
+	boot
+	leaves 0 sw recover
+	assert_output --partial 'release 30 did not start here, and release 10 is back'
+	# also what does not come to its end
+	leaves 137 inject -n 200 swupd update "${SWUPD_GLOBAL[@]}" -I --next-boot -V 20
+	leaves 0 sw clean
+	leaves 25 inject -n 300 -e ENOSPC -a swupd update "${SWUPD_GLOBAL[@]}" -I --next-boot -V 20
+	leaves 0 sw clean
+	leaves 0 sw update -I --next-boot -V 20
+	# dropped by a change that is made now
+	leaves 0 sw bundle-remove -I editors
+	leaves 0 sw update -I -V 20
 }
 
 # protected MOUNT…: a process of its own mount namespace in which these are done; it writes what it sees of /usr to "seen" each time that "look" is
