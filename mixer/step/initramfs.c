@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mixer/step/cached_tree.h"
 #include "mixer/step/generate.h"
 #include "mixer/step/step.h"
 #include "mixer/step/toolroot.h"
@@ -220,28 +221,6 @@ static int read_archive(const struct initramfs_job *job, struct tree *t, struct 
 
 /* --- together ------------------------------------------------------------------------------------------------------------- */
 
-static struct tree *load_made(const struct mix *m, const char *name)
-{
-	_cleanup_(tree_freep) struct tree *t = NULL;
-	_cleanup_(buf_free) struct buf text = {0};
-
-	if (fs_load(m->cache, name, LIST_MAX, &text, NULL) < 0 || tree_parse(text.data, text.len, &t, NULL) < 0)
-		return NULL;
-	for (size_t i = 0; i < t->n; i++)
-		if (!store_has(m->store, &t->nodes[i]))
-			return NULL;
-	return take(t);
-}
-
-static int save_made(const struct mix *m, const char *name, const struct tree *t, struct err *e)
-{
-	_cleanup_(buf_free) struct buf text = {0};
-
-	tree_format(t, &text);
-	int r = fs_mkdirs(m->cache, "made", 0755, e);
-	return r < 0 ? r : fs_save_cache(m->cache, name, text.data, text.len, 0644, e);
-}
-
 static int make(const struct initramfs_job *job, const struct input *in, struct tree *t, struct err *e)
 {
 	int r = write_root(job, in, e);
@@ -275,12 +254,12 @@ int initramfs_tree(const struct initramfs_job *job, struct tree **out, struct er
 		return err_in(e, r, "initramfs '%s'", job->config);
 	make_key(&in, job->config);
 	_cleanup_free_ char *name = xasprintf("made/initramfs-%s", in.key);
-	t = load_made(job->m, name);
+	t = cached_tree_load(job->m, name, LIST_MAX);
 	if (!t) {
 		t = tree_new();
 		r = make(job, &in, t, e);
 		if (r >= 0)
-			r = save_made(job->m, name, t, e);
+			r = cached_tree_save(job->m, name, t, e);
 		if (r < 0)
 			return err_in(e, r, "initramfs '%s'", job->config);
 	}
@@ -404,7 +383,7 @@ static int packed(struct bundles *x, const struct initramfs_job *job, const stru
 	sha256_mem(text.data, text.len, &d);
 	digest_format(&d, hex);
 	_cleanup_free_ char *name = xasprintf("made/initrd-%s", hex);
-	made = load_made(x->m, name);
+	made = cached_tree_load(x->m, name, LIST_MAX);
 	if (!made || made->n != 1) {
 		tree_free(made);
 		made = tree_new();
@@ -412,7 +391,7 @@ static int packed(struct bundles *x, const struct initramfs_job *job, const stru
 		if (r >= 0)
 			r = generate_file(x->m, made, "/initrd", content.data, content.len, e);
 		if (r >= 0)
-			r = save_made(x->m, name, made, e);
+			r = cached_tree_save(x->m, name, made, e);
 		if (r < 0)
 			return r;
 	}

@@ -6,6 +6,7 @@
 
 #include "mixer/input/deb.h"
 #include "mixer/input/rules.h"
+#include "mixer/step/cached_tree.h"
 #include "mixer/step/content_tree.h"
 #include "mixer/step/convert.h"
 #include "mixer/step/derive.h"
@@ -51,30 +52,6 @@ static char *package_key(const struct packages *p, const struct locked_package *
 	return xasprintf("packages/%.2s/%s", hex, hex);
 }
 
-static struct tree *load_cached(const struct packages *p, const char *key)
-{
-	_cleanup_(buf_free) struct buf text = {0};
-	_cleanup_(tree_freep) struct tree *t = NULL;
-
-	if (fs_load(p->m->cache, key, PACKAGE_TREE_MAX, &text, NULL) < 0 ||
-	    tree_parse(text.data, text.len, &t, NULL) < 0)
-		return NULL;
-	for (size_t i = 0; i < t->n; i++)
-		if (!store_has(p->m->store, &t->nodes[i]))
-			return NULL;
-	return take(t);
-}
-
-static int save_cached(const struct packages *p, const char *key, const struct tree *t, struct err *e)
-{
-	_cleanup_free_ char *dir = xstrndup(key, strlen("packages/xx"));
-	_cleanup_(buf_free) struct buf text = {0};
-
-	tree_format(t, &text);
-	int r = fs_mkdirs(p->m->cache, dir, 0755, e);
-	return r < 0 ? r : fs_save_cache(p->m->cache, key, text.data, text.len, 0644, e);
-}
-
 /* Unpack and convert. */
 static int make_anew(struct packages *p, size_t i, struct err *e)
 {
@@ -99,8 +76,8 @@ static int make_package(void *arg, size_t i, struct err *e)
 	const struct locked_package *package = &p->lock->packages[i];
 	_cleanup_free_ char *key = package_key(p, package), *notices_key = xasprintf("%s.notices", key);
 
-	p->trees[i] = load_cached(p, key);
-	p->notices[i] = load_cached(p, notices_key);
+	p->trees[i] = cached_tree_load(p->m, key, PACKAGE_TREE_MAX);
+	p->notices[i] = cached_tree_load(p->m, notices_key, PACKAGE_TREE_MAX);
 	progress_add(p->m->progress, package->size);
 	if (p->trees[i] && p->notices[i])
 		return 0;
@@ -108,8 +85,8 @@ static int make_package(void *arg, size_t i, struct err *e)
 	tree_free(take(p->notices[i]));
 	int r = make_anew(p, i, e);
 	if (r >= 0)
-		r = save_cached(p, notices_key, p->notices[i], e);
-	return r < 0 ? r : save_cached(p, key, p->trees[i], e);
+		r = cached_tree_save(p->m, notices_key, p->notices[i], e);
+	return r < 0 ? r : cached_tree_save(p->m, key, p->trees[i], e);
 }
 
 static void packages_free(struct packages *p)

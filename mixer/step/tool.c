@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mixer/step/cached_tree.h"
 #include "mixer/step/generate.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
@@ -138,19 +139,6 @@ static int make(const struct mix *m, const struct tool *t, const struct tree *in
 	return r;
 }
 
-static struct tree *load_made(const struct mix *m, const char *key)
-{
-	_cleanup_(tree_freep) struct tree *t = NULL;
-	_cleanup_(buf_free) struct buf text = {0};
-
-	if (fs_load(m->cache, key, OUTPUT_MAX, &text, NULL) < 0 || tree_parse(text.data, text.len, &t, NULL) < 0)
-		return NULL;
-	for (size_t i = 0; i < t->n; i++)
-		if (!store_has(m->store, &t->nodes[i]))
-			return NULL;
-	return take(t);
-}
-
 static char *key_of(const struct tool *t, const struct tree *input)
 {
 	_cleanup_(buf_free) struct buf text = {0};
@@ -171,22 +159,18 @@ int tool_run(const struct mix *m, const struct tool *t, const struct tree *full,
 {
 	_cleanup_(tree_freep) struct tree *all = tree_new(), *made = NULL;
 	_cleanup_free_ char *loader = NULL, *libraries = NULL;
-	_cleanup_(buf_free) struct buf text = {0};
 
 	for (size_t i = 0; i < input->n; i++)
 		tree_add(all, &input->nodes[i]);
 	(void)add_program(full, t->program, all, &loader, &libraries);
 	tree_sort(all);
 	_cleanup_free_ char *key = key_of(t, all);
-	made = load_made(m, key);
+	made = cached_tree_load(m, key, OUTPUT_MAX);
 	if (!made) {
 		made = tree_new();
 		int r = make(m, t, all, loader, libraries, made, e);
 		if (r >= 0)
-			r = fs_mkdirs(m->cache, "made", 0755, e);
-		tree_format(made, &text);
-		if (r >= 0)
-			r = fs_save_cache(m->cache, key, text.data, text.len, 0644, e);
+			r = cached_tree_save(m, key, made, e);
 		if (r < 0)
 			return err_in(e, r, "%s", t->name);
 	}
