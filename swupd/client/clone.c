@@ -37,15 +37,19 @@ bool clone_is_subvolume(int root, const char *name)
 	       st.st_ino == SUBVOLUME_INODE;
 }
 
-bool clone_has_subvolumes(int root, const char *name)
+int clone_has_subvolumes(int root, const char *name, struct err *e)
 {
-	struct btrfs_ioctl_get_subvol_rootref_args *refs = xcalloc(1, sizeof(*refs));
-	_cleanup_close_ int fd = open_tree(root, name, NULL);
+	_cleanup_free_ struct btrfs_ioctl_get_subvol_rootref_args *refs = xcalloc(1, sizeof(*refs));
+	_cleanup_close_ int fd = open_tree(root, name, e);
 
-	/* more than fit is an error, too */
-	const bool has = fd < 0 || ioctl(fd, BTRFS_IOC_GET_SUBVOL_ROOTREF, refs) < 0 || refs->num_items > 0;
-	free(refs);
-	return has;
+	if (fd < 0)
+		return fd;
+	if (ioctl(fd, BTRFS_IOC_GET_SUBVOL_ROOTREF, refs) == 0)
+		return refs->num_items > 0;
+	/* more than fit; an older kernel */
+	if (errno == EOVERFLOW || errno == ENOTTY)
+		return 1;
+	return err_errno(e, "cannot tell which subvolumes are below /%s", name);
 }
 
 /* What is in a directory, one after the other. Nested work is done by the function. */

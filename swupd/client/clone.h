@@ -12,9 +12,9 @@ struct err;
  * (.swupd) is left out.
  */
 
-/* Is name the root of a btrfs subvolume? And does that hold others? */
+/* Is name the root of a btrfs subvolume? And does that hold others (1: yes, or this kernel cannot tell; 0: no)? */
 bool clone_is_subvolume(int root, const char *name);
-bool clone_has_subvolumes(int root, const char *name);
+int clone_has_subvolumes(int root, const char *name, struct err *e);
 
 struct clone_size {
 	uint64_t dirs, others;

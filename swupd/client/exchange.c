@@ -112,11 +112,14 @@ static int look_at_usr(const struct machine *m, struct exchange_look *l, struct 
 	}
 	const char *bad = unfit(m->root);
 	l->snapshot = clone_is_subvolume(m->root, "usr");
+	const int nested = l->snapshot ? clone_has_subvolumes(m->root, "usr", e) : 0;
+	if (nested < 0)
+		return nested;
 	if (bad)
 		l->why = xstrdup(bad);
 	else if (sx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND))
 		l->why = xstrdup("/ is immutable");
-	else if (l->snapshot && clone_has_subvolumes(m->root, "usr"))
+	else if (nested)
 		l->why = xstrdup("there are subvolumes below /usr");
 	else if (!l->snapshot && usr.st_dev != root.st_dev)
 		l->why = xstrdup("/usr is on another file system than /");

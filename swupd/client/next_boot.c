@@ -479,17 +479,18 @@ int next_boot_cancel(struct machine *m, struct err *e)
 
 /* --- the way back ---------------------------------------------------------------------------------------------------------- */
 
-uint32_t next_boot_previous(struct machine *m, uint32_t wanted)
+int next_boot_previous(struct machine *m, uint32_t wanted, uint32_t *found, struct err *e)
 {
 	_cleanup_free_ char *why = NULL, *name = NULL;
-	uint32_t found = 0;
 	struct trial t;
 
-	if (trial_open(m, &t, &why, NULL) <= 0)
-		return 0;
-	(void)trial_previous(&t, wanted, &name, &found, NULL);
+	*found = 0;
+	int r = trial_open(m, &t, &why, e);
+	if (r <= 0)
+		return r;
+	r = trial_previous(&t, wanted, &name, found, e);
 	trial_close(&t);
-	return name ? found : 0;
+	return r < 0 ? r : 0;
 }
 
 /* Once that root runs, marks are as they were when it was left. Where that is not known they stay as they are. */

@@ -38,8 +38,8 @@ int next_boot_settle(struct machine *m, struct err *e);
 /* Before another change: what is prepared and has not run is dropped, for it would bring the machine back to before the change. */
 int next_boot_cancel(struct machine *m, struct err *e);
 
-/* The release of the root that one could go back to; 0: none. wanted: of this release, 0: whichever was before. */
-uint32_t next_boot_previous(struct machine *m, uint32_t wanted);
+/* *found: the release of the root that one could go back to; 0: none. wanted: of this release, 0: whichever was before. */
+int next_boot_previous(struct machine *m, uint32_t wanted, uint32_t *found, struct err *e);
 int next_boot_back(struct machine *m, uint32_t to, struct err *e);
 
 /* What <data>/next-boot says. 1: there is something; 0: no. The caller frees root. */

@@ -65,11 +65,14 @@ static int find_running(const struct machine *m, char **running, char **why, str
 	}
 	if (ioctl(m->root, BTRFS_IOC_GET_SUBVOL_INFO, &info) < 0)
 		return err_errno(e, "cannot tell which subvolume %s is", m->path);
+	const int nested = clone_has_subvolumes(m->root, ".", e);
+	if (nested < 0)
+		return nested;
 	if (info.treeid == BTRFS_FS_TREE_OBJECTID)
 		*why = xstrdup("the root is the top level of its btrfs, no subvolume of it");
 	else if (info.parent_id != BTRFS_FS_TREE_OBJECTID || info.dirid != BTRFS_FIRST_FREE_OBJECTID)
 		*why = xasprintf("the root's subvolume '%s' is not in the top level of its btrfs", info.name);
-	else if (clone_has_subvolumes(m->root, "."))
+	else if (nested)
 		*why = xstrdup("there are subvolumes inside the root, and a snapshot of it would not have them");
 	else
 		*running = xstrdup(info.name);

@@ -27,9 +27,10 @@ static int choose(struct machine *m, const struct strv *args, bool *live, uint32
 	if (m->release == 0)
 		return err_set(e, -ERR_RELEASE, "cannot tell which release is installed in %s", m->path);
 	*live = kept && (!wanted || wanted == kept);
-	*there = *live ? kept : next_boot_previous(m, wanted);
-	if (*there)
-		return 0;
+	*there = kept;
+	int r = *live ? 0 : next_boot_previous(m, wanted, there, e);
+	if (r < 0 || *there)
+		return r;
 	if (!wanted)
 		return err_hint(e, err_set(e, -ERR_RELEASE, "there is no older release to go back to"),
 				"'swupd repair --force --version=N' brings any release");
