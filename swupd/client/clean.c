@@ -13,8 +13,10 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
+#include "swupd/client/commit.h"
 #include "swupd/client/exchange.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/next_boot.h"
 #include "swupd/client/scratch.h"
 #include "swupd/client/stage.h"
 #include "swupd/content/format.h"
@@ -138,6 +140,23 @@ static int wanted(const struct machine *m, struct table *moms, struct strv *name
 	return r;
 }
 
+/* What swupd has staged beside /usr. What is to be done when this root is good, or boots again, is not of that. */
+static int sweep_stage(const struct machine *m, const struct cleaning *c, struct err *e)
+{
+	_cleanup_close_ int stage = fs_open_beneath(m->root, STAGE_PARENT, O_RDONLY | O_DIRECTORY, 0, NULL);
+	_cleanup_(table_freep) struct table *keep = table_new();
+
+	/* with a journal, what is staged is half of a release and not ours to remove */
+	if (stage < 0 || fs_exists(stage, JOURNAL_NAME))
+		return 0;
+	(void)table_add_str(keep, ARRIVE_NAME, keep);
+	(void)table_add_str(keep, RETURN_NAME, keep);
+	int r = sweep(c, stage, ".", keep, e);
+	if (r >= 0 && !c->dry_run)
+		(void)unlinkat(m->root, STAGE_PARENT, AT_REMOVEDIR);
+	return r;
+}
+
 /* The tree for rollback. Half of it must never be taken for it. */
 static int drop_old_tree(const struct machine *m, const struct cleaning *c, struct err *e)
 {
@@ -164,11 +183,5 @@ int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint
 		r = sweep_predecessors(&c, m->cache, e);
 	if (r >= 0 && all)
 		r = drop_old_tree(m, &c, e);
-	/* with a journal, what is staged is half of a release and not ours to remove */
-	_cleanup_close_ int stage = fs_open_beneath(m->root, STAGE_PARENT, O_RDONLY | O_DIRECTORY, 0, NULL);
-	if (r >= 0 && stage >= 0 && !fs_exists(stage, "journal"))
-		r = sweep(&c, stage, ".", NULL, e);
-	if (r >= 0 && stage >= 0 && !dry_run)
-		(void)unlinkat(m->root, STAGE_PARENT, AT_REMOVEDIR);
-	return r;
+	return r < 0 ? r : sweep_stage(m, &c, e);
 }

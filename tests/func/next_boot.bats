@@ -111,6 +111,27 @@ release()
 	refute_line --partial 'bad:'
 }
 
+@test "a bundle that the release drops is forgotten once that is good, and known again on the way back" {
+	forge
+	new_release 40 30
+	sed -i '/\teditors$/d' "$WEB/40/Manifest.MoM"
+	resign 40
+	machine m
+	local asked=$ROOT/var/lib/swupd/bundles/editors
+	run -0 sw update -I --next-boot -V 40
+	assert_line --partial "bundle 'editors' is no longer part of the OS"
+	boot
+	assert_exists "$asked"
+	sw clean
+	sw accept
+	assert_not_exists "$asked"
+	sw rollback
+	assert_not_exists "$asked"
+	boot
+	sw recover
+	assert_exists "$asked"
+}
+
 @test "a live change drops what was prepared; a trial has to end first" {
 	sw update -I --next-boot -V 20
 	run -0 sw bundle-remove editors
