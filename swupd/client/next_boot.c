@@ -263,6 +263,9 @@ static int prepare_and_begin(struct machine *m, struct trial *t, const struct pl
 		r = trial_prune(t, m->opts->keep_roots, m->opts->roots_free, e);
 	if (r >= 0)
 		r = make_next(m, t, p, &name, e);
+	/* what is on trial is always what is noted: the one before ends first */
+	if (r >= 0)
+		r = trial_cancel(t, e);
 	if (r >= 0)
 		r = save_pending(m, p->from, p->to, name, e);
 	progress_stage(m->progress, "commit", 0, false);

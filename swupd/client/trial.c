@@ -139,10 +139,8 @@ static int change_entries(struct trial *t, const char *name, int change(struct b
 
 int trial_begin(struct trial *t, const char *name, uint32_t release, unsigned tries, struct err *e)
 {
-	int r = t->tried && !trial_runs(t) && strcmp(t->tried, name) != 0 ? trial_cancel(t, e) : 0;
+	int r;
 
-	if (r < 0)
-		return r;
 	if (!t->boot) {
 		r = roots_choose(&t->roots, name, tries, e);
 	} else {

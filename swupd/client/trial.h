@@ -31,7 +31,7 @@ void trial_close(struct trial *t);
 /* The root runs, and is on trial. */
 bool trial_runs(const struct trial *t);
 
-/* Boot that root the next times: the commit. Its files are durable. Replaces another trial. */
+/* Boot that root the next times: the commit. Its files are durable; no other is on trial. */
 int trial_begin(struct trial *t, const char *name, uint32_t release, unsigned tries, struct err *e);
 
 /* Were the tries of that root used up, without it being accepted? *done: how many it had. */
