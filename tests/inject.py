@@ -9,6 +9,7 @@ at which it is killed, or which fails with ENOSPC, EIO, EROFS or ENOMEM, once or
     the exit status is that of the error (swupd(8)), or 0, and 0 only with the new tree; no signal ends it but the one that was sent
     the tree is the old or the new one, file by file; an interrupted commit in place, once another run (swupd clean) has completed it
     the older tree that a rollback goes back to is whole, or not there
+    of a machine with roots: the running one is what it was, the old or the new one boots, and is whole; so it is once it has booted
     the command then works, if it was not done; nothing that nobody asked for is left
 
 Without arguments all scenarios; with POINT ("renameat-300:EIO+", as failures are told; "renameat:EIO": all calls of that name) this one only.
@@ -93,20 +94,23 @@ class Machine:
 
     def __init__(self, folder, kind):
         self.folder, self.kind, self.root = Path(folder), kind, Path(folder) / "root"
-        self.calls, self.mounted = self.folder / "calls", False
+        self.calls, self.mounted = self.folder / "calls", None
         self.root.mkdir(parents=True)
         if kind != "tmpfs":
-            disk = self.folder / "disk"
-            with open(disk, "wb") as f:
-                f.truncate(256 << 20)
-            subprocess.run([f"mkfs.{kind}", "-q", disk], check=True, stdout=subprocess.DEVNULL)
-            subprocess.run(["mount", "-o", "loop", disk, self.root], check=True)
-            self.mounted = True
+            self.mount_disk(kind, self.root)
         self.empty()
+
+    def mount_disk(self, kind, where):
+        disk = self.folder / "disk"
+        with open(disk, "wb") as f:
+            f.truncate(256 << 20)
+        subprocess.run([f"mkfs.{kind}", "-q", disk], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["mount", "-o", "loop", disk, where], check=True)
+        self.mounted = where
 
     def close(self):
         if self.mounted:
-            subprocess.run(["umount", "--lazy", self.root], check=True)  # of an interrupted run something may still be at work
+            subprocess.run(["umount", "--lazy", self.mounted], check=True)  # of an interrupted run something may still be at work
         shutil.rmtree(self.folder)
 
     def empty(self):
@@ -166,6 +170,134 @@ class Machine:
         (self.root / "etc/link").symlink_to("/nowhere")
 
 
+class Roots(Machine):
+    """
+    A btrfs as our hosts have it: the root is one of several in its top level, etc, var and home lie beside it. What our initrd does is done here
+    (initramfs/README.md). A state's tree is that of the running root and, below "next", what boots next; kept is the default subvolume.
+    """
+
+    SHARED = ("etc", "var", "home")
+
+    def __init__(self, folder, _):
+        self.top = Path(folder) / "top"
+        self.top.mkdir(parents=True)
+        super().__init__(folder, "roots")
+
+    def mount_disk(self, _, where):
+        super().mount_disk("btrfs", self.top)
+        self.device = self.output("findmnt", "-no", "SOURCE", self.top)
+
+    @staticmethod
+    def output(*command):
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode().strip()
+
+    @staticmethod
+    def run(*commands):
+        """In one shell, for speed"""
+        subprocess.run(["sh", "-ec", "\n".join(commands)], check=True)
+
+    def close(self):
+        self.leave()
+        super().close()
+
+    def leave(self):
+        if self.root.is_mount():
+            self.run(f"umount -R {self.root}")
+
+    def enter(self, name):
+        """The machine runs in that root"""
+        self.leave()
+        self.run(f"mount -o subvol={name} {self.device} {self.root}",
+                 *(f"mount -o subvol={shared} {self.device} {self.root}/{shared}" for shared in self.SHARED),
+                 f"mount -t tmpfs tmpfs {self.root}/run", f"mkdir {self.root}/run/limpid")
+        (self.root / "run/limpid/root").write_text(f"{name}\n")
+        self.running = name
+
+    def subvolumes(self, where="."):
+        return sorted(entry.name for entry in os.scandir(self.top / where)
+                      if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_ino == 256)  # each subvolume's root directory
+
+    def remove_all(self):
+        self.leave()
+        self.run(f"btrfs -q subvolume set-default 5 {self.top}", f"cd {self.top}", "rm -rf .swupd",
+                 *(f"btrfs -q subvolume delete {name}" for name in self.subvolumes()))
+
+    def empty(self):
+        self.remove_all()
+        self.run(f"cd {self.top}", *(f"btrfs -q subvolume create {name}" for name in ("root", *self.SHARED)),
+                 f"mkdir root/run {' '.join(f'root/{shared}' for shared in self.SHARED)}")
+        self.enter("root")
+
+    def save(self):
+        self.saved_default = self.default()
+        self.saved_running = self.running
+        self.run(f"cd {self.top}", "mkdir saved", *(f"btrfs -q subvolume snapshot {name} saved/{name}" for name in self.subvolumes()),
+                 "[ ! -e .swupd ] || cp -a .swupd saved/.links")
+
+    def load(self):
+        self.remove_all()
+        self.run(f"cd {self.top}", *(f"btrfs -q subvolume snapshot saved/{name} {name}" for name in self.subvolumes("saved")),
+                 "[ ! -e saved/.links ] || cp -a saved/.links .swupd")
+        if self.saved_default:
+            self.run(f"btrfs -q subvolume set-default {self.top}/{self.saved_default}")
+        self.enter(self.saved_running)
+
+    def default(self):
+        """The name of the default subvolume; None: it is the top level"""
+        return self.output("btrfs", "subvolume", "get-default", self.top).partition(" path ")[2] or None
+
+    def links(self):
+        folder = self.top / ".swupd"
+        return {name: os.readlink(folder / name) for name in os.listdir(folder)} if folder.exists() else {}
+
+    def good(self):
+        """Nothing was ever chosen: it boots what it did"""
+        return self.links().get("good", self.running)
+
+    def choice(self):
+        """(name of the link, root) of what boots next"""
+        trials = [(name, root) for name, root in self.links().items() if re.match(r"try\+[1-9]", name)]
+        if len(trials) > 1:
+            raise Wrong(f"two trials: {trials}")
+        return trials[0] if trials else ("good", self.good())
+
+    def boot(self):
+        link, root = self.choice()
+        if link != "good":
+            left, _, done = link[len("try+"):].partition("-")
+            os.rename(self.top / ".swupd" / link, self.top / f".swupd/try+{int(left) - 1}-{int(done or 0) + 1}")
+        self.enter(root)
+        if link != "good":
+            (self.root / "run/limpid/trial").touch()
+
+    def state(self):
+        tree = super().state().tree
+        link, root = self.choice()
+        tree |= {"which boots": (link, root), "which is good": (self.good(),)}
+        tree |= {f"next {path}": what for path, what in listing(self.top / root, OWN).items()}
+        return State(tree, self.default())
+
+    def usr(self):
+        """What may still be the default when another is chosen: the choice comes first"""
+        return self.default()
+
+    def litter(self):
+        found = [name for name in self.subvolumes() if name not in (*self.subvolumes("saved"), self.choice()[1], self.good(), *self.SHARED)] \
+            if (self.top / "saved").exists() else []
+        # .next: a link that was to get its name; the next one is made in its place
+        found += [f".swupd/{name}" for name in self.links() if name not in ("good", ".next") and not name.startswith("try+")]
+        for folder in (self.root, self.top / self.choice()[1]):
+            for here, folders, files in os.walk(folder):
+                found += [os.path.join(here, name) for name in (*folders, *files) if LITTER.match(name) and name != ".swupd"]
+            # what the other root wants to have done when it runs again, and this one when it is good
+            own = folder / "usr/.swupd"
+            found += [str(path) for path in own.iterdir() if path.name not in ("return", "arrive")] if own.exists() else []
+        mounted = Path("/proc/self/mounts").read_text().split()
+        found += [place for place in mounted if place.startswith(f"{self.folder}/") and
+                  place not in map(str, (self.top, self.root, self.root / "run", *(self.root / shared for shared in self.SHARED)))]
+        return found
+
+
 # --- scenarios: what is done before, the command, what else is injected -------------------------------------------------------------------------------------
 
 
@@ -221,6 +353,14 @@ def own_file(machine):
     (machine.root / "usr/share/tc/file-to-dir/mine").write_text("mine\n")
 
 
+def on_next_boot(machine):
+    """The next release, prepared beside the one before, booted and good"""
+    installed(machine)
+    machine.must("update", "--next-boot")
+    machine.boot()
+    machine.must("accept")
+
+
 Scenario = collections.namedtuple("Scenario", "kind before command always", defaults=((),))
 
 scenarios = {
@@ -231,6 +371,8 @@ scenarios = {
     "update-btrfs": Scenario("btrfs", installed_20, ("update",)),
     "rollback-ext4": Scenario("ext4", updated, ("rollback",)),
     "rollback-btrfs": Scenario("btrfs", updated, ("rollback",)),
+    "update-next-boot": Scenario("roots", installed, ("update", "--next-boot")),
+    "rollback-next-boot": Scenario("roots", on_next_boot, ("rollback",)),
     "repair": Scenario("ext4", damaged, ("repair", "--picky")),
     "bundle-add": Scenario("ext4", small, ("bundle-add", "editors", "libs")),
     "bundle-remove": Scenario("ext4", installed, ("bundle-remove", "editors")),
@@ -248,7 +390,7 @@ class Trial:
 
     def __init__(self, name, folder):
         self.scenario = (scenarios | scenarios_of_web)[name]
-        self.machine = Machine(folder, self.scenario.kind)
+        self.machine = (Roots if self.scenario.kind == "roots" else Machine)(folder, self.scenario.kind)
 
     def prepare(self):
         self.scenario.before(self.machine)
@@ -261,6 +403,8 @@ class Trial:
         self.new = self.machine.state()
         if self.new.tree == self.old.tree:
             raise Wrong("it changes nothing")
+        self.end()
+        self.ended = self.machine.state()
 
     def which(self, complete):
         """'old' or 'new', of the tree as it is; complete: nothing is to be done any more"""
@@ -304,26 +448,54 @@ class Trial:
             if status not in (0, STATUS[error]):
                 raise Wrong(f"{hit[0]}: status {status}\n{said}")
         try:
-            journal = (machine.root / "usr/.swupd/journal").exists()
-            left = self.which(False)
-            if status == 0 and left != "new":
-                raise Wrong("status 0, but " + (left or self.neither()))
-            if left is None and not journal and not self.nothing():
-                raise Wrong("without a journal, " + self.neither())
-            if left != "new" and journal and self.names_new():
-                raise Wrong("os-release is the new one before the rest is: " + self.neither())
-            machine.must("clean")
-            left = self.which(True)
-            if left is None and not self.nothing():
-                raise Wrong(self.neither())
-            if left != "new":
-                self.again()
-                left = "old"
-            if machine.litter():
-                raise Wrong(f"left: {machine.litter()}")
-            return left, status
+            return self.left_roots(status) if machine.kind == "roots" else self.left(status)
         except Wrong as wrong:
             raise Wrong(f"{hit[0] if hit else ''}: status {status}\n{said}{wrong}") from wrong
+
+    def end(self):
+        """What is done in the end: of a machine with roots the one that was chosen is booted"""
+        if self.machine.kind == "roots":
+            self.machine.boot()
+            self.machine.must("accept")
+
+    def left_roots(self, status):
+        """What that run left, of a machine with roots"""
+        left = self.which(False)
+        if left is None or (status == 0 and left != "new"):
+            raise Wrong(left or self.neither())
+        self.machine.must("clean")
+        if self.which(True) != left:
+            raise Wrong(f"it was {left}, after 'clean' " + self.neither())
+        # also when it is the new one already: then it says so, or completes it
+        self.again()
+        if self.machine.state() != self.new or ".next" in self.machine.links():
+            raise Wrong(f"the default subvolume is {self.machine.default()}, of the links {self.machine.links()}")
+        self.end()
+        if self.machine.state() != self.ended or self.machine.litter():
+            raise Wrong("booted: " + "; ".join(difference(self.ended.tree, self.machine.state().tree)[:6]) + f" {self.machine.litter()}")
+        return left, status
+
+    def left(self, status):
+        """What that run left"""
+        machine = self.machine
+        journal = (machine.root / "usr/.swupd/journal").exists()
+        left = self.which(False)
+        if status == 0 and left != "new":
+            raise Wrong("status 0, but " + (left or self.neither()))
+        if left is None and not journal and not self.nothing():
+            raise Wrong("without a journal, " + self.neither())
+        if left != "new" and journal and self.names_new():
+            raise Wrong("os-release is the new one before the rest is: " + self.neither())
+        machine.must("clean")
+        left = self.which(True)
+        if left is None and not self.nothing():
+            raise Wrong(self.neither())
+        if left != "new":
+            self.again()
+            left = "old"
+        if machine.litter():
+            raise Wrong(f"left: {machine.litter()}")
+        return left, status
 
     def again(self):
         """The command works, now that nothing fails"""
@@ -366,6 +538,8 @@ def work(name, only, share, shares, folder, results):
     except Exception:  # the main process tells it, and must not wait for ever
         results.put((name, "", None, traceback.format_exc()))
     finally:
+        # another one must not interrupt this
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if trial:
             trial.machine.close()
         results.put(None)

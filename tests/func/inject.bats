@@ -44,6 +44,14 @@ injected()
 	injected rollback-btrfs
 }
 
+@test "an update for the next boot" {
+	injected update-next-boot
+}
+
+@test "a rollback to the root before" {
+	injected rollback-next-boot
+}
+
 @test "a repair" {
 	injected repair
 }
