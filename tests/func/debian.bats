@@ -13,7 +13,7 @@ setup_file()
 	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 	mixer init "$MIX" --bundles="$top/bundles" --content-url="file://$MIX/update/www"
 	(cd "$top" && ci/deb)
-	cp "$top"/build/deb/swupd_*.deb "$MIX/local-debs/"
+	cp "$(cd "$top" && realpath "${O:-build}")"/deb/swupd_*.deb "$MIX/local-debs/"
 	printf '%s\n' os-core os-core-update ca-certs openssl curl python3-basic network-basic nginx >"$MIX/mixbundles"
 	mixer -C "$MIX" lock --repositories=debian,local >"$BATS_FILE_TMPDIR/log" 2>&1
 	mixer -C "$MIX" build >>"$BATS_FILE_TMPDIR/log" 2>&1

@@ -3,9 +3,10 @@
 # The first program of guests, in namespaces of its own: PID 1 of a root that cannot be written, with a kernel's command line of
 # the test's. What takes a kernel of its own, devices and systemd, is in tests/vm/stateless.bats.
 
+load lib
+
 setup()
 {
-	load lib.bash
 	unshare --user --map-root-user --mount --pid --fork true 2>/dev/null || skip "no user namespaces here (in a chroot there are none)"
 	first=$(cd "$TOP" && realpath "${O:-build}/guest/first")
 	root=$BATS_TEST_TMPDIR/root
