@@ -31,8 +31,8 @@ struct boot {
 	struct machine *m; /* lent */
 	char *id;          /* os-release's */
 	int fd;
-	char *path;       /* for messages */
-	char *selected;   /* what the loader started, as boot_name_plain; NULL: it did not tell */
+	char *path; /* for messages */
+	char *selected; /* what the loader started, or a soft reboot instead of it, as boot_name_plain; NULL: it did not tell */
 	char *cmdline;    /* of the running kernel, without its initrds; NULL: it tells nothing of this root */
 	struct strv with; /* these initrds */
 	struct boot_table table;
@@ -117,9 +117,16 @@ static void read_cmdline(struct boot *b)
 
 static void read_running(struct boot *b)
 {
+	_cleanup_(buf_free) struct buf text = {0};
+
 	/* another root does not run */
 	if (strcmp(b->m->path, "/") != 0)
 		return;
+	/* what the loader and the kernel's command line tell is then of a root before */
+	if (fs_load(b->m->root, BOOT_SELECTED, SMALL_TEXT_MAX, &text, NULL) >= 0 && text.len) {
+		b->selected = xstrdup(text_trim(text.data));
+		return;
+	}
 	_cleanup_free_ char *selected = boot_loader_variable("LoaderEntrySelected");
 	if (selected)
 		b->selected = boot_name_plain(selected);
@@ -897,6 +904,18 @@ int boot_bless(struct boot *b, const char *file, struct err *e)
 	/* one of the same release that was good before gives up its name */
 	r = free_name(b, to, e);
 	return r < 0 ? r : rename_counters(b, from, good, e);
+}
+
+int boot_set_tries(struct boot *b, const char *file, unsigned left, unsigned done, struct err *e)
+{
+	const struct boot_item *item;
+
+	int r = find_entry(b, file, &item, e);
+	if (r < 0)
+		return r;
+	const struct boot_name name = {.release = item->name.release, .counted = true, .left = left, .done = done};
+	_cleanup_free_ char *from = xstrdup(item->file);
+	return rename_counters(b, from, name, e);
 }
 
 int boot_bad(struct boot *b, const char *file, struct err *e)

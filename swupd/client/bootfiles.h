@@ -34,6 +34,9 @@ struct plan;
  */
 struct boot;
 
+/* After a soft reboot into another root: the plain name (boot_entry.h) of its entry, which the loader would have started. Below /. */
+#define BOOT_SELECTED "run/limpid/entry"
+
 /*
  * The machine's boot partition: --boot=DIR (key "boot" of the configuration) below its root, or else a FAT file system with loader/entries at /efi, /boot or /boot/efi; on the
  * running system also one that is not mounted, by the partition that the loader says it came from (a private mount, gone with boot_close).
@@ -92,6 +95,7 @@ void boot_entries_free(struct boot_entry *entries, size_t n);
 
 /* file: as in struct boot_entry; -ENOENT: there is no such entry. All are durable when they return, and may be done twice. */
 int boot_bless(struct boot *b, const char *file, struct err *e); /* its name loses the counters */
+int boot_set_tries(struct boot *b, const char *file, unsigned left, unsigned done, struct err *e);
 int boot_bad(struct boot *b, const char *file,
 	     struct err *e); /* its name gets +0-<tries done>: the loader puts it last */
 /* The entry, then those of its files that no entry at all names. -EBUSY: it runs, or is the last that is left. */

@@ -16,6 +16,7 @@
 #include "swupd/client/bad.h"
 #include "swupd/client/clone.h"
 #include "swupd/client/commit.h"
+#include "swupd/client/deadline.h"
 #include "swupd/client/exchange.h"
 #include "swupd/client/history.h"
 #include "swupd/client/install.h"
@@ -23,6 +24,7 @@
 #include "swupd/client/machine.h"
 #include "swupd/client/mounts.h"
 #include "swupd/client/plan.h"
+#include "swupd/client/soft_reboot.h"
 #include "swupd/client/stage.h"
 #include "swupd/client/trial.h"
 #include "swupd/content/format.h"
@@ -100,15 +102,14 @@ static int check_mounts(const struct machine *m, const struct plan *p, struct er
 /* What the root has there, but the machine's own, will have no part in what is written from now on. */
 static void warn_of_shared(const struct machine *m)
 {
-	static const char *const own[] = {"etc", "var", "home", "root", "srv"};
 	_cleanup_(strv_free) struct strv inside = {0};
 	struct stat root, st;
 
 	if (fstat(m->root, &root) < 0)
 		return;
-	for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-		_cleanup_free_ char *name = xasprintf("/%s", own[i]);
-		if (fstatat(m->root, own[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
+	for (size_t i = 0; i < ROOTS_OWN_N; i++) {
+		_cleanup_free_ char *name = xasprintf("/%s", roots_own[i].place);
+		if (fstatat(m->root, roots_own[i].place, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
 		    st.st_dev == root.st_dev)
 			strv_take(&inside, take(name));
 	}
@@ -401,17 +402,15 @@ int next_boot_settle(struct machine *m, struct err *e)
 	return r;
 }
 
-/* The initrd has set a deadline for the trial, kept by the kernel or by the machine (initramfs/README.md). */
-static void end_deadline(const struct machine *m)
+/* What the initrd, or the soft reboot, has begun with the trial; a later soft reboot is none. */
+static void end_signs(const struct machine *m)
 {
-	if (strcmp(m->path, "/") != 0)
-		return;
-	_cleanup_close_ int fd = open("/dev/watchdog", O_WRONLY | O_CLOEXEC);
-	if (fd < 0 && errno != ENOENT && errno != ENODEV && errno != EBUSY)
-		ui_warn(m->ui, "the deadline of the trial cannot be ended: /dev/watchdog: %s", strerrordesc_np(errno));
-	/* with this letter closing it stops it */
-	if (fd >= 0 && write(fd, "V", 1) != 1)
-		ui_warn(m->ui, "the deadline of the trial cannot be ended: /dev/watchdog: %s", strerrordesc_np(errno));
+	static const char *const signs[] = {ROOTS_TRIAL, ROOTS_ACCEPT_LINK};
+
+	deadline_end(m);
+	for (size_t i = 0; i < ARRAY_LEN(signs); i++)
+		if (unlinkat(m->root, signs[i], 0) < 0 && errno != ENOENT)
+			ui_warn(m->ui, "/%s: %s", signs[i], strerrordesc_np(errno));
 }
 
 int next_boot_accept(struct machine *m, struct err *e)
@@ -426,9 +425,7 @@ int next_boot_accept(struct machine *m, struct err *e)
 	if (runs) {
 		r = trial_accept(&t, e);
 		if (r >= 0)
-			end_deadline(m);
-		if (r >= 0 && unlinkat(m->root, ROOTS_TRIAL, 0) < 0 && errno != ENOENT)
-			ui_warn(m->ui, "/" ROOTS_TRIAL ": %s", strerrordesc_np(errno));
+			end_signs(m);
 		if (r >= 0)
 			r = next_boot_settle(m, e);
 		if (r >= 0)
@@ -512,7 +509,7 @@ static int bring_marks(const struct machine *m, const struct trial *t, const cha
 	return fs_sync_dir(root, STAGE_PARENT, e);
 }
 
-static int go_back(struct machine *m, struct trial *t, uint32_t to, struct err *e)
+static int go_back(struct machine *m, struct trial *t, uint32_t to, char **soft, struct err *e)
 {
 	_cleanup_free_ char *name = NULL;
 	uint32_t release = 0;
@@ -520,18 +517,24 @@ static int go_back(struct machine *m, struct trial *t, uint32_t to, struct err *
 	int r = trial_previous(t, to, &name, &release, e);
 	if (r >= 0 && !name)
 		r = err_set(e, -ERR_RELEASE, "there is no root to go back to");
+	if (r >= 0 && soft)
+		r = soft_reboot_check_root(m, &t->roots, name, e);
 	if (r >= 0)
 		r = bring_marks(m, t, name, release, e);
-	return r < 0 ? r : trial_go_back(t, name, release, e);
+	if (r >= 0)
+		r = trial_go_back(t, name, release, e);
+	if (r >= 0 && soft)
+		*soft = take(name);
+	return r;
 }
 
-int next_boot_back(struct machine *m, uint32_t to, struct err *e)
+int next_boot_back(struct machine *m, uint32_t to, char **soft, struct err *e)
 {
 	struct trial t;
 
 	int r = open_trial(m, &t, e);
 	if (r >= 0) {
-		r = go_back(m, &t, to, e);
+		r = go_back(m, &t, to, soft, e);
 		trial_close(&t);
 	}
 	history_add(m, m->command, HOW, m->release, to, r, e);

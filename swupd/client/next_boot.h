@@ -40,7 +40,9 @@ int next_boot_cancel(struct machine *m, struct err *e);
 
 /* *found: the release of the root that one could go back to; 0: none. wanted: of this release, 0: whichever was before. */
 int next_boot_previous(struct machine *m, uint32_t wanted, uint32_t *found, struct err *e);
-int next_boot_back(struct machine *m, uint32_t to, struct err *e);
+
+/* soft not NULL: that root, whose name is in *soft (the caller frees it), is to be entered by soft_reboot; refused where that cannot be. */
+int next_boot_back(struct machine *m, uint32_t to, char **soft, struct err *e);
 
 /* What <data>/next-boot says. 1: there is something; 0: no. The caller frees root. */
 struct next_boot_pending {

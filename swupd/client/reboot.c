@@ -18,14 +18,16 @@
 #include "swupd/client/machine.h"
 #include "swupd/client/plan.h"
 
+#define KERNEL 1U
+
 /* What a path below /usr/lib or /boot that begins so belongs to. */
 static const struct part {
 	const char *name, *prefix;
 	unsigned bit;
 } parts[] = {
-	{"the kernel", "/usr/lib/kernel/", 1},
-	{"the kernel", "/usr/lib/modules/", 1},
-	{"the kernel", "/boot/", 1},
+	{"the kernel", "/usr/lib/kernel/", KERNEL},
+	{"the kernel", "/usr/lib/modules/", KERNEL},
+	{"the kernel", "/boot/", KERNEL},
 	{"the initrd", "/usr/lib/initrd", 2},
 	{"the boot loader", "/usr/lib/systemd/boot/", 4},
 };
@@ -54,13 +56,23 @@ static char *say(unsigned bits)
 	return text.len ? xasprintf("%s changed", text.data) : NULL;
 }
 
-char *reboot_reason(const struct plan *p)
+static unsigned bits_of(const struct plan *p)
 {
 	unsigned bits = 0;
 
 	for (size_t i = 0; i < p->n_changes; i++)
 		bits |= bit_of(p->changes[i].name);
-	return say(bits);
+	return bits;
+}
+
+char *reboot_reason(const struct plan *p)
+{
+	return say(bits_of(p));
+}
+
+bool reboot_brings_kernel(const struct plan *p)
+{
+	return bits_of(p) & KERNEL;
 }
 
 /* Do the two trees, one of which is a clone of the other with changes, differ at or below this name? */
@@ -103,15 +115,12 @@ static void list_both(int usr, int old, const char *dir, struct strv *out)
 	strv_sort_unique(out);
 }
 
-char *reboot_reason_exchanged(const struct machine *m)
+static unsigned bits_between(int usr, int old, bool snapshots)
 {
 	static const char *const dirs[] = {"lib", "lib/kernel", "lib/modules", "lib/systemd/boot"};
-	const bool snapshots = clone_is_subvolume(m->root, "usr");
 	unsigned bits = 0;
 
-	_cleanup_close_ int usr = fs_open_beneath(m->root, "usr", O_RDONLY | O_DIRECTORY, 0, NULL);
-	_cleanup_close_ int old = fs_open_beneath(m->root, TREE_OLD, O_RDONLY | O_DIRECTORY, 0, NULL);
-	for (size_t i = 0; usr >= 0 && old >= 0 && i < ARRAY_LEN(dirs); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
 		_cleanup_(strv_free) struct strv names = {0};
 		list_both(usr, old, dirs[i], &names);
 		for (size_t k = 0; k < names.n; k++) {
@@ -120,7 +129,23 @@ char *reboot_reason_exchanged(const struct machine *m)
 				bits |= bit;
 		}
 	}
-	return say(bits);
+	return bits;
+}
+
+char *reboot_reason_exchanged(const struct machine *m)
+{
+	_cleanup_close_ int usr = fs_open_beneath(m->root, "usr", O_RDONLY | O_DIRECTORY, 0, NULL);
+	_cleanup_close_ int old = fs_open_beneath(m->root, TREE_OLD, O_RDONLY | O_DIRECTORY, 0, NULL);
+
+	return usr >= 0 && old >= 0 ? say(bits_between(usr, old, clone_is_subvolume(m->root, "usr"))) : NULL;
+}
+
+bool reboot_other_kernel(const struct machine *m, int root)
+{
+	_cleanup_close_ int usr = fs_open_beneath(m->root, "usr", O_RDONLY | O_DIRECTORY, 0, NULL);
+	_cleanup_close_ int other = fs_open_beneath(root, "usr", O_RDONLY | O_DIRECTORY, 0, NULL);
+
+	return usr < 0 || other < 0 || bits_between(usr, other, true) & KERNEL;
 }
 
 void reboot_reasons(const struct machine *m, struct strv *out)
@@ -129,6 +154,18 @@ void reboot_reasons(const struct machine *m, struct strv *out)
 
 	if (strcmp(m->path, "/") == 0 && fs_load(AT_FDCWD, REBOOT_PATH, UINT16_MAX, &text, NULL) >= 0 && text.data)
 		strv_split(out, text.data, "\n");
+}
+
+bool reboot_kernel_noted(const struct machine *m)
+{
+	_cleanup_(strv_free) struct strv reasons = {0};
+	bool noted = false;
+
+	reboot_reasons(m, &reasons);
+	/* as say() writes it: the kernel comes first */
+	for (size_t i = 0; i < reasons.n; i++)
+		noted |= text_starts(reasons.items[i], parts[0].name);
+	return noted;
 }
 
 /* Where it cannot be noted there is a warning. */

@@ -308,8 +308,22 @@ int restart_userspace(struct machine *m, struct err *e)
 
 	ui_message(m->ui, "restarting userspace");
 	int r = post_run(argv, NULL, e);
-	return r < 0 ? err_hint(e, err_in(e, r, "userspace is not restarted"), "reboot; soft-reboot needs systemd 254")
-		     : 0;
+	return r < 0 ? err_hint(e, err_in(e, r, "userspace is not restarted"), "a reboot does it, too") : 0;
+}
+
+/* What systemd does not know it does not load. */
+static int need_soft_reboot(struct err *e)
+{
+	const char *const argv[] = {"systemctl", "show", "--property=LoadState", "soft-reboot.target", NULL};
+	_cleanup_(buf_free) struct buf out = {0};
+
+	int r = post_run(argv, &out, e);
+	if (r < 0)
+		return r;
+	return out.data && strstr(out.data, "=loaded")
+		       ? 0
+		       : err_hint(e, err_set(e, -ERR_USAGE, "systemd has no soft reboot here"),
+				  "it needs version 254; without --soft-reboot a reboot does it");
 }
 
 int restart_check(const struct machine *m, const struct restart_options *o, struct err *e)
@@ -319,7 +333,9 @@ int restart_check(const struct machine *m, const struct restart_options *o, stru
 	if (m->opts->no_scripts)
 		return err_set(e, -ERR_USAGE, "--%s does not go with --no-scripts",
 			       o->services ? "restart" : "soft-reboot");
-	return has_systemd(m) ? 0 : not_here(e);
+	if (!has_systemd(m))
+		return not_here(e);
+	return o->userspace ? need_soft_reboot(e) : 0;
 }
 
 int restart_follow(struct machine *m, const struct restart_options *o, uint32_t before, int result, struct err *e)

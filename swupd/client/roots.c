@@ -29,6 +29,10 @@
 #define TRY       "try+"
 #define TRIES_MAX 1000
 
+const struct roots_own roots_own[ROOTS_OWN_N] = {
+	{"etc", "etc"}, {"var", "var"}, {"home", "home"}, {"roothome", "root"}, {"srv", "srv"},
+};
+
 /* Since Linux 6.13; an older kernel says ENOTTY, and does not wait. */
 struct wait_subvolume {
 	uint64_t id;
@@ -238,6 +242,25 @@ int roots_choose(const struct roots *r, const char *name, unsigned tries, struct
 		return result;
 	_cleanup_free_ char *link = xasprintf(TRY "%u", tries);
 	return put_link(r, link, name, e);
+}
+
+int roots_set_tries(const struct roots *r, unsigned left, unsigned done, struct err *e)
+{
+	_cleanup_free_ char *to =
+		done ? xasprintf(ROOTS_STATE "/" TRY "%u-%u", left, done) : xasprintf(ROOTS_STATE "/" TRY "%u", left);
+	_cleanup_(strv_free) struct strv names = {0};
+	unsigned l, d;
+
+	int result = list_state(r, &names, e);
+	for (size_t i = 0; result >= 0 && i < names.n; i++) {
+		_cleanup_free_ char *from = xasprintf(ROOTS_STATE "/%s", names.items[i]);
+		if (!parse_try(names.items[i], &l, &d))
+			continue;
+		if (renameat(r->top, from, r->top, to) < 0)
+			return err_errno(e, "cannot count a try");
+		return fs_sync_dir(r->top, ROOTS_STATE, e);
+	}
+	return result < 0 ? result : err_set(e, -ENOENT, "no root is on trial");
 }
 
 /* --- roots --------------------------------------------------------------------------------------------------------------- */

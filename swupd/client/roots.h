@@ -37,6 +37,16 @@ void roots_close(struct roots *r);
 #define ROOTS_CHOSEN "run/limpid/root"
 #define ROOTS_TRIAL  "run/limpid/trial"
 
+/* By this link it wishes for the end of the trial. */
+#define ROOTS_ACCEPT_LINK "run/systemd/system/multi-user.target.wants/swupd-accept.service"
+
+/* The directories that are the machine's own: subvolumes beside the root, those that there are. */
+struct roots_own {
+	const char *name, *place; /* in the top level; below the root */
+};
+#define ROOTS_OWN_N 5
+extern const struct roots_own roots_own[ROOTS_OWN_N];
+
 struct roots_choice {
 	char *good;          /* NULL: nothing was ever chosen */
 	char *tried;         /* NULL: none is on trial */
@@ -50,6 +60,9 @@ int roots_choose(const struct roots *r, const char *name, unsigned tries, struct
 
 /* None is on trial any more. */
 int roots_forget_trial(const struct roots *r, struct err *e);
+
+/* The root on trial has so many tries left, and had so many. Durable on return. */
+int roots_set_tries(const struct roots *r, unsigned left, unsigned done, struct err *e);
 
 /* Names of subvolumes that are roots, by their release (0: it cannot be told) and name. */
 struct root_info {

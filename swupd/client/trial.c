@@ -10,6 +10,7 @@
 #include "swupd/base/fs.h"
 #include "swupd/base/text.h"
 #include "swupd/client/machine.h"
+#include "swupd/content/boot_entry.h"
 
 /* rootflags=subvol=/NAME and subvol=NAME are the same */
 static bool is_root_of(const struct boot_entry *b, const char *name)
@@ -27,6 +28,11 @@ static const struct boot_entry *find_entry(const struct boot_entry *list, size_t
 		if (is_root_of(&list[i], name))
 			return &list[i];
 	return NULL;
+}
+
+static int no_entry(const char *name, struct err *e)
+{
+	return err_set(e, -ERR_RELEASE, "the loader has no entry for the root '%s'", name);
 }
 
 /* Of the loader's entries. */
@@ -156,6 +162,57 @@ int trial_begin(struct trial *t, const char *name, uint32_t release, unsigned tr
 	return 0;
 }
 
+int trial_set_tries(struct trial *t, unsigned left, unsigned done, struct err *e)
+{
+	struct boot_entry *list = NULL;
+	size_t n = 0, i = 0;
+
+	if (!t->boot) {
+		int r = roots_set_tries(&t->roots, left, done, e);
+		if (r < 0)
+			return r;
+	} else {
+		int r = boot_list(t->boot, &list, &n, e);
+		if (r < 0)
+			return r;
+		while (i < n && (!list[i].counted || !is_root_of(&list[i], t->tried)))
+			i++;
+		r = i < n ? boot_set_tries(t->boot, list[i].file, left, done, e)
+			  : err_set(e, -ENOENT, "the loader has no entry on trial for the root '%s'", t->tried);
+		boot_entries_free(list, n);
+		if (r < 0)
+			return r;
+	}
+	t->left = left;
+	t->done = done;
+	return 0;
+}
+
+int trial_trace(struct trial *t, const char *name, const char **path, char **text, struct err *e)
+{
+	struct boot_entry *list = NULL;
+	size_t n = 0;
+
+	if (!t->boot) {
+		*path = ROOTS_CHOSEN;
+		*text = xasprintf("%s\n", name);
+		return 0;
+	}
+	int r = boot_list(t->boot, &list, &n, e);
+	if (r < 0)
+		return r;
+	const struct boot_entry *entry = find_entry(list, n, name);
+	if (entry) {
+		_cleanup_free_ char *plain = boot_name_plain(entry->file);
+		*path = BOOT_SELECTED;
+		*text = xasprintf("%s\n", plain);
+	} else {
+		r = no_entry(name, e);
+	}
+	boot_entries_free(list, n);
+	return r < 0 ? r : 0;
+}
+
 int trial_accept(struct trial *t, struct err *e)
 {
 	int r = t->boot ? change_entries(t, t->roots.running, boot_bless, e) : 0;
@@ -187,7 +244,7 @@ int trial_go_back(struct trial *t, const char *name, uint32_t release, struct er
 	if (t->boot) {
 		r = boot_list(t->boot, &list, &n, e);
 		if (r >= 0 && !find_entry(list, n, name))
-			r = err_set(e, -ERR_RELEASE, "the loader has no entry for the root '%s'", name);
+			r = no_entry(name, e);
 		else if (r >= 0)
 			r = change_entries(t, name, boot_bless, e);
 		for (size_t i = 0; r >= 0 && i < n; i++)

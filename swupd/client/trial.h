@@ -34,6 +34,15 @@ bool trial_runs(const struct trial *t);
 /* Boot that root the next times: the commit. Its files are durable; no other is on trial. */
 int trial_begin(struct trial *t, const char *name, uint32_t release, unsigned tries, struct err *e);
 
+/* The root on trial has so many tries left, and had so many. Durable on return. */
+int trial_set_tries(struct trial *t, unsigned left, unsigned done, struct err *e);
+
+/*
+ * What a system that was started from this root finds in its /run: *text in the file *path below / (ROOTS_CHOSEN or BOOT_SELECTED). The caller frees *text.
+ * -ERR_RELEASE: the loader has no entry for it.
+ */
+int trial_trace(struct trial *t, const char *name, const char **path, char **text, struct err *e);
+
 /* Were the tries of that root used up, without it being accepted? *done: how many it had. */
 bool trial_failed(const struct trial *t, const char *name, unsigned *done);
 

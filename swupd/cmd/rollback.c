@@ -13,6 +13,7 @@
 #include "swupd/client/plan.h"
 #include "swupd/client/post.h"
 #include "swupd/client/restart.h"
+#include "swupd/client/soft_reboot.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/cmd/common.h"
 
@@ -58,7 +59,8 @@ static int back_live(struct machine *m, uint32_t there, struct err *e)
 	return post_update(m, p, e);
 }
 
-static int go_back(struct machine *m, const struct strv *args, struct err *e)
+/* *soft: the root that was gone back to, when it is to be entered. The caller frees it. */
+static int go_back(struct machine *m, const struct strv *args, bool enter, char **soft, struct err *e)
 {
 	const uint32_t from = m->release;
 	uint32_t there = 0;
@@ -70,7 +72,9 @@ static int go_back(struct machine *m, const struct strv *args, struct err *e)
 	if (live) {
 		r = back_live(m, there, e);
 	} else {
-		r = next_boot_back(m, there, e);
+		r = enter ? soft_reboot_check(m, e) : 0;
+		if (r >= 0)
+			r = next_boot_back(m, there, enter ? soft : NULL, e);
 		if (r < 0)
 			return err_in(e, r, "cannot go back");
 		ui_message(m->ui, "release %u boots next; the root of %u is kept", there, from);
@@ -91,10 +95,14 @@ static const struct opt rollback_options[] = {
 static int rollback_run(void *context, void *opts, const struct strv *args, struct err *e)
 {
 	struct machine *m = context;
+	const struct restart_options *o = opts;
 	const uint32_t before = m->release;
+	_cleanup_free_ char *soft = NULL;
 
-	int r = restart_check(m, opts, e);
-	return r < 0 ? r : restart_follow(m, opts, before, go_back(m, args, e), e);
+	int r = restart_check(m, o, e);
+	if (r >= 0)
+		r = restart_follow(m, o, before, go_back(m, args, o->userspace, &soft, e), e);
+	return r >= 0 && soft ? soft_reboot_good(m, soft, e) : r;
 }
 
 const struct command cmd_rollback = {

@@ -18,6 +18,7 @@
 #include "swupd/client/post.h"
 #include "swupd/client/rehearse.h"
 #include "swupd/client/restart.h"
+#include "swupd/client/soft_reboot.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/cmd/common.h"
 
@@ -135,6 +136,8 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 	r = load_target(m, target, &old, &new, &p->unmark, e);
 	if (r >= 0)
 		r = plan_update(m, &old.files, &new.files, p, e);
+	if (r >= 0 && how == COMMIT_NEXT_BOOT && o->after.userspace)
+		r = soft_reboot_check_plan(p, e);
 	if (r >= 0)
 		r = (o->dry_run ? rehearse : apply)(m, p, old.catalog, new.catalog, how, e);
 	if (r < 0)
@@ -194,12 +197,18 @@ static int check_known(struct machine *m, const struct update_opts *o, bool name
 				"wait for the next one; 'swupd update --version=%u' tries it again", target);
 	const bool pending = next_boot_pending(m, &p) > 0;
 	free(p.root);
-	if (!pending || p.to != target || commit_of(o) != COMMIT_NEXT_BOOT)
+	/* a soft reboot takes what is there, however it is committed otherwise */
+	const bool soft = o->after.userspace && commit_of(o) == COMMIT_BY_EXCHANGE && !o->live;
+	if (!pending || p.to != target || (commit_of(o) != COMMIT_NEXT_BOOT && !soft))
 		return 0;
-	ui_message(m->ui, "release %u is already prepared: it boots next", target);
+	ui_message(m->ui,
+		   o->after.userspace ? "release %u is already prepared"
+				      : "release %u is already prepared: it boots next",
+		   target);
 	return 1;
 }
 
+/* 1: the release is prepared for the next boot. */
 static int update_all(struct machine *m, const struct update_opts *o, struct err *e)
 {
 	uint32_t target = 0;
@@ -222,13 +231,14 @@ static int update_all(struct machine *m, const struct update_opts *o, struct err
 		const bool named = o->version && strcmp(o->version, "latest") != 0;
 		r = check_known(m, o, named, target, e);
 		if (r != 0)
-			return r < 0 ? r : 0;
+			return r;
 		_cleanup_free_ char *format = machine_installed_format(m);
 		r = update_to(m, o, target, e);
-		const bool now = commit_of(o) != COMMIT_DOWNLOAD && commit_of(o) != COMMIT_NEXT_BOOT && !o->dry_run;
-		if (r >= 0 && now)
-			r = go_on_in_new_format(m, format, named, e);
-		if (r <= 0 || !now)
+		const enum commit how = commit_of(o);
+		if (r < 0 || o->dry_run || how == COMMIT_DOWNLOAD || how == COMMIT_NEXT_BOOT)
+			return r < 0 ? r : how == COMMIT_NEXT_BOOT && !o->dry_run;
+		r = go_on_in_new_format(m, format, named, e);
+		if (r <= 0)
 			return r;
 	}
 }
@@ -239,15 +249,19 @@ static int update_run(void *context, void *opts, const struct strv *args, struct
 	const struct update_opts *o = opts;
 
 	(void)args;
-	const bool live =
-		!o->status && !o->dry_run && (commit_of(o) == COMMIT_BY_EXCHANGE || commit_of(o) == COMMIT_IN_PLACE);
-	if (!live && (o->after.services || o->after.userspace))
+	const bool change = !o->status && !o->dry_run && !o->download;
+	if ((o->after.services && (!change || commit_of(o) == COMMIT_NEXT_BOOT)) || (o->after.userspace && !change))
 		return err_set(e, -ERR_USAGE, "--restart and --soft-reboot go with an update that is made now");
 	int r = restart_check(m, &o->after, e);
+	if (r >= 0 && o->after.userspace && commit_of(o) == COMMIT_NEXT_BOOT)
+		r = soft_reboot_check(m, e);
 	if (r >= 0)
 		r = machine_need(m, (o->dry_run ? NEEDS_REHEARSAL : NEEDS_STATE | NEEDS_LOCK) | NEEDS_TRUST, e);
 	const uint32_t before = m->release;
-	return r < 0 ? r : restart_follow(m, &o->after, before, update_all(m, o, e), e);
+	if (r < 0)
+		return r;
+	r = restart_follow(m, &o->after, before, update_all(m, o, e), e);
+	return r > 0 && o->after.userspace ? soft_reboot_prepared(m, e) : MIN(r, 0);
 }
 
 const struct command cmd_update = {

@@ -111,12 +111,12 @@ disk()
 	[ "$type" = "$1" ] || btrfs -q subvolume create "$ROOT/usr"
 }
 
-# roots: the machine's root is one of several in the top level of a btrfs ($TOPLEVEL, for teardown to unmount), as our hosts have it
+# roots [MIB]: the machine's root is one of several in the top level of a btrfs ($TOPLEVEL, for teardown to unmount), as our hosts have it
 roots()
 {
 	local name
 	TOPLEVEL=$BATS_TEST_TMPDIR/top
-	truncate -s 256M "$BATS_TEST_TMPDIR/disk"
+	truncate -s "${1:-256}M" "$BATS_TEST_TMPDIR/disk"
 	mkfs.btrfs -q "$BATS_TEST_TMPDIR/disk" 2>/dev/null
 	mkdir -p "$ROOT" "$TOPLEVEL"
 	mount -o loop "$BATS_TEST_TMPDIR/disk" "$TOPLEVEL" || skip "cannot mount btrfs"

@@ -4,6 +4,7 @@
 # that use replaced files are told, and restarted where they may be.
 
 load lib
+load container
 
 # Two releases for all tests of this file: a library that services use, one program and the kernel are others in 20
 setup_file()
@@ -14,11 +15,7 @@ setup_file()
 	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 	{
 		mixer init "$MIX" --bundles="$top/bundles" --content-url=file:///srv/www
-		# another file of tests may be making its own
-		mkdir "$BATS_FILE_TMPDIR/out"
-		ln -s "$(cd "$top" && realpath "${O:-build}")"/{bin,guest} "$BATS_FILE_TMPDIR/out/"
-		(cd "$top" && O=$BATS_FILE_TMPDIR/out ci/deb)
-		cp "$BATS_FILE_TMPDIR"/out/deb/swupd_*.deb "$MIX/local-debs/"
+		packages
 		printf '# [%s\n' 'TITLE]: daemons' 'DESCRIPTION]: of this test' 'STATUS]: Active' 'CAPABILITIES]: test' 'MAINTAINER]: test' \
 			>"$MIX/local-bundles/daemons"
 		printf '%s\n' 'include(os-core)' 'content(tree)' >>"$MIX/local-bundles/daemons"
@@ -78,55 +75,13 @@ setup()
 	sw os-install -V 10 -B os-core-update,daemons
 	mkdir -p "$ROOT/etc/swupd/no-restart.d" "$ROOT/srv/www"
 	touch "$ROOT/etc/swupd/no-restart.d/marked.service"
-	# what a container has no business with
-	for unit in systemd-sysctl systemd-udevd systemd-udev-trigger systemd-networkd systemd-resolved; do
-		mkdir -p "$ROOT/etc/systemd/system"
-		ln -s /dev/null "$ROOT/etc/systemd/system/$unit.service"
-	done
+	no_container_units
 	container
 }
 
 teardown()
 {
 	[ -z "${INIT:-}" ] || kill -KILL "$INIT" || true
-}
-
-# container: PID 1 of the root runs in namespaces of its own, which see nothing of the host's network; its process here is $INIT
-container()
-{
-	cat >"$BATS_TEST_TMPDIR/container" <<-'END'
-		set -e
-		mount --make-rprivate /
-		mount --bind "$ROOT" "$ROOT"
-		cd "$ROOT"
-		mount -t proc proc proc
-		mount --bind proc/sys proc/sys
-		mount -o remount,bind,ro proc/sys
-		mount -t tmpfs tmpfs run
-		mount -t sysfs -o ro sysfs sys
-		mount -t cgroup2 none sys/fs/cgroup
-		mount -t tmpfs tmpfs dev
-		mkdir dev/pts dev/shm run/host
-		cp -a /dev/{null,zero,full,random,urandom,tty} dev/
-		mount --bind "$MIX/update/www" srv/www
-		pivot_root . run/host
-		umount -l /run/host
-		exec env -i container=test PATH=/usr/bin setpriv --bounding-set=-sys_time,-sys_module,-sys_rawio,-syslog \
-			--inh-caps=-sys_time,-sys_module,-sys_rawio,-syslog /usr/lib/systemd/systemd
-	END
-	ROOT=$ROOT MIX=$MIX unshare -mpfuinC bash "$BATS_TEST_TMPDIR/container" </dev/null >"$BATS_TEST_TMPDIR/console" 2>&1 3>&- &
-	local unshare=$! end=$((SECONDS + 60))
-	until INIT=$(ps -o pid= --ppid "$unshare") && [ -n "$INIT" ] && [ "$(inside systemctl is-active multi-user.target)" = active ]; do
-		[ "$SECONDS" -lt "$end" ] || fail "the container has not started: $(cat "$BATS_TEST_TMPDIR/console")"
-		sleep 0.2
-	done
-	INIT=${INIT// /}
-}
-
-# inside COMMAND…: run it in the container
-inside()
-{
-	nsenter -t "${INIT// /}" -m -p -u -i -n -C -r env -i PATH=/usr/bin LANG=C.UTF-8 "$@" 2>&1
 }
 
 # pids: of each daemon's process, as the container sees it
@@ -289,6 +244,16 @@ replace_library()
 		run -15 inside swupd update --soft-reboot "$option"
 		assert_line "swupd: --restart and --soft-reboot go with an update that is made now"
 	done
+	run -15 inside swupd update --restart --next-boot
+	assert_line "swupd: --restart and --soft-reboot go with an update that is made now"
+	run -15 inside swupd update --soft-reboot --next-boot
+	assert_line "swupd: cannot update to release 20: a soft reboot keeps the kernel, and the release has another one"
+	run -15 inside unshare -m swupd update --soft-reboot --next-boot
+	assert_line "swupd: a soft reboot cannot be made here: PID 1 does not see what is mounted here"
+	inside rm /usr/lib/systemd/system/soft-reboot.target
+	inside systemctl daemon-reload
+	run -15 inside swupd update --soft-reboot
+	assert_line "swupd: systemd has no soft reboot here"
 	run -15 sw update --restart
 	run -15 swupd update --restart -p "$ROOT" -u "file://$MIX/update/www" -C "$MIX/Swupd_Root.pem"
 	assert_line --partial "services are restarted only on the running system"
