@@ -142,3 +142,32 @@ steps()
 	assert_line --partial 'release 50 is the newest, but it is known not to work here'
 	assert_line 'status: 20'
 }
+
+@test "a soft reboot into a prepared release, accepted by itself, and back: the kernel goes on" {
+	steps 'swupd update --next-boot -V 20; swupd update --soft-reboot -V 20 && sleep 1000' \
+		'findmnt -rno TARGET,OPTIONS -t btrfs | sed s/^/mount:/; ls /run/nextroot /run/systemd/system/multi-user.target.wants; swupd info; swupd rollback --soft-reboot && sleep 1000' \
+		'swupd info'
+	boots 'release 10 in /root' 'release 20 in /root-20' 'release 10 in /root' 'release 10 in /root'
+	assert_line --partial 'release 20 is already prepared'
+	for place in etc var home root:roothome srv; do
+		assert_line --regexp "^mount:/${place%:*} rw,.*subvol=/${place#*:}\$"
+	done
+	refute_line --partial swupd-accept.service
+	assert_line 'release: 20'
+	assert_line "bad: release 20: it was left by 'swupd rollback'"
+	# 10; the check of 20, and 20; 10 again; 10 after a reboot. Nothing was on trial but 20.
+	kernels a a a a b
+}
+
+@test "a failing health check, a broken libc, an init that hangs after a soft reboot: a full reboot goes back by itself" {
+	steps 'swupd update --next-boot --soft-reboot --tries=1 -V 30 && sleep 1000' \
+		'swupd info; swupd update --next-boot --soft-reboot --tries=1 -V 40 && sleep 1000' \
+		'swupd info; swupd update --next-boot --soft-reboot --tries=1 -V 50 && sleep 1000' \
+		'swupd info'
+	boots 'release 10 in /root' 'release 10 in /root' 'release 10 in /root' 'release 10 in /root' 'release 10 in /root'
+	# after the first step the check of 30 ran under the same kernel
+	kernels a a b c d e
+	assert_line --regexp '^bad: release 30: /usr/share/defaults/swupd/health.d/check ended with 3: 30 has a check that ends with 3'
+	assert_line 'bad: release 40: it did not come up in 1 try'
+	assert_line 'bad: release 50: it did not come up in 1 try'
+}

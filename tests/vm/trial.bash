@@ -27,10 +27,15 @@ release()
 	mixer -C "$MIX" build
 }
 
-# health STATUS TEXT: the release has a check that says this
+# health STATUS TEXT: the release has a check that says this; the console has in which boot of the kernel
 health()
 {
-	printf '#!/bin/sh\necho "%s has a check that ends with %s"\nexit %s\n' "$2" "$1" "$1" >"$MIX/local-bundles/tree/usr/share/defaults/swupd/health.d/check"
+	cat >"$MIX/local-bundles/tree/usr/share/defaults/swupd/health.d/check" <<-END
+		#!/bin/sh
+		echo "checked: release \$SWUPD_RELEASE, kernel \$(cat /proc/sys/kernel/random/boot_id)" >/dev/console
+		echo "$2 has a check that ends with $1"
+		exit $1
+	END
 	chmod 755 "$MIX/local-bundles/tree/usr/share/defaults/swupd/health.d/check"
 }
 
@@ -61,6 +66,7 @@ driver()
 		trial=
 		[ ! -e /run/limpid/trial ] || trial=' on trial'
 		echo "boot: release \$VERSION_ID in \$(findmnt -no FSROOT /)\$trial"
+		echo "kernel: \$(cat /proc/sys/kernel/random/boot_id)"
 		[ -z "\$trial" ] || exit 0
 		read -r step </etc/steps || exec systemctl poweroff --no-block
 		sed -i 1d /etc/steps
@@ -90,6 +96,12 @@ trial_console()
 	# what PID 1 sends to set up a terminal goes before our lines
 	sed -i -E 's/\r//g; s/\x1b(\[[0-9;?!]*[a-zA-Z]|\][^\x1b\x07]*(\x1b\\|\x07))//g' "$CONSOLE"
 	run cat "$CONSOLE"
+}
+
+# kernels WANTED…: a letter for each line that tells in which boot of the kernel it was written: the same letter, the same boot
+kernels()
+{
+	assert_equal "$(awk 'match($0, /kernel:? [0-9a-f-]+$/) { id = $NF; if (!(id in seen)) seen[id] = substr("abcdefgh", ++n, 1); print seen[id] }' "$CONSOLE" | xargs)" "$*"
 }
 
 # boots WANTED…: which releases came up, and where; without those on trial
