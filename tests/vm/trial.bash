@@ -55,7 +55,7 @@ repack()
 # driver ETC DEVICE: the machine with this /etc runs a line of /etc/steps at each boot, with the releases that are on the device, and starts again; without any it goes off
 driver()
 {
-	local etc=$1 device=$2
+	local etc=$1 device=$2 unit
 	mkdir -p "$etc/systemd/system/multi-user.target.wants" "$etc/swupd"
 	printf '[GLOBAL]\nno_progress = true\n' >"$etc/swupd/config"
 	cat >"$etc/driver" <<-END
@@ -86,6 +86,10 @@ driver()
 		TTYPath=/dev/console
 	END
 	ln -s /dev/null "$etc/systemd/system/serial-getty@ttyS0.service"
+	# an emulated processor never idles until we speak: without a network it need not look for one
+	for unit in systemd-networkd.service systemd-networkd.socket systemd-resolved.service; do
+		ln -s /dev/null "$etc/systemd/system/$unit"
+	done
 	ln -s ../driver.service "$etc/systemd/system/multi-user.target.wants/"
 }
 
