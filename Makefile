@@ -4,7 +4,7 @@
 #   make check      installs what it needs, lint, all tests; the last line counts them
 #   make release    installs what it needs, builds, cuts two releases from Debian, installs a root from the first and
 #                   updates it to the second; the last lines say where everything lies
-#   make unit func vm  the tests alone; vm boots guests in QEMU
+#   make unit func vm  the tests alone; vm boots guests in QEMU, LONG=1: with what takes ten minutes and shows little more
 #   make inject     kills swupd at, and refuses it, each call that changes something: POINTS (0: all) of each command
 #   make powercut   cuts the power during an update CUTS (10000) times; tests/vm/powercut says what can be chosen
 #   make fuzz       libFuzzer looks for more with each tests/fuzz/<name>_fuzz.c, for FUZZ_SECONDS (10) each

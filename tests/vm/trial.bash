@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # For the tests of releases on trial: a mix whose releases can be made to fail, and a machine that does at each boot what it is told.
-# shellcheck shell=bash disable=SC2154 # bats sets BATS_*
+# shellcheck shell=bash disable=SC2154,SC2034 # bats sets BATS_*
 
 # trial_mix BUNDLE…: a mix of these and of "trial", whose content is $MIX/local-bundles/tree; its releases come from /run/www
 trial_mix()
@@ -112,4 +112,74 @@ kernels()
 boots()
 {
 	assert_equal "$(grep '^boot: ' "$CONSOLE" | grep -v 'on trial')" "$(printf 'boot: %s\n' "$@")"
+}
+
+# seconds in which a release on trial must come up; a boot takes some fifteen of an emulated machine that nobody else uses
+DEADLINE=${DEADLINE:-150}
+
+# trial_host: in setup_file, what such a machine boots: a hypervisor gives kernel and initrd
+trial_host()
+{
+	vm_image initrd-host
+	INITRD=$IMAGE.initrd.zst
+	KERNEL=$(dirname "$IMAGE")/bzImage-guest
+	export INITRD KERNEL
+}
+
+# trial_done: in setup_file, after the last release
+trial_done()
+{
+	mke2fs -q -t ext4 -d "$MIX/update/www" "$BATS_FILE_TMPDIR/www" 512M
+	disk
+}
+
+# a disk on which release 10 is installed, and which does at each boot what the next line of /etc/steps says
+disk()
+{
+	local dir=$BATS_FILE_TMPDIR top=$BATS_FILE_TMPDIR/top
+	mkdir -p "$top"
+	truncate -s 1G "$dir/disk"
+	mkfs.btrfs -q "$dir/disk" 2>/dev/null
+	mount -o loop "$dir/disk" "$top"
+	for name in root etc var home roothome srv; do
+		btrfs -q subvolume create "$top/$name"
+	done
+	swupd os-install -p "$top/root" -u "file://$MIX/update/www" -C "$MIX/Swupd_Root.pem" -K "$dir/cache" -N --no-progress -V 10 -B os-core-update,trial \
+		>>"$dir/log" 2>&1
+	cp -a "$top/root/var/." "$top/var/"
+	rm -rf "$top"/root/{etc,var,home,root,srv}
+	mkdir "$top"/root/{etc,var,home,root,srv}
+	driver "$top/etc" /dev/vdb
+	for file in etc/mine var/mine home/mine roothome/mine srv/mine root/usr/local/mine; do
+		mkdir -p "$top/${file%/*}"
+		echo "mine: $file" >"$top/$file"
+	done
+	btrfs subvolume set-default "$top/root"
+	umount "$top"
+}
+
+# steps LINE…: on a copy of that disk, which the machine runs until there is no step any more; $output is its console
+steps()
+{
+	local disk=$BATS_TEST_TMPDIR/disk top=$BATS_TEST_TMPDIR/top console=$BATS_TEST_TMPDIR/console
+	cp --sparse=always "$BATS_FILE_TMPDIR/disk" "$disk"
+	mkdir -p "$top"
+	mount -o loop,subvolid=5 "$disk" "$top"
+	printf '%s\n' "$@" >"$top/etc/steps"
+	umount "$top"
+	timeout 1500 qemu-system-x86_64 -nodefaults -no-user-config -display none -M q35 -accel tcg -cpu max,-erms,-la57 -m 512M -bios qboot.rom \
+		-kernel "$KERNEL" -initrd "$INITRD" -serial stdio \
+		-append "console=ttyS0 panic=10 reboot=t quiet systemd.show_status=false root=/dev/vda rootfstype=btrfs rw limpid.deadline=$DEADLINE" \
+		-drive "file=$disk,if=none,id=disk,format=raw" -device virtio-blk-pci,drive=disk \
+		-drive "file=$BATS_FILE_TMPDIR/www,if=none,id=www,format=raw,readonly=on" -device virtio-blk-pci,drive=www \
+		</dev/null >"$console" 2>&1 || {
+		tail -n 60 "$console"
+		return 1
+	}
+	# whatever happened, what is the machine's own is as it was
+	mount -o loop,subvolid=5 "$disk" "$top"
+	cat "$top"/{etc,var,home,roothome,srv}/mine "$top"/root*/usr/local/mine | sort | uniq -c >"$BATS_TEST_TMPDIR/mine"
+	umount "$top"
+	assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/mine")" 6
+	trial_console "$console"
 }
