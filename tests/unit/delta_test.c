@@ -13,6 +13,7 @@
 #include "swupd/base/text.h"
 #include "swupd/content/delta.h"
 #include "swupd/content/format.h"
+#include "tests/unit/edits.h"
 
 /* ---- the predecessor's vectors: delta/index.tsv, one line for each pair and coding ---- */
 
@@ -704,24 +705,12 @@ TEST(delta_make_writes_the_golden_bytes)
 	assert_string_equal(now.data, golden.data);
 }
 
-static uint32_t next(uint32_t *seed)
-{
-	*seed = *seed * 1664525 + 1013904223;
-	return *seed >> 8;
-}
-
-static void add_random(struct buf *b, size_t n, unsigned letters, uint32_t *seed)
-{
-	while (n-- > 0)
-		buf_putc(b, (char)(next(seed) % letters));
-}
-
 TEST(delta_make_has_a_smallest_and_a_largest_file)
 {
 	_cleanup_(buf_free) struct buf old = {0}, new = {0}, none = {0};
 	uint32_t seed = 1;
 
-	add_random(&old, 1000, 256, &seed);
+	edits_noise(&old, 1000, 256, &seed);
 	buf_add(&new, old.data, 199);
 	for (int c = DELTA_RAW; c <= DELTA_ANY; c++) {
 		new.len = 199;
@@ -749,9 +738,9 @@ TEST(delta_make_gives_up_at_90_percent)
 	uint32_t seed = 2;
 
 	/* a small header, a step and the zeros' count are 64 bytes, so 836 new ones of 1000 are 900 */
-	add_random(&old, 164, 256, &seed);
+	edits_noise(&old, 164, 256, &seed);
 	buf_add(&new, old.data, old.len);
-	add_random(&new, 836, 256, &seed);
+	edits_noise(&new, 836, 256, &seed);
 	assert_int_equal(make_and_apply(&old, &new, DELTA_ANY, NULL), 900);
 	old.len--;
 	old.data[163] = (char)(new.data[163] + 1);
@@ -764,7 +753,7 @@ TEST(delta_make_adds_behind_what_is_there)
 	_cleanup_(buf_free) struct buf old = {0}, new = {0}, delta = {0};
 	uint32_t seed = 3;
 
-	add_random(&old, 1000, 256, &seed);
+	edits_noise(&old, 1000, 256, &seed);
 	buf_add(&new, old.data, old.len);
 	buf_puts(&delta, "head");
 	assert_int_equal(make_and_apply(&old, &new, DELTA_ANY, &delta), 64);
@@ -773,43 +762,6 @@ TEST(delta_make_adds_behind_what_is_there)
 	assert_int_equal(delta.len, 4 + 64 + 64);
 	assert_memory_equal(delta.data, "headBSDIFF4V", 12);
 	assert_memory_equal(delta.data + 68, "BSDIFF4V", 8);
-}
-
-/* One of the things that happen to files */
-static void edit(struct buf *b, unsigned letters, uint32_t *seed)
-{
-	_cleanup_(buf_free) struct buf was = *b;
-	size_t at = next(seed) % (was.len + 1), n = next(seed) % (MIN(was.len - at, (size_t)400) + 1);
-	size_t from = next(seed) % (was.len - n + 1);
-
-	*b = (struct buf){0};
-	buf_add(b, was.data, at);
-	switch (next(seed) % 6) {
-	case 0: /* insert */
-		add_random(b, n, letters, seed);
-		buf_add(b, was.data + at, was.len - at);
-		break;
-	case 1: /* delete */
-		buf_add(b, was.data + at + n, was.len - at - n);
-		break;
-	case 2: /* copy from elsewhere */
-		buf_add(b, was.data + from, n);
-		buf_add(b, was.data + at, was.len - at);
-		break;
-	case 3: /* replace */
-		add_random(b, n, letters, seed);
-		buf_add(b, was.data + at + n, was.len - at - n);
-		break;
-	case 4: /* addresses that moved */
-		buf_add(b, was.data + at, was.len - at);
-		for (size_t i = at; i + 1 < at + n; i += 1 + next(seed) % 16)
-			b->data[i] = (char)(b->data[i] + 1);
-		break;
-	default: /* turn around */
-		buf_add(b, was.data + at + n, was.len - at - n);
-		buf_add(b, was.data + at, n);
-		break;
-	}
 }
 
 TEST(delta_make_makes_what_apply_turns_back)
@@ -821,12 +773,12 @@ TEST(delta_make_makes_what_apply_turns_back)
 		_cleanup_(buf_free) struct buf old = {0}, new = {0};
 		uint32_t seed = round;
 		unsigned l = letters[round % ARRAY_LEN(letters)];
-		add_random(&old, 1 + next(&seed) % (round % 3 ? 3000 : 40), l, &seed);
+		edits_noise(&old, 1 + edits_random(&seed) % (round % 3 ? 3000 : 40), l, &seed);
 		buf_add(&new, old.data, old.len);
-		for (uint32_t edits = next(&seed) % 12; edits > 0 || new.len<200; edits -= edits> 0) {
-			edit(&new, l, &seed);
+		for (uint32_t edits = edits_random(&seed) % 12; edits > 0 || new.len<200; edits -= edits> 0) {
+			edits_edit(&new, l, &seed);
 			if (new.len < 200)
-				add_random(&new, 100, l, &seed);
+				edits_noise(&new, 100, l, &seed);
 		}
 		made += make_and_apply(&old, &new, DELTA_RAW, NULL) > 0;
 		make_and_apply(&old, &new, round % 2 ? DELTA_GZIP : DELTA_ZEROS, NULL);
@@ -840,13 +792,13 @@ TEST(delta_make_is_not_slow_with_repetitions)
 	for (size_t period = 1; period < 3000; period = period * 5 + 2) {
 		_cleanup_(buf_free) struct buf old = {0}, new = {0}, part = {0};
 		uint32_t seed = (uint32_t)period;
-		add_random(&part, period, 256, &seed);
+		edits_noise(&part, period, 256, &seed);
 		while (old.len < 1000000)
 			buf_add(&old, part.data, period);
 		buf_add(&new, old.data + period / 2, old.len - period / 2);
 		for (int i = 0; i < 200; i++) {
-			old.data[next(&seed) % old.len] ^= 1;
-			new.data[next(&seed) % new.len] ^= 1;
+			old.data[edits_random(&seed) % old.len] ^= 1;
+			new.data[edits_random(&seed) % new.len] ^= 1;
 		}
 		assert_true(make_and_apply(&old, &new, DELTA_BZIP2, NULL) > 0);
 	}

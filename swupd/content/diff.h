@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "swupd/base/text.h"
+
+struct err;
+
+/*
+ * The difference of two files, as streams of like things that are not compressed here: those of many files are put
+ * behind one another, and the whole is. Lengths and hashes of both files are known from elsewhere. What one difference
+ * has in each stream tells itself where it ends.
+ *
+ * The new file is made of pieces, in its order. A piece copies bytes of the old file, some of them changed, and goes on
+ * with bytes that are given (literals). "varint": 7 bits a byte, the lowest first, the highest bit says that more
+ * follow; as few bytes as can be. "signed": 0, -1, 1, -2, 2 … as the varints 0, 1, 2, 3, 4 …
+ *
+ *   stream      of each difference
+ *   CONTROL     varint: 0
+ *   COPY        of each piece, until they make the new file: varint, how many bytes are copied
+ *   INSERT      of each piece: varint, how many literals follow. Of copy and insert one at least is not 0.
+ *   ALIGN       of each piece that copies: signed varint, how the position in the old file minus that in the new one
+ *               differs from the piece's before; at first from 0
+ *   GAP         all copied bytes in a row: varints, 1 + how many are unchanged before the next changed one; at the end 0
+ *   VALUE       of each changed byte: new minus old modulo 256
+ *   LITERAL     the literals
+ *
+ *   old    |....AAAAAAAAAA.......BBBBBBB...|
+ *               | copy  |        |copy |           ALIGN: -4 (0 - 4 .. ), then +4
+ *   new    |AAAAaAAAAAxxxxxxxBBBbBBB|              GAP: 5 (4 unchanged, then a), 9 (5 of A, 3 of B, then b), 0
+ *                     |insert|
+ */
+enum diff_stream { DIFF_CONTROL, DIFF_COPY, DIFF_INSERT, DIFF_ALIGN, DIFF_GAP, DIFF_VALUE, DIFF_LITERAL, DIFF_STREAMS };
+
+/* No difference has more pieces: a reader holds all of them, 24 bytes each */
+#define DIFF_PIECES_MAX (1UL << 20)
+
+/* {0} is empty */
+struct diff_streams {
+	struct buf s[DIFF_STREAMS];
+};
+
+void diff_streams_clear(struct diff_streams *s); /* for _cleanup_ */
+
+/*
+ * Add the difference to the streams, which are untouched on failure. old_len may be 0 (all is literal then), and at
+ * most INT32_MAX is looked at. The same input makes the same streams. Memory besides old, new and out: up to 5 times
+ * old_len. Only lack of memory fails.
+ */
+int diff_make(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out,
+	      struct err *e);
+
+/* Where a difference is read from: exactly the next len bytes of a stream, or an error. */
+struct diff_source {
+	int (*read)(void *arg, enum diff_stream s, void *data, size_t len, struct err *e);
+	void *arg;
+};
+
+/* A source of streams in memory: {.read = diff_cursor_read, .arg = &cursor}. -ERR_FORMAT: a stream ends too early. */
+struct diff_cursor {
+	const struct diff_streams *streams;
+	size_t at[DIFF_STREAMS];
+};
+int diff_cursor_read(void *cursor, enum diff_stream s, void *data, size_t len, struct err *e);
+
+/* Takes the next part of the new file, at most 64 KiB. An error ends the work. */
+typedef int diff_write_fn(void *arg, const void *data, size_t len, struct err *e);
+
+/*
+ * Make the new file. A difference that does not fit old_len or new_len, or is none, gives -ERR_FORMAT, one with too
+ * many pieces -ERR_LIMIT; other errors are those of read and write. Whatever it is: nothing outside of old is read,
+ * never more than new_len bytes are written, time is that of reading old_len and writing new_len bytes, memory is 64
+ * KiB and the pieces. The caller compares the result's hash.
+ */
+int diff_apply(const void *old, size_t old_len, uint64_t new_len, const struct diff_source *in, diff_write_fn *write,
+	       void *arg, struct err *e);
