@@ -7,6 +7,7 @@
 
 #include "swupd/base/err.h"
 #include "swupd/base/mem.h"
+#include "swupd/content/diff_elf.h"
 
 #define CHUNK (64UL << 10)
 
@@ -30,11 +31,6 @@ int diff_cursor_read(void *cursor, enum diff_stream s, void *data, size_t len, s
 	return 0;
 }
 
-struct piece {
-	uint64_t copy, insert;
-	uint64_t old; /* where copy begins */
-};
-
 struct diff {
 	const uint8_t *old;
 	size_t old_len;
@@ -43,10 +39,17 @@ struct diff {
 	diff_write_fn *write;
 	void *write_arg;
 	struct err *e;
-	struct piece *pieces;
+	struct diff_piece *pieces;
 	size_t n_pieces, cap_pieces;
+	uint64_t made;   /* bytes of the new file */
 	uint64_t gap;    /* copied bytes before the next changed one */
 	bool no_changes; /* there is no next one */
+	bool program;
+	struct predictor predictor;
+	bool predicts;   /* the head of the new file is known */
+	uint64_t right;  /* references before the next one that is predicted wrong */
+	bool no_wrong;   /* there is no next one */
+	uint8_t *buffer; /* MACHINE_BACK bytes of what was written last, and the chunk */
 	uint8_t *chunk;  /* what is not written yet */
 	size_t filled;
 };
@@ -54,7 +57,8 @@ struct diff {
 static void diff_clear(struct diff *d)
 {
 	free(d->pieces);
-	free(d->chunk);
+	free(d->buffer);
+	predictor_clear(&d->predictor);
 }
 
 static int read_stream(struct diff *d, enum diff_stream s, void *data, size_t len)
@@ -92,7 +96,7 @@ static int read_signed(struct diff *d, enum diff_stream s, int64_t *out)
 }
 
 /* One piece that begins at new; *align is that of the last one that copied */
-static int read_piece(struct diff *d, uint64_t new, int64_t *align, struct piece *p)
+static int read_piece(struct diff *d, uint64_t new, int64_t *align, struct diff_piece *p)
 {
 	int64_t turn = 0, old;
 	int r = read_varint(d, DIFF_COPY, &p->copy);
@@ -120,7 +124,7 @@ static int read_pieces(struct diff *d)
 	int64_t align = 0;
 
 	for (uint64_t new = 0; new < d->new_len;) {
-		struct piece p = {0};
+		struct diff_piece p = {0};
 		int r = read_piece(d, new, &align, &p);
 		if (r < 0)
 			return r;
@@ -137,17 +141,26 @@ static int flush(struct diff *d)
 {
 	int r = d->filled > 0 ? d->write(d->write_arg, d->chunk, d->filled, d->e) : 0;
 
+	if (d->filled >= MACHINE_BACK)
+		memcpy(d->buffer, d->chunk + d->filled - MACHINE_BACK, MACHINE_BACK);
 	d->filled = 0;
 	return r;
 }
 
-/* Room for some of len more bytes, or an error */
+/* Room for some of len more bytes, 8 if there are as many; or an error */
 static int room(struct diff *d, uint64_t len, size_t *out)
 {
-	int r = d->filled == CHUNK ? flush(d) : 0;
+	int r = CHUNK - d->filled < 8 ? flush(d) : 0;
 
 	*out = (size_t)MIN(len, CHUNK - d->filled);
 	return r;
+}
+
+/* So many bytes have been put into the chunk */
+static void fill(struct diff *d, size_t len)
+{
+	d->filled += len;
+	d->made += len;
 }
 
 static int next_gap(struct diff *d)
@@ -184,19 +197,91 @@ static int change(struct diff *d, uint8_t *p, size_t len)
 	return 0;
 }
 
-static int copy(struct diff *d, const uint8_t *from, uint64_t len)
+static int next_wrong(struct diff *d)
 {
+	int r = read_varint(d, DIFF_REFERENCE, &d->right);
+
+	if (r < 0)
+		return r;
+	d->no_wrong = d->right == 0;
+	d->right--;
+	return 0;
+}
+
+/* A reference that has just been copied to p */
+static int refer(struct diff *d, const struct reference *ref, uint8_t *p, uint64_t at)
+{
+	uint64_t field = predictor_predict(&d->predictor, ref, at);
+	int64_t correction = 0;
+
+	if (d->no_wrong || d->right > 0) {
+		d->right--;
+		reference_put(p, field, reference_size(ref->kind));
+		return 0;
+	}
+	int r = read_signed(d, DIFF_CORRECTION, &correction);
+	if (r < 0)
+		return r;
+	if (correction != 0) {
+		field += (uint64_t)correction;
+		reference_put(p, field, reference_size(ref->kind));
+		predictor_learn(&d->predictor, ref, at, reference_field(p, reference_size(ref->kind)));
+	}
+	return next_wrong(d);
+}
+
+/*
+ * The references in bytes that were copied from old to p; *len is made less when one goes on behind them. end: of the
+ * piece in the old file. Ones that are not all in a piece are bytes like others.
+ */
+static int refer_all(struct diff *d, uint64_t old, uint64_t end, uint8_t *p, size_t *len)
+{
+	const struct elf *f = &d->predictor.old;
+	int r = 0;
+
+	for (size_t i = predictor_seek(&d->predictor, old); r == 0 && i < f->n_refs; i++) {
+		uint64_t at = f->refs[i].at;
+		unsigned size = reference_size(f->refs[i].kind);
+		if (at >= old + *len || at + size > end)
+			break;
+		if (at + size > old + *len) {
+			*len = at - old;
+			break;
+		}
+		r = refer(d, &f->refs[i], p + (at - old), d->made + (at - old));
+	}
+	return r;
+}
+
+/* When the new file's head is complete */
+static void begin_to_predict(struct diff *d)
+{
+	if (!d->program || d->predicts || d->made < ELF_HEAD)
+		return;
+	elf_read_head(&d->predictor.new, d->chunk, ELF_HEAD);
+	d->predicts = true;
+}
+
+static int copy(struct diff *d, uint64_t old, uint64_t len)
+{
+	uint64_t end = old + len;
 	size_t n;
 
-	for (; len > 0; from += n, len -= n) {
-		int r = room(d, len, &n);
+	for (; old < end; old += n) {
+		int r = room(d, end - old, &n);
+		if (d->program && !d->predicts)
+			n = MIN(n, ELF_HEAD - d->made);
+		uint8_t *p = d->chunk + d->filled;
+		if (r == 0)
+			memcpy(p, d->old + old, n);
+		if (r == 0 && d->predicts)
+			r = refer_all(d, old, end, p, &n);
+		if (r == 0)
+			r = change(d, p, n);
 		if (r < 0)
 			return r;
-		memcpy(d->chunk + d->filled, from, n);
-		r = change(d, d->chunk + d->filled, n);
-		if (r < 0)
-			return r;
-		d->filled += n;
+		fill(d, n);
+		begin_to_predict(d);
 	}
 	return 0;
 }
@@ -207,27 +292,85 @@ static int insert(struct diff *d, uint64_t len)
 
 	for (; len > 0; len -= n) {
 		int r = room(d, len, &n);
+		if (d->program && !d->predicts)
+			n = MIN(n, ELF_HEAD - d->made);
 		if (r == 0)
 			r = read_stream(d, DIFF_LITERAL, d->chunk + d->filled, n);
 		if (r < 0)
 			return r;
-		d->filled += n;
+		fill(d, n);
+		begin_to_predict(d);
 	}
 	return 0;
+}
+
+/* An operand whose target is told */
+static int insert_target(struct diff *d, enum reference_kind kind)
+{
+	uint8_t target[4];
+	size_t n;
+
+	int r = read_stream(d, DIFF_TARGET, target, sizeof(target));
+	if (r == 0)
+		r = room(d, sizeof(target), &n);
+	if (r < 0)
+		return r;
+	reference_put(d->chunk + d->filled, elf_field_of_target(&d->predictor.new, target, kind, d->made),
+		      sizeof(target));
+	fill(d, sizeof(target));
+	return 0;
+}
+
+/* Literals that are code */
+static int insert_code(struct diff *d, uint64_t len)
+{
+	const struct machine *machine = d->predictor.new.machine;
+	enum reference_kind kind = REF_PC;
+	uint8_t bytes[1024];
+	size_t n, back = 0;
+	int r = 0;
+
+	while (r == 0 && len > 0) {
+		/* no more than there must be, when each is followed by an operand of 4 bytes */
+		size_t more = MIN(MAX(len / 5, 1UL), sizeof(bytes));
+		r = read_stream(d, DIFF_LITERAL, bytes, more);
+		for (size_t i = 0; r == 0 && i < more; i++) {
+			r = room(d, len, &n);
+			if (r < 0)
+				break;
+			d->chunk[d->filled] = bytes[i];
+			fill(d, 1);
+			len--;
+			back = MIN(back + 1, (size_t)MACHINE_BACK);
+			const uint8_t *from = d->chunk + d->filled - back;
+			if (len >= 4 && machine->next(from, 0, back, back + 1, &kind) == back) {
+				r = insert_target(d, kind);
+				len -= 4;
+				back = 0;
+			}
+		}
+	}
+	return r;
 }
 
 static int make_new(struct diff *d)
 {
 	int r = next_gap(d);
 
+	if (r == 0 && d->program)
+		r = next_wrong(d);
 	for (size_t i = 0; r == 0 && i < d->n_pieces; i++) {
-		const struct piece *p = &d->pieces[i];
-		r = copy(d, d->old + p->old, p->copy);
-		if (r == 0)
+		const struct diff_piece *p = &d->pieces[i];
+		r = copy(d, p->old, p->copy);
+		if (r == 0 && d->predicts && d->predictor.new.machine &&elf_code(&d->predictor.new, d->made, p->insert))
+			r = insert_code(d, p->insert);
+		else if (r == 0)
 			r = insert(d, p->insert);
 	}
 	if (r == 0 && !d->no_changes)
 		return err_set(d->e, -ERR_FORMAT, "the difference changes bytes behind the last copied one");
+	if (r == 0 && d->program && !d->no_wrong)
+		return err_set(d->e, -ERR_FORMAT, "the difference changes references behind the last one");
 	return r < 0 ? r : flush(d);
 }
 
@@ -242,14 +385,23 @@ int diff_apply(const void *old, size_t old_len, uint64_t new_len, const struct d
 		.write = write,
 		.write_arg = arg,
 		.e = e,
-		.chunk = xmalloc(CHUNK),
+		.buffer = xcalloc(1, MACHINE_BACK + CHUNK),
 	};
 	uint64_t kind = 0;
 	int r = read_varint(&d, DIFF_CONTROL, &kind);
 
-	if (r == 0 && kind != 0)
+	d.chunk = d.buffer + MACHINE_BACK;
+	if (r == 0 && kind > DIFF_PROGRAM)
 		r = err_set(e, -ERR_FORMAT, "the difference is of an unknown kind, %" PRIu64, kind);
 	if (r == 0)
 		r = read_pieces(&d);
-	return r < 0 ? r : make_new(&d);
+	if (r < 0)
+		return r;
+	d.program = kind == DIFF_PROGRAM;
+	if (d.program) {
+		elf_read_head(&d.predictor.old, old, old_len);
+		elf_find_references(&d.predictor.old);
+		predictor_map(&d.predictor, d.pieces, d.n_pieces);
+	}
+	return make_new(&d);
 }

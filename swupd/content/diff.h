@@ -18,7 +18,7 @@ struct err;
  * follow; as few bytes as can be. "signed": 0, -1, 1, -2, 2 … as the varints 0, 1, 2, 3, 4 …
  *
  *   stream      of each difference
- *   CONTROL     varint: 0
+ *   CONTROL     varint, its kind: 0 plain, 1 program
  *   COPY        of each piece, until they make the new file: varint, how many bytes are copied
  *   INSERT      of each piece: varint, how many literals follow. Of copy and insert one at least is not 0.
  *   ALIGN       of each piece that copies: signed varint, how the position in the old file minus that in the new one
@@ -28,11 +28,33 @@ struct err;
  *   LITERAL     the literals
  *
  *   old    |....AAAAAAAAAA.......BBBBBBB...|
- *               | copy  |        |copy |           ALIGN: -4 (0 - 4 .. ), then +4
+ *               | copy  |        |copy |           ALIGN: 4, then 1 more
  *   new    |AAAAaAAAAAxxxxxxxBBBbBBB|              GAP: 5 (4 unchanged, then a), 9 (5 of A, 3 of B, then b), 0
  *                     |insert|
+ *
+ * A program (kind 1) has more; diff_elf.h has its words. From ELF_HEAD bytes of the new file on, each reference of the
+ * old file that is copied as a whole in one piece is replaced by the predicted one, before the changes:
+ *
+ *   REFERENCE   all those references in a row: varints, 1 + how many are as predicted before the next that is not; at
+ *               the end 0
+ *   CORRECTION  of each that is not: signed varint, reference minus prediction; 0: it is as in the old file
+ *   TARGET      where a piece's literals begin at ELF_HEAD or behind it and all are in one segment of code: of each
+ *               operand that the machine finds in them alone, its target's address minus the file's lowest, 4 bytes,
+ *               the highest first. It is not in LITERAL then.
  */
-enum diff_stream { DIFF_CONTROL, DIFF_COPY, DIFF_INSERT, DIFF_ALIGN, DIFF_GAP, DIFF_VALUE, DIFF_LITERAL, DIFF_STREAMS };
+enum diff_stream {
+	DIFF_CONTROL,
+	DIFF_COPY,
+	DIFF_INSERT,
+	DIFF_ALIGN,
+	DIFF_GAP,
+	DIFF_VALUE,
+	DIFF_LITERAL,
+	DIFF_REFERENCE,
+	DIFF_CORRECTION,
+	DIFF_TARGET,
+	DIFF_STREAMS
+};
 
 /* No difference has more pieces: a reader holds all of them, 24 bytes each */
 #define DIFF_PIECES_MAX (1UL << 20)
@@ -47,7 +69,7 @@ void diff_streams_clear(struct diff_streams *s); /* for _cleanup_ */
 /*
  * Add the difference to the streams, which are untouched on failure. old_len may be 0 (all is literal then), and at
  * most INT32_MAX is looked at. The same input makes the same streams. Memory besides old, new and out: up to 5 times
- * old_len. Only lack of memory fails.
+ * old_len, for programs 1.25 times new_len and 66 MiB more. Only lack of memory fails.
  */
 int diff_make(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out,
 	      struct err *e);
@@ -71,8 +93,9 @@ typedef int diff_write_fn(void *arg, const void *data, size_t len, struct err *e
 /*
  * Make the new file. A difference that does not fit old_len or new_len, or is none, gives -ERR_FORMAT, one with too
  * many pieces -ERR_LIMIT; other errors are those of read and write. Whatever it is: nothing outside of old is read,
- * never more than new_len bytes are written, time is that of reading old_len and writing new_len bytes, memory is 64
- * KiB and the pieces. The caller compares the result's hash.
+ * never more than new_len bytes are written, time is that of reading old_len and writing new_len bytes, memory is 1
+ * MiB, the pieces (at most 24 MiB), and for programs as much again and 8 bytes for each reference of the old file (at
+ * most 32 MiB). The caller compares the result's hash.
  */
 int diff_apply(const void *old, size_t old_len, uint64_t new_len, const struct diff_source *in, diff_write_fn *write,
 	       void *arg, struct err *e);

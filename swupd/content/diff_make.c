@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/content/diff.h"
 
+#include <stdbool.h>
 #include <string.h>
 
+#include "swupd/base/compress.h"
 #include "swupd/base/err.h"
 #include "swupd/base/mem.h"
+#include "swupd/content/diff_elf.h"
 #include "swupd/content/match.h"
 
 static void put_varint(struct buf *b, uint64_t v)
@@ -19,26 +22,19 @@ static void put_signed(struct buf *b, int64_t v)
 	put_varint(b, (uint64_t)v << 1 ^ (uint64_t)(v >> 63));
 }
 
-/*
- * The steps of the matcher as pieces: a piece that makes nothing becomes a part of others; the last of too many is all
- * literal.
- */
-struct piece {
-	size_t copy, insert;
-	int64_t align; /* of copy: the position in the old file minus that in the new one */
-};
-
 struct pieces {
-	struct piece *items;
+	struct diff_piece *items;
 	size_t n, cap;
 };
 
 static void pieces_clear(struct pieces *p)
 {
 	free(p->items);
+	*p = (struct pieces){0};
 }
 
-static void pieces_add(struct pieces *p, struct piece piece)
+/* One that copies nothing becomes a part of the one before */
+static void pieces_add(struct pieces *p, struct diff_piece piece)
 {
 	if (p->n > 0 && piece.copy == 0) {
 		p->items[p->n - 1].insert += piece.insert;
@@ -52,9 +48,9 @@ static int pieces_find(struct pieces *p, const void *old, size_t old_len, const 
 		       struct err *e)
 {
 	_cleanup_(match_steps_clear) struct match_steps steps = {0};
-	size_t made = 0;
-	int64_t align = 0;
+	size_t made = 0, at = 0;
 
+	p->n = 0;
 	if (old_len > 0) {
 		int r = match_find(old, MIN(old_len, (size_t)INT32_MAX), new, new_len, DIFF_PIECES_MAX - 1, &steps, e);
 		if (r < 0)
@@ -62,51 +58,218 @@ static int pieces_find(struct pieces *p, const void *old, size_t old_len, const 
 	}
 	for (size_t i = 0; i < steps.n; i++) {
 		const struct match_step *s = &steps.items[i];
-		pieces_add(p, (struct piece){.copy = s->copy, .insert = s->insert, .align = align});
+		pieces_add(p, (struct diff_piece){.copy = s->copy, .insert = s->insert, .old = at});
 		made += s->copy + s->insert;
-		align += s->seek - (int64_t)s->insert;
+		at += s->copy + (size_t)s->seek;
 	}
-	pieces_add(p, (struct piece){.insert = new_len - made});
+	/* the rest, when there were too many */
+	pieces_add(p, (struct diff_piece){.insert = new_len - made});
 	return 0;
 }
 
-static void put_changes(const uint8_t *old, const uint8_t *new, size_t len, uint64_t *gap, struct buf *s)
+struct maker {
+	const uint8_t *old, *new;
+	size_t old_len, new_len;
+	struct pieces pieces;
+	struct predictor predictor;
+	bool program;
+	uint64_t gap, right;
+	struct buf *s; /* the streams */
+};
+
+static void maker_clear(struct maker *m)
 {
-	for (size_t i = 0; i < len; i++) {
-		++*gap;
-		if (new[i] != old[i]) {
-			put_varint(&s[DIFF_GAP], *gap);
-			buf_putc(&s[DIFF_VALUE], (char)(new[i] - old[i]));
-			*gap = 0;
+	pieces_clear(&m->pieces);
+	predictor_clear(&m->predictor);
+}
+
+static void put_changes(struct maker *m, uint64_t old, uint64_t new, uint64_t len)
+{
+	for (uint64_t i = 0; i < len; i++) {
+		uint8_t value = (uint8_t)(m->new[new + i] - m->old[old + i]);
+		m->gap++;
+		if (value != 0) {
+			put_varint(&m->s[DIFF_GAP], m->gap);
+			buf_putc(&m->s[DIFF_VALUE], (char)value);
+			m->gap = 0;
 		}
 	}
+}
+
+static void put_reference(struct maker *m, const struct reference *ref, uint64_t new)
+{
+	unsigned size = reference_size(ref->kind);
+	uint64_t field = reference_field(m->new + new, size), predicted = predictor_predict(&m->predictor, ref, new);
+
+	m->right++;
+	m->gap += size;
+	if (field == predicted)
+		return;
+	put_varint(&m->s[DIFF_REFERENCE], m->right);
+	m->right = 0;
+	if (field == reference_field(m->old + ref->at, size)) {
+		put_signed(&m->s[DIFF_CORRECTION], 0);
+		return;
+	}
+	uint64_t correction = field - predicted;
+	put_signed(&m->s[DIFF_CORRECTION], size == 4 ? (int32_t)correction : (int64_t)correction);
+	predictor_learn(&m->predictor, ref, new, field);
+}
+
+static void put_copy(struct maker *m, uint64_t old, uint64_t new, uint64_t len)
+{
+	const struct elf *f = &m->predictor.old;
+	uint64_t end = old + len;
+
+	for (size_t i = m->program ? predictor_seek(&m->predictor, old) : f->n_refs; i < f->n_refs; i++) {
+		const struct reference *ref = &f->refs[i];
+		uint64_t before = ref->at - old;
+		if (ref->at + reference_size(ref->kind) > end)
+			break;
+		if (new + before < ELF_HEAD)
+			continue;
+		put_changes(m, old, new, before);
+		put_reference(m, ref, new + before);
+		old += before + reference_size(ref->kind);
+		new += before + reference_size(ref->kind);
+	}
+	put_changes(m, old, new, end - old);
+}
+
+static void put_literals(struct maker *m, size_t at, size_t len)
+{
+	const struct elf *f = &m->predictor.new;
+	size_t end = at + len, from = at;
+
+	if (m->program && f->machine && at >= ELF_HEAD && len >= 4 && elf_code(f, at, len)) {
+		enum reference_kind kind = REF_PC;
+		uint8_t target[4];
+		size_t next;
+		while ((next = f->machine->next(m->new, from, from, end - 3, &kind)) < end - 3) {
+			buf_add(&m->s[DIFF_LITERAL], m->new + from, next - from);
+			elf_target_of_field(f, m->new + next, kind, next, target);
+			buf_add(&m->s[DIFF_TARGET], target, sizeof(target));
+			from = next + 4;
+		}
+	}
+	buf_add(&m->s[DIFF_LITERAL], m->new + from, end - from);
+}
+
+static void put_all(struct maker *m)
+{
+	int64_t align = 0;
+	uint64_t at = 0;
+
+	put_varint(&m->s[DIFF_CONTROL], m->program ? DIFF_PROGRAM : DIFF_PLAIN);
+	for (size_t i = 0; i < m->pieces.n; i++) {
+		const struct diff_piece *p = &m->pieces.items[i];
+		put_varint(&m->s[DIFF_COPY], p->copy);
+		put_varint(&m->s[DIFF_INSERT], p->insert);
+		if (p->copy > 0) {
+			put_signed(&m->s[DIFF_ALIGN], (int64_t)(p->old - at) - align);
+			align = (int64_t)(p->old - at);
+			put_copy(m, p->old, at, p->copy);
+		}
+		put_literals(m, at + p->copy, p->insert);
+		at += p->copy + p->insert;
+	}
+	put_varint(&m->s[DIFF_GAP], 0);
+	if (m->program)
+		put_varint(&m->s[DIFF_REFERENCE], 0);
+}
+
+static int make_plain(struct maker *m, struct err *e)
+{
+	int r = pieces_find(&m->pieces, m->old, m->old_len, m->new, m->new_len, e);
+
+	m->program = false;
+	m->gap = 0;
+	if (r == 0)
+		put_all(m);
+	return r;
+}
+
+/* What is the same in both files becomes the same bytes: references as the targets that they have in the new file */
+static void put_targets(const struct elf *f, struct predictor *p, bool old, uint8_t *out)
+{
+	for (size_t i = 0; i < f->n_refs; i++) {
+		uint64_t v = 0;
+		if (p) {
+			uint32_t target = old ? predictor_target(p, f->refs[i].target) : f->refs[i].target;
+			v = target * 0x9e3779b97f4a7c15U;
+		}
+		reference_put(out + f->refs[i].at, v >> 20, reference_size(f->refs[i].kind));
+	}
+}
+
+#define PASSES 2
+
+static int make_program(struct maker *m, struct err *e)
+{
+	struct predictor *p = &m->predictor;
+	_cleanup_(elf_clear) struct elf new = {0};
+	int r = 0;
+
+	elf_read_head(&p->old, m->old, m->old_len);
+	elf_read_head(&new, m->new, m->new_len);
+	if (!new.machine || MAX(m->old_len, m->new_len) > ELF_MAX)
+		return 1;
+	p->new = new;
+	m->program = true;
+	elf_find_references(&p->old);
+	elf_find_references(&new);
+	_cleanup_free_ uint8_t *old_same = xmemdup(m->old, m->old_len), *new_same = xmemdup(m->new, m->new_len);
+	for (int pass = 0; r == 0 && pass < PASSES; pass++) {
+		put_targets(&p->old, pass > 0 ? p : NULL, true, old_same);
+		put_targets(&new, pass > 0 ? p : NULL, false, new_same);
+		r = pieces_find(&m->pieces, old_same, m->old_len, new_same, m->new_len, e);
+		if (r == 0)
+			predictor_map(p, m->pieces.items, m->pieces.n);
+	}
+	if (r == 0)
+		put_all(m);
+	return r;
+}
+
+/* About what the streams will cost */
+static int cost(const struct diff_streams *s, size_t *out, struct err *e)
+{
+	*out = 0;
+	for (size_t i = 0; i < DIFF_STREAMS; i++) {
+		_cleanup_(buf_free) struct buf packed = {0};
+		int r = compress_mem(CODEC_ZSTD, 3, s->s[i].data, s->s[i].len, &packed, e);
+		if (r < 0)
+			return r;
+		*out += packed.len;
+	}
+	return 0;
+}
+
+static void add_streams(struct diff_streams *to, const struct diff_streams *from)
+{
+	for (size_t i = 0; i < DIFF_STREAMS; i++)
+		buf_add(&to->s[i], from->s[i].data, from->s[i].len);
 }
 
 int diff_make(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out, struct err *e)
 {
-	_cleanup_(pieces_clear) struct pieces pieces = {0};
-	const uint8_t *from = old, *to = new;
-	struct buf *s = out->s;
-	size_t at = 0;
-	int64_t align = 0;
-	uint64_t gap = 0;
+	_cleanup_(diff_streams_clear) struct diff_streams plain = {0}, program = {0};
+	_cleanup_(maker_clear) struct maker m = {.old = old, .new = new, .old_len = old_len, .new_len = new_len};
+	size_t plain_cost = 0, program_cost = 0;
+	int r;
 
-	int r = pieces_find(&pieces, old, old_len, new, new_len, e);
+	m.s = program.s;
+	r = make_program(&m, e);
+	bool tried = r == 0;
+	m.s = plain.s;
+	if (r >= 0)
+		r = make_plain(&m, e);
+	if (r == 0 && tried)
+		r = cost(&plain, &plain_cost, e);
+	if (r == 0 && tried)
+		r = cost(&program, &program_cost, e);
 	if (r < 0)
 		return err_in(e, r, "cannot make a difference");
-	put_varint(&s[DIFF_CONTROL], 0);
-	for (size_t i = 0; i < pieces.n; i++) {
-		const struct piece *p = &pieces.items[i];
-		put_varint(&s[DIFF_COPY], p->copy);
-		put_varint(&s[DIFF_INSERT], p->insert);
-		if (p->copy > 0) {
-			put_signed(&s[DIFF_ALIGN], p->align - align);
-			align = p->align;
-			put_changes(from + (int64_t)at + align, to + at, p->copy, &gap, s);
-		}
-		buf_add(&s[DIFF_LITERAL], to + at + p->copy, p->insert);
-		at += p->copy + p->insert;
-	}
-	put_varint(&s[DIFF_GAP], 0);
+	add_streams(out, tried && program_cost < plain_cost ? &program : &plain);
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include "swupd/base/text.h"
 #include "swupd/content/diff.h"
 #include "tests/unit/edits.h"
+#include "tests/unit/library.h"
 
 #define CHUNK_MAX (64UL << 10)
 
@@ -168,6 +169,47 @@ TEST(diff_turns_one_library_into_another)
 		buf_free(&files[i]);
 }
 
+static void make(bool fixed, unsigned first, unsigned n, unsigned without, struct buf *out)
+{
+	unsigned functions[1000];
+	size_t count = 0;
+
+	/* what is called stays; first to come are those that may go */
+	for (unsigned i = first; i < n; i++)
+		if (i != without)
+			functions[count++] = i;
+	for (unsigned i = 0; i < 100; i++)
+		functions[count++] = i;
+	library_make(functions, count, fixed, out);
+}
+
+/* Code that moved costs nothing: neither it nor what refers to it */
+static void check_move(bool fixed)
+{
+	_cleanup_(buf_free) struct buf old = {0}, gone = {0}, more = {0}, few = {0};
+
+	make(fixed, 100, 700, 0, &old);
+	make(fixed, 100, 700, 130, &gone);
+	make(fixed, 100, 701, 600, &more);
+	make(fixed, 500, 503, 0, &few);
+	assert_true(old.len > 200000);
+	there_and_back(&few, &old);
+	there_and_back(&gone, &few);
+	/* plain ones have 16 KB and more of addresses */
+	assert_in_range(there_and_back(&old, &gone), 100, 500);
+	assert_in_range(there_and_back(&old, &more), 100, 800);
+}
+
+TEST(diff_of_a_library_does_not_grow_with_what_refers_to_moved_code)
+{
+	check_move(false);
+}
+
+TEST(diff_of_a_program_does_not_grow_with_what_refers_to_moved_code)
+{
+	check_move(true);
+}
+
 /* ---- what is no difference ---- */
 
 struct bad {
@@ -191,6 +233,7 @@ TEST(diff_apply_refuses_what_cannot_be)
 		{"an unknown kind", {B("\x63")}, 4, "unknown kind, 99"},
 		{"a number of too many bits", {B("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02")}, 4, "not well formed"},
 		{"a number with a byte too many", {B("\x80\0")}, 4, "not well formed"},
+		{"a kind that is not known yet", {B("\2")}, 4, "unknown kind, 2"},
 		{"no pieces", {B("\0")}, 4, "ends too early"},
 		{"an empty piece", {B("\0"), B("\0"), B("\0")}, 4, "is empty"},
 		{"a long copy", {B("\0"), B("\5"), B("\0")}, 4, "behind the end of the new file"},
@@ -213,6 +256,11 @@ TEST(diff_apply_refuses_what_cannot_be)
 		{"no value", {B("\0"), B("\4"), B("\0"), B("\0"), B("\4")}, 4, "ends too early"},
 		{"a change behind the end", {B("\0"), B("\4"), B("\0"), B("\0"), B("\5")}, 4, "changes bytes behind"},
 		{"a change of nothing", {B("\0"), B(""), B(""), B(""), B("\1")}, 0, "changes bytes behind"},
+		{"no references", {B("\1"), B("\0"), B("\4"), B(""), B("\0"), B(""), B("abcd")}, 4, "ends too early"},
+		{"a reference behind the end",
+		 {B("\1"), B("\0"), B("\4"), B(""), B("\0"), B(""), B("abcd"), B("\1")},
+		 4,
+		 "changes references behind"},
 		{"no literals", {B("\0"), B("\0"), B("\4"), B(""), B("\0"), B(""), B("abc")}, 4, "ends too early"},
 	};
 	_cleanup_(buf_free) struct buf old = {0};

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Parts of diff.c and diff_make.c: what they must do alike with programs and libraries. These refer to their own places
+ * by address, mostly relative ones, so inserting a byte changes references all over the file. Both sides know the old
+ * file's references and, by the pieces, where what they mean has gone; so they predict the new ones. A wrong prediction
+ * costs bytes, never correctness; but both sides must predict the same, so this is a part of the format.
+ *
+ * Of both files the head is read: the ELF header (64 bits, little endian) and the program headers, when they lie in the
+ * first ELF_HEAD bytes. Of its PT_LOAD segments the first 16 count, without those that are larger than ELF_MAX.
+ * Addresses are kept as 32 bits, minus the lowest of any segment.
+ *
+ * The references of the old file are looked for by its section headers, sections in the order of their offset, ones
+ * that overlap the one before left out. "An address" is from the lowest to below the highest, and 0x1000 or more.
+ *
+ *   code (SHF_EXECINSTR)     what the machine finds, when the field is not 0 and its target lies in the file. When
+ *                            addresses are absolute (ET_EXEC), also any 4 bytes between these that are an address: the
+ *                            first that fit count
+ *   .dynsym, .symtab         st_value: an address
+ *   relocations (SHT_RELA)   r_offset and r_addend: an address; the symbol, when it is not 0
+ *   writable data, .dynamic, .init_array, .fini_array, .relr.dyn; .rodata when addresses are absolute
+ *                            each 8 bytes: an address
+ *   .eh_frame_hdr            each 4 bytes behind the first 12
+ *   .eh_frame                of each entry of a function: the way back to the common one, and its begin
+ *   .rodata else             jump tables: TABLE_RUN or more numbers of 4 bytes in a row that lead to code
+ *
+ * Where a place of the old file is in the new one: what was learned last of this address; else by the piece in which it
+ * is copied (pieces sorted by old position, of the same the longer first; one that ends within those before is left
+ * out, one that overlaps begins at their end); else moved as the byte copied last before it. What has memory, but no
+ * bytes in the file, keeps its distance to the end of the bytes of the segment with the same number.
+ */
+
+/* What CONTROL has */
+enum diff_kind { DIFF_PLAIN, DIFF_PROGRAM };
+
+/* One piece of the new file */
+struct diff_piece {
+	uint64_t copy, insert;
+	uint64_t old; /* where copy begins */
+};
+
+#define ELF_HEAD       1024U      /* of the new file these bytes must be known before anything can be predicted */
+#define ELF_MAX        (1U << 26) /* larger files are taken as plain ones: positions have 26 bits and more */
+#define ELF_REFERENCES (1U << 22) /* of an old file; those behind are not seen */
+
+/* How a reference is written */
+enum reference_kind {
+	REF_PC,       /* 4 bytes: target minus the address behind them */
+	REF_PC_1,     /* so, and one byte more follows before what the address is of */
+	REF_PC_4,     /* so, 4 bytes */
+	REF_HERE,     /* 4 bytes: target minus the address of them */
+	REF_BACK,     /* 4 bytes: the address of them minus target */
+	REF_HEADER,   /* 4 bytes: target minus the address of .eh_frame_hdr */
+	REF_TABLE,    /* 4 bytes: target minus some place nearby */
+	REF_SYMBOL,   /* 4 bytes: number of a symbol; target is its entry in .dynsym */
+	REF_ADDRESS,  /* 8 bytes: target */
+	REF_ADDRESS4, /* 4 bytes: target */
+};
+
+struct reference {
+	uint32_t at : 27, kind : 5; /* at: offset in the old file */
+	uint32_t target;            /* an address minus the file's lowest */
+};
+
+struct segment {
+	uint64_t offset, address, size, memory; /* bytes in the file, in memory */
+	bool code;
+};
+
+struct elf {
+	const uint8_t *p;
+	size_t len;
+	const struct machine *machine; /* NULL: not a file that we can do more for than for any other */
+	bool fixed;                    /* its addresses are absolute */
+	struct segment segments[16];
+	unsigned n_segments;
+	uint64_t low, high;     /* addresses */
+	uint64_t frame_header;  /* address of .eh_frame_hdr */
+	uint64_t symbols;       /* address of .dynsym */
+	struct reference *refs; /* ascending, not overlapping */
+	size_t n_refs, cap_refs;
+};
+
+#define MACHINE_BACK 8
+
+/* What is special about a kind of CPU */
+struct machine {
+	uint16_t number; /* e_machine */
+	/*
+	 * The next position from at on (end: there is none) where an operand of 4 bytes begins that refers to a place, as
+	 * far as the bytes before it tell; those from code[from] on may be looked at, but no more than MACHINE_BACK.
+	 */
+	size_t (*next)(const uint8_t *code, size_t from, size_t at, size_t end, enum reference_kind *kind);
+};
+extern const struct machine machine_x86_64;
+
+/* Only the first ELF_HEAD bytes of p are looked at. */
+void elf_read_head(struct elf *f, const uint8_t *p, size_t len);
+void elf_find_references(struct elf *f); /* after that, in all of the file */
+void elf_clear(struct elf *f);
+
+/* The segment of code with all of these bytes of the file; NULL: none. */
+const struct segment *elf_code(const struct elf *f, uint64_t offset, uint64_t len);
+
+/*
+ * An operand in literal code at this offset of the new file, and how it is told: its target's address minus the lowest,
+ * highest byte first.
+ */
+void elf_target_of_field(const struct elf *f, const uint8_t *p, enum reference_kind kind, uint64_t at, uint8_t out[4]);
+uint64_t elf_field_of_target(const struct elf *f, const uint8_t target[4], enum reference_kind kind, uint64_t at);
+
+unsigned reference_size(enum reference_kind kind);
+uint64_t reference_field(const uint8_t *p, unsigned size); /* sign extended */
+void reference_put(uint8_t *p, uint64_t v, unsigned size);
+
+struct elf_map_range {
+	uint64_t start; /* in the old file */
+	int64_t shift;  /* position in the new file minus that in the old one, up to the next start */
+};
+
+#define LEARNED_BITS 16
+
+struct predictor {
+	struct elf old, new;
+	struct elf_map_range *ranges; /* the first starts at 0 */
+	size_t n_ranges;
+	uint32_t *pages; /* the range of each 4 KiB of the old file's start */
+	struct {
+		uint32_t from, to; /* addresses minus the file's lowest */
+	} * learned;
+};
+
+/* old and the head of new have been read; the predictor takes what old has. */
+void predictor_clear(struct predictor *p);
+void predictor_map(struct predictor *p, const struct diff_piece *pieces, size_t n);
+
+/* Where a place of the old file is in the new one: addresses minus the lowest */
+uint32_t predictor_target(struct predictor *p, uint32_t target);
+
+/* The first reference of the old file at this offset or behind it; n_refs: there is none */
+size_t predictor_seek(struct predictor *p, uint64_t at);
+
+/* What stands at new_at instead of r */
+uint64_t predictor_predict(struct predictor *p, const struct reference *r, uint64_t new_at);
+
+/* That was wrong, it is this */
+void predictor_learn(struct predictor *p, const struct reference *r, uint64_t new_at, uint64_t field);
