@@ -67,9 +67,9 @@ struct diff_streams {
 void diff_streams_clear(struct diff_streams *s); /* for _cleanup_ */
 
 /*
- * Add the difference to the streams, which are untouched on failure. old_len may be 0 (all is literal then), and at
- * most INT32_MAX is looked at. The same input makes the same streams. Memory besides old, new and out: up to 5 times
- * old_len, for programs 1.25 times new_len and 66 MiB more. Only lack of memory fails.
+ * Add the difference to the streams, which are untouched on failure. old_len may be 0: all is literal then. The same
+ * input makes the same streams. Memory besides old, new and out: up to 4.5 times old_len but no more than 310 MiB, and
+ * for programs, which have 64 MiB at most, old_len and new_len once more and 64 MiB. Only lack of memory fails.
  */
 int diff_make(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out,
 	      struct err *e);

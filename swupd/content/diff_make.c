@@ -52,7 +52,7 @@ static int pieces_find(struct pieces *p, const void *old, size_t old_len, const 
 
 	p->n = 0;
 	if (old_len > 0) {
-		int r = match_find(old, MIN(old_len, (size_t)INT32_MAX), new, new_len, DIFF_PIECES_MAX - 1, &steps, e);
+		int r = match_find_large(old, old_len, new, new_len, MATCH_WINDOW, DIFF_PIECES_MAX - 1, &steps, e);
 		if (r < 0)
 			return r;
 	}

@@ -29,3 +29,11 @@ void match_steps_clear(struct match_steps *s); /* for _cleanup_ */
  */
 int match_find(const void *old, size_t old_len, const void *new, size_t new_len, size_t max, struct match_steps *out,
 	       struct err *e);
+
+/*
+ * The same for an old file of any size: a larger one than a window is matched in windows, for each part of the new file
+ * with the one that has most of it. Memory besides old, new and out: up to 4.5 times window, and 16 MiB.
+ */
+#define MATCH_WINDOW (64UL << 20)
+int match_find_large(const void *old, size_t old_len, const void *new, size_t new_len, size_t window, size_t max,
+		     struct match_steps *out, struct err *e);
