@@ -84,6 +84,10 @@ $(O)/bin/inject: tests/inject.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(CFLAGS) -o $@ $<
 
+# what differences of two trees take: diff-streams OLD NEW
+$(O)/bin/diff-streams: $(O)/tests/diff-streams.o $(O)/content.a
+diff-streams.pkgs := $(content.pkgs)
+
 # what runs in the guests of benchmarks: static, for any root
 $(O)/bin/mark: tests/vm/mark.c
 	@mkdir -p $(@D)
