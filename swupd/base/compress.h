@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf;
 struct err;
@@ -21,8 +22,11 @@ enum codec codec_detect(const void *data, size_t len);
  */
 int compress_mem(enum codec c, int level, const void *in, size_t len, struct buf *out, struct err *e);
 
-/* xz (as level 0) for data that comes in units of 1, 2, 4 or 8 bytes. Text, code and the like are 4. */
-int compress_xz_units(unsigned unit, const void *in, size_t len, struct buf *out, struct err *e);
+/*
+ * xz (as level 0) for data that comes in units of 1, 2, 4 or 8 bytes; text, code and the like are 4. dictionary: at most so many bytes, which
+ * each reader needs in memory.
+ */
+int compress_xz(unsigned unit, size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e);
 
 /*
  * Decompress all streams of in, one after the other (added to out). -ERR_LIMIT: more than max bytes come out (max
@@ -30,3 +34,12 @@ int compress_xz_units(unsigned unit, const void *in, size_t len, struct buf *out
  * -ERR_LIMIT.
  */
 int decompress_mem(enum codec c, const void *in, size_t len, size_t max, struct buf *out, struct err *e);
+
+/*
+ * The same piece by piece, from len stored bytes at offset at of a file (lent until close), in little memory (a chunk and the codec's own, at most 80 MiB). decompress_read gives
+ * exactly len bytes, or -ERR_FORMAT (damaged, or less is there), -ERR_LIMIT, or what reading the file says.
+ */
+struct decompressor;
+int decompress_open(enum codec c, int fd, uint64_t at, uint64_t len, struct decompressor **out, struct err *e);
+int decompress_read(struct decompressor *d, void *data, size_t len, struct err *e);
+void decompress_close(struct decompressor *d);

@@ -110,6 +110,25 @@ int fs_write_at(int fd, uint64_t offset, const void *data, size_t len, struct er
 	return 0;
 }
 
+int fs_read_at(int fd, uint64_t offset, void *data, size_t len, struct err *e)
+{
+	char *p = data;
+
+	while (len > 0) {
+		ssize_t n = pread(fd, p, len, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(e, "read");
+		if (n == 0)
+			return err_set(e, -ERR_FORMAT, "it ends early");
+		p += n;
+		len -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
 int fs_write_all(int fd, const void *data, size_t len, struct err *e)
 {
 	const char *p = data;

@@ -36,6 +36,8 @@ int fs_save(int dirfd, const char *name, const void *data, size_t len, mode_t mo
 int fs_save_cache(int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *e);
 
 int fs_write_all(int fd, const void *data, size_t len, struct err *e);
+int fs_read_at(int fd, uint64_t offset, void *data, size_t len,
+	       struct err *e); /* exactly len; -ERR_FORMAT: there are fewer */
 int fs_write_at(int fd, uint64_t offset, const void *data, size_t len, struct err *e);
 
 /* Copy size bytes between the offsets of both: reflink, copy_file_range or read and write, whatever works. */

@@ -68,7 +68,7 @@ static bool all_zero(const struct buf *b)
 	return b->len > 0 && b->data[0] == 0 && memcmp(b->data, b->data + 1, b->len - 1) == 0;
 }
 
-/* The smaller of this coding and best is in best afterwards. unit: of the data, as compress_xz_units has it. */
+/* The smaller of this coding and best is in best afterwards. unit: of the data, as compress_xz has it. */
 static int try_coding(enum delta_coding coding, const struct buf *plain, unsigned unit, struct block *best,
 		      struct err *e)
 {
@@ -76,7 +76,7 @@ static int try_coding(enum delta_coding coding, const struct buf *plain, unsigne
 	int r;
 
 	if (coding == DELTA_XZ)
-		r = compress_xz_units(unit, plain->data, plain->len, &b.data, e);
+		r = compress_xz(unit, SIZE_MAX, plain->data, plain->len, &b.data, e);
 	else
 		r = compress_mem(coding == DELTA_GZIP ? CODEC_GZIP : CODEC_BZIP2, 0, plain->data, plain->len, &b.data,
 				 e);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/test.h"
 
+#include <fcntl.h>
 #include <lzma.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "swupd/base/compress.h"
+#include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
@@ -311,7 +314,7 @@ TEST(compress_xz_wants_no_larger_dictionary_than_the_input)
 	assert_int_equal(*dictionary_of(&most), 4); /* 16 KiB, the next that can be written */
 }
 
-TEST(compress_xz_units_knows_what_repeats)
+TEST(compress_xz_knows_what_repeats)
 {
 	static const unsigned units[] = {1, 2, 4, 8};
 	size_t sizes[ARRAY_LEN(units)];
@@ -325,7 +328,7 @@ TEST(compress_xz_units_knows_what_repeats)
 	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
 		_cleanup_(buf_free) struct buf packed = {0};
 		buf_puts(&packed, "head");
-		assert_ok(compress_xz_units(units[i], in.data, in.len, &packed, &e), &e);
+		assert_ok(compress_xz(units[i], SIZE_MAX, in.data, in.len, &packed, &e), &e);
 		sizes[i] = packed.len - 4;
 		_cleanup_(buf_free) struct buf alone = {0};
 		buf_add(&alone, packed.data + 4, packed.len - 4);
@@ -336,6 +339,58 @@ TEST(compress_xz_units_knows_what_repeats)
 	_cleanup_(buf_free) struct buf usual = {0};
 	compress(CODEC_XZ, &in, &usual);
 	assert_int_equal(usual.len, sizes[2]);
+}
+
+TEST(decompress_read_gives_pieces_of_what_lies_in_a_file)
+{
+	static const enum codec all[] = {CODEC_NONE, CODEC_GZIP, CODEC_BZIP2, CODEC_XZ, CODEC_ZSTD};
+	static const size_t pieces[] = {1, 5, 70000, 3, 200000};
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(buf_free) struct buf in = {0};
+	struct err e = ERR_INIT;
+	uint8_t byte;
+
+	for (int i = 0; i < 40000; i++)
+		buf_printf(&in, "%d\n", i * i);
+	add_noise(&in, 100000, 7);
+	for (size_t c = 0; c < ARRAY_LEN(all); c++) {
+		_cleanup_(buf_free) struct buf file = {0}, out = {0};
+		struct decompressor *d = NULL;
+		add_noise(&file, 100, 3);
+		compress(all[c], &in, &file);
+		const size_t stored = file.len - 100;
+		add_noise(&file, 50, 5);
+		assert_ok(fs_save_cache(dir, "file", file.data, file.len, 0600, &e), &e);
+		_cleanup_close_ int fd = openat(dir, "file", O_RDONLY | O_CLOEXEC);
+		assert_ok(decompress_open(all[c], fd, 100, stored, &d, &e), &e);
+		for (size_t i = 0; out.len < in.len; i++) {
+			const size_t n = MIN(pieces[i % ARRAY_LEN(pieces)], in.len - out.len);
+			assert_ok(decompress_read(d, buf_reserve(&out, n), n, &e), &e);
+			out.len += n;
+		}
+		assert_memory_equal(out.data, in.data, in.len);
+		/* what lies behind it is not read */
+		assert_fails(decompress_read(d, &byte, 1, &e), ERR_FORMAT, &e, "damaged or truncated");
+		decompress_close(d);
+		/* cut short */
+		assert_ok(decompress_open(all[c], fd, 100, stored - 1000, &d, &e), &e);
+		out.len = 0;
+		assert_fails(decompress_read(d, buf_reserve(&out, in.len), in.len, &e), ERR_FORMAT, &e, "");
+		decompress_close(d);
+	}
+}
+
+TEST(compress_xz_keeps_to_the_dictionary)
+{
+	_cleanup_(buf_free) struct buf in = {0}, small = {0}, large = {0};
+	struct err e = ERR_INIT;
+
+	add_noise(&in, 100000, 1);
+	add_noise(&in, 100000, 1);
+	assert_ok(compress_xz(1, 65536, in.data, in.len, &small, &e), &e);
+	assert_ok(compress_xz(1, SIZE_MAX, in.data, in.len, &large, &e), &e);
+	assert_true(small.len > 190000);
+	assert_true(large.len < 110000);
 }
 
 TEST(decompress_refuses_zstd_that_needs_over_128_MiB)
