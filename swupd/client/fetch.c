@@ -48,7 +48,8 @@ struct slot {
 	uint64_t at;       /* bytes that part, or text, has */
 	uint64_t reported; /* bytes that progress knows of */
 	bool sized;        /* progress knows the total */
-	bool ranged;       /* the rest is asked for, from at */
+	bool ranged;       /* the rest is asked for, from at, or a part */
+	bool whole;        /* all came instead of a part */
 	bool restarted;    /* the rest could not be had once; not asked for again */
 	bool begun;        /* the head of this answer was looked at */
 	bool dropping;     /* its body is not what we want */
@@ -157,7 +158,8 @@ static bool continues(struct slot *s)
 
 	return curl_easy_header(s->easy, "Content-Range", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
 	       text_starts(h->value, "bytes ") &&
-	       text_u64_n(h->value + 6, strspn(h->value + 6, "0123456789"), 0, UINT64_MAX, &from) >= 0 && from == s->at;
+	       text_u64_n(h->value + 6, strspn(h->value + 6, "0123456789"), 0, UINT64_MAX, &from) >= 0 &&
+	       from == s->job->at + s->at;
 }
 
 /* The part of an answer that says whether and where its body goes. False: the body is to be dropped. */
@@ -173,6 +175,7 @@ static bool body_wanted(struct slot *s)
 	if (code != 200 && !s->local)
 		return false;
 	/* a server that does not know ranges sends all of it */
+	s->whole = s->job->bytes && !s->local;
 	s->result = drop_content(s, &s->err);
 	return s->result >= 0;
 }
@@ -244,9 +247,9 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 		s->dropped += (unsigned)len;
 		return s->dropped > ERROR_BODY_MAX ? CURL_WRITEFUNC_ERROR : len;
 	}
-	if (s->job->max && len > s->job->max - MIN(s->at, s->job->max)) {
-		s->result = err_set(&s->err, -ERR_LIMIT, "%s: larger than %llu bytes", s->url,
-				    (unsigned long long)s->job->max);
+	const uint64_t max = s->job->bytes && !s->whole ? s->job->bytes : s->job->max;
+	if (max && len > max - MIN(s->at, max)) {
+		s->result = err_set(&s->err, -ERR_LIMIT, "%s: larger than %llu bytes", s->url, (unsigned long long)max);
 		return CURL_WRITEFUNC_ERROR;
 	}
 	s->result = put(s, data, len, &s->err);
@@ -322,7 +325,7 @@ static void set_options(struct slot *s, bool https)
 /* Send the request: the first one for a job, or one more. */
 static int ask(struct slot *s, struct err *e)
 {
-	char range[32];
+	char range[48];
 	bool https;
 
 	int r = check_scheme(s->batch->f, s->url, &https, &s->local, e);
@@ -332,9 +335,18 @@ static int ask(struct slot *s, struct err *e)
 	s->begun = s->dropping = false;
 	s->dropped = 0;
 	s->detail[0] = '\0';
-	s->ranged = s->at > 0 && !s->local && !s->restarted;
+	if (s->at > 0 && (s->whole || s->at >= s->job->bytes || s->local) && s->job->bytes)
+		r = drop_content(s, e);
+	if (r < 0)
+		return r;
+	s->whole = false;
+	s->ranged = s->job->bytes || (s->at > 0 && !s->local && !s->restarted);
 	if (s->ranged) {
-		snprintf(range, sizeof(range), "%llu-", (unsigned long long)s->at);
+		const unsigned long long from = s->job->at + s->at, end = s->job->at + s->job->bytes;
+		if (s->job->bytes)
+			snprintf(range, sizeof(range), "%llu-%llu", from, end - 1);
+		else
+			snprintf(range, sizeof(range), "%llu-", from);
 		curl_easy_setopt(s->easy, CURLOPT_RANGE, range);
 	}
 	s->due_ms = 0;
@@ -401,7 +413,7 @@ static int end_job(struct slot *s, int result, struct err *e)
 		}
 	}
 	/* kept is what can be gone on with; not when it is unwanted, nor when the disk is full and it stands in the way */
-	clear_slot(s, result <= -ERR_USAGE && result != -ERR_MISSING && result != -ERR_LIMIT);
+	clear_slot(s, result <= -ERR_USAGE && result != -ERR_MISSING && result != -ERR_LIMIT && !s->whole);
 	if (result < 0 && job->text)
 		buf_free(job->text);
 	if (result >= 0)
@@ -516,7 +528,7 @@ static int on_end(struct slot *s, CURLcode rc, struct err *e)
 		err_move(e, &s->err);
 		return end_job(s, s->result, e);
 	}
-	if (s->ranged && (code == 416 || s->restarted)) {
+	if (s->ranged && (s->at > 0 || !s->job->bytes) && (code == 416 || s->restarted)) {
 		/* what we have is not the beginning of what the server has: all of it, once */
 		s->restarted = true;
 		s->due_ms = now_ms();
@@ -524,7 +536,7 @@ static int on_end(struct slot *s, CURLcode rc, struct err *e)
 		return r < 0 ? end_job(s, r, e) : 0;
 	}
 	if (rc == CURLE_OK && !s->dropping)
-		return end_job(s, 0, e);
+		return end_job(s, s->whole ? FETCH_WHOLE : 0, e);
 	if (code >= 400 || rc == CURLE_OK)
 		r = status_error(s, code, &again, e);
 	else
@@ -603,7 +615,7 @@ static int run_batch(struct batch *b, struct err *e)
 		struct slot *s = &b->slots[i];
 		if (s->job) {
 			curl_multi_remove_handle(b->f->multi, s->easy);
-			clear_slot(s, true);
+			clear_slot(s, !s->whole);
 		}
 		curl_easy_cleanup(s->easy);
 	}

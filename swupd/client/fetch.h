@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "swupd/base/mem.h"
 
 struct buf;
 struct err;
@@ -33,6 +36,7 @@ struct fetch_options {
 
 int fetch_new(const struct fetch_options *o, struct fetch **out, struct err *e);
 void fetch_free(struct fetch *f);
+DEFINE_CLEANUP(struct fetch *, fetch_free);
 
 /* Make m->fetch from the machine's options, unless it is there. */
 int fetch_machine(struct machine *m, struct err *e);
@@ -42,7 +46,7 @@ int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, 
 
 /*
  * Many files. Each is written to name in dirfd (through name + ".part", which is resumed when it is there). done is called for each as soon as it ends, from
- * the thread that called fetch_files, in any order: result is 0 or the error, e its text; a negative return of done stops everything. size is a
+ * the thread that called fetch_files, in any order: result is 0 (FETCH_WHOLE: the whole file came instead of a part) or the error, e its text; a negative return of done stops everything. size is a
  * hint for progress (0: unknown). A job that fails does not end the others.
  *
  * Killed at any moment, this leaves a ".part" at most: name itself is whole.
@@ -52,6 +56,8 @@ struct fetch_job {
 	const char *name;
 	uint64_t size;
 	uint64_t max; /* a larger one is -ERR_LIMIT; 0: any size */
+	/* bytes not 0: only so many from at on are asked for, fewer come when the file ends before; a server that knows no ranges sends all of it */
+	uint64_t at, bytes;
 	/*
 	 * Not NULL: what is at most FETCH_IN_MEMORY bytes comes here (and is the caller's), and there is no file; of a larger one there is, and text stays empty.
 	 * For the many small ones: a file system takes long to make and remove a file for each (ext4 searches for an inode that was not deleted lately).
@@ -60,6 +66,7 @@ struct fetch_job {
 	void *user;
 };
 #define FETCH_IN_MEMORY (256UL << 10)
+#define FETCH_WHOLE     1
 
 typedef int fetch_done_fn(void *arg, const struct fetch_job *job, int result, struct err *e);
 int fetch_files(struct fetch *f, const char *base, int dirfd, const struct fetch_job *jobs, size_t n,

@@ -466,3 +466,106 @@ TEST(fetch_keeps_small_files_in_memory_when_asked)
 	server_free(s);
 	close(dir);
 }
+
+/* A part of a file, into dir/x. */
+static int fetch_range(struct server *s, const char *path, int dir, uint64_t at, uint64_t bytes, struct buf *text,
+		       struct err *e)
+{
+	_cleanup_(fetch_freep) struct fetch *f = NULL;
+	const struct fetch_options quick = {.parallel = 1, .retries = 2, .allow_http = true};
+	const struct fetch_job job = {.path = path + 1, .name = "x", .at = at, .bytes = bytes, .max = BIG};
+	struct outcome o = {0};
+
+	assert_ok(fetch_new(&quick, &f, e), e);
+	assert_ok(fetch_files(f, server_url(s), dir, &job, 1, on_done, &o, NULL, e), e);
+	if (o.results[0] >= 0) {
+		text->len = 0;
+		assert_ok(fs_load(dir, "x", BIG, text, e), e);
+		assert_ok(fs_remove_tree(dir, "x", e), e);
+	}
+	outcome_free(&o);
+	return o.results[0];
+}
+
+TEST(fetch_files_gets_a_part)
+{
+	_cleanup_(server_freep) struct server *s = server_new(NULL);
+	_cleanup_free_ char *body = big_body();
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(buf_free) struct buf text = {0};
+	struct err e = ERR_INIT;
+
+	server_put(s, (struct page){.path = "/a", .body = body, .len = BIG});
+	assert_int_equal(fetch_range(s, "/a", dir, 1000, 500, &text, &e), 0);
+	assert_int_equal(text.len, 500);
+	assert_memory_equal(text.data, body + 1000, 500);
+	/* up to its end, where it has fewer */
+	assert_int_equal(fetch_range(s, "/a", dir, BIG - 10, 500, &text, &e), 0);
+	assert_int_equal(text.len, 10);
+	/* behind it */
+	assert_true(fetch_range(s, "/a", dir, BIG + 10, 500, &text, &e) < 0);
+	/* gone on with after it was cut */
+	server_put(s, (struct page){.path = "/a", .body = body, .len = BIG, .cut_after = 200, .times = 1});
+	assert_int_equal(fetch_range(s, "/a", dir, 1000, 500, &text, &e), 0);
+	assert_memory_equal(text.data, body + 1000, 500);
+	assert_int_equal(text.len, 500);
+	/* what an earlier run left of it */
+	assert_ok(fs_save(dir, "x.part", body + 1000, 100, 0600, &e), &e);
+	assert_int_equal(fetch_range(s, "/a", dir, 1000, 500, &text, &e), 0);
+	assert_memory_equal(text.data, body + 1000, 500);
+	/* too much of it */
+	assert_ok(fs_save(dir, "x.part", body, 600, 0600, &e), &e);
+	assert_int_equal(fetch_range(s, "/a", dir, 1000, 500, &text, &e), 0);
+	assert_memory_equal(text.data, body + 1000, 500);
+	assert_int_equal(text.len, 500);
+}
+
+TEST(fetch_files_takes_all_where_there_are_no_parts)
+{
+	_cleanup_(server_freep) struct server *s = server_new(NULL);
+	_cleanup_free_ char *body = big_body();
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(buf_free) struct buf text = {0};
+	struct err e = ERR_INIT;
+
+	server_put(s, (struct page){.path = "/a", .body = body, .len = BIG, .no_range = true});
+	assert_int_equal(fetch_range(s, "/a", dir, 1000, 500, &text, &e), FETCH_WHOLE);
+	assert_int_equal(text.len, BIG);
+	assert_memory_equal(text.data, body, BIG);
+	/* and not what it had of all, when it was cut once, as a part */
+	server_put(s, (struct page){
+			      .path = "/a", .body = body, .len = BIG, .no_range = true, .cut_after = 2000, .times = 1});
+	assert_int_equal(fetch_range(s, "/a", dir, 1000, 5000, &text, &e), 0);
+	assert_int_equal(text.len, 5000);
+	assert_memory_equal(text.data, body + 1000, 5000);
+	/* from a file */
+	char path[200];
+	_cleanup_close_ int files = test_dir(path, sizeof(path));
+	assert_ok(fs_save(files, "a", body, BIG, 0600, &e), &e);
+	_cleanup_free_ char *url = xasprintf("file://%s", path);
+	_cleanup_(fetch_freep) struct fetch *f = NULL;
+	const struct fetch_job job = {.path = "a", .name = "x", .at = 1000, .bytes = 500};
+	struct outcome o = {0};
+	assert_ok(fetch_new(&usual, &f, &e), &e);
+	assert_ok(fs_save(dir, "x.part", body, 100, 0600, &e), &e);
+	assert_ok(fetch_files(f, url, dir, &job, 1, on_done, &o, NULL, &e), &e);
+	assert_int_equal(o.results[0], 0);
+	text.len = 0;
+	assert_ok(fs_load(dir, "x", BIG, &text, &e), &e);
+	assert_int_equal(text.len, 500);
+	assert_memory_equal(text.data, body + 1000, 500);
+	outcome_free(&o);
+}
+
+TEST(fetch_files_refuses_another_part)
+{
+	_cleanup_(server_freep) struct server *s = server_new(NULL);
+	_cleanup_free_ char *body = big_body();
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(buf_free) struct buf text = {0};
+	struct err e = ERR_INIT;
+
+	server_put(s, (struct page){.path = "/a", .body = body, .len = BIG, .shifted = 7});
+	assert_true(fetch_range(s, "/a", dir, 1000, 500, &text, &e) < 0);
+	assert_false(fs_exists(dir, "x"));
+}

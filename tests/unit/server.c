@@ -84,7 +84,7 @@ static bool send_body(int fd, const struct page *p, const char *body, size_t len
 }
 
 /* False: the connection ends. */
-static bool answer(struct server *s, int fd, const char *path, size_t from, bool ranged)
+static bool answer(struct server *s, int fd, const char *path, size_t from, size_t last, bool ranged)
 {
 	_cleanup_(buf_free) struct buf file = {0}, head = {0};
 	const struct page p = find_page(s, path);
@@ -107,9 +107,10 @@ static bool answer(struct server *s, int fd, const char *path, size_t from, bool
 		len = 0;
 	buf_printf(&head, "HTTP/1.1 %d Whatever\r\n", status);
 	if (status == 206) {
-		buf_printf(&head, "Content-Range: bytes %zu-%zu/%zu\r\n", from, len - 1, len);
+		const size_t end = MIN(last + 1, len);
+		buf_printf(&head, "Content-Range: bytes %zu-%zu/%zu\r\n", from + p.shifted, end - 1, len);
 		body += from;
-		len -= from;
+		len = end - from;
 	}
 	if (p.location)
 		buf_printf(&head, "Location: %s\r\n", p.location);
@@ -147,6 +148,8 @@ static void *serve(void *arg)
 	while (more && read_head(c->fd, &head)) {
 		const char *range = strstr(head.data, "\r\nRange: bytes=");
 		size_t from = range ? strtoull(range + 15, NULL, 10) : 0;
+		const char *dash = range ? strpbrk(range + 15, "-\r") : NULL;
+		size_t last = dash && *dash == '-' && dash[1] != '\r' ? strtoull(dash + 1, NULL, 10) : SIZE_MAX - 1;
 		bool get = text_starts(head.data, "GET ");
 		pthread_mutex_lock(&c->server->lock);
 		c->server->ranges += range != NULL;
@@ -154,7 +157,7 @@ static void *serve(void *arg)
 		pthread_mutex_unlock(&c->server->lock);
 		char *path = head.data + strcspn(head.data, "/");
 		path[strcspn(path, " ")] = '\0';
-		more = get && answer(c->server, c->fd, path, from, range != NULL);
+		more = get && answer(c->server, c->fd, path, from, last, range != NULL);
 	}
 	shutdown(c->fd, SHUT_RDWR);
 	return NULL;

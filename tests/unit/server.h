@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "swupd/base/mem.h"
 
 /*
  * An HTTP/1.1 server on 127.0.0.1 that misbehaves where it is told to: files of a directory, and pages that stand before them. It runs in threads
@@ -21,6 +24,7 @@ struct page {
 	size_t cut_after;     /* the connection ends after so many bytes of the body */
 	size_t claimed;       /* Content-Length */
 	bool no_range;        /* Range is ignored */
+	size_t shifted;       /* Content-Range begins so much later than asked for */
 	unsigned slow_ms;     /* between pieces of 100 bytes */
 	unsigned times;       /* only the first so many requests go wrong; 0: all */
 	const char *retry_after;
@@ -28,6 +32,7 @@ struct page {
 
 struct server *server_new(const char *dir); /* dir may be NULL */
 void server_free(struct server *s);
+DEFINE_CLEANUP(struct server *, server_free);
 void server_put(struct server *s, struct page page); /* replaces one of the same path */
 
 const char *server_url(const struct server *s);
