@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "swupd/base/compress.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/content/diff.h"
+#include "swupd/content/digest.h"
+#include "swupd/content/file.h"
+
+struct err;
+
+/*
+ * update(5), <to>/update-from-<from>: what changes between two releases, in one file for all bundles. Nothing in it is trusted: whoever reads it knows the hashes.
+ *
+ *     magic      8 bytes    "limpid-u"
+ *     version    4          1; integers of this head are little-endian
+ *     head       4          bytes from the start of the file to the end of the last meta section: what to ask for first
+ *     stored     4          bytes of the index
+ *     expanded   4          bytes of the index when it is expanded
+ *     index                 one zstd or xz stream
+ *     sections              in the order of the index, without gaps
+ *
+ * A section holds records: objects that a set of bundles has in common, so that a client fetches whole sections and little that it does not need. Those marked as meta come
+ * first and hold manifests (the release's MoM is the first record). A section is DIFF_STREAMS streams (diff.h), one after the other, each of all its records and compressed by
+ * itself.
+ *
+ * The index, expanded, of LEB128 integers but where bytes are said:
+ *
+ *     from to               releases
+ *     prefix                bytes of a hash that tell it from all others in here, 4 to 32
+ *     length bytes          signature of the MoM (DER); length 0: it is not signed
+ *     n, n times            attributes: kind (1 file, 2 directory, 3 link), mode, uid, gid
+ *     n, n times            sections: flags (1: meta), records, and of each stream codec (0 none, 3 xz, 4 zstd), bytes expanded, bytes stored
+ *     then of all records, column by column:
+ *             prefix bytes  hash of the object
+ *             prefix bytes  hash of the file it is made from; zeros: of nothing
+ *             attributes    which of those above
+ *             size          of the object; for a link, of its target
+ *             bytes         that it takes of the first stream; then those of the second, and so on
+ */
+#define UPDATE_MAGIC     "limpid-u"
+#define UPDATE_VERSION   1
+#define UPDATE_FIXED     24 /* bytes before the index */
+#define UPDATE_META      1  /* flag of a section */
+#define UPDATE_INDEX_MAX (128UL << 20)
+#define UPDATE_HEAD_MAX  (256UL << 20)
+#define UPDATE_RECORDS   4000000UL
+#define UPDATE_SECTIONS  100000UL
+
+/* What a reader holds for the streams of a section together is about this. */
+#define UPDATE_DICTIONARY (8UL << 20)
+
+struct update_record {
+	struct digest hash, from;  /* of both the first x->prefix bytes; from: zeros, no file */
+	const struct attrs *shape; /* without the size; x's */
+	uint64_t size;
+	uint64_t bytes[DIFF_STREAMS];
+};
+
+struct update_section {
+	bool meta;
+	size_t first, n;     /* its records */
+	uint64_t at, stored; /* its bytes in the file */
+	struct {
+		enum codec codec;
+		uint64_t expanded, stored;
+	} streams[DIFF_STREAMS];
+};
+
+struct update_index {
+	uint32_t from, to;
+	unsigned prefix;
+	struct buf signature;
+	struct attrs *shapes;
+	size_t n_shapes;
+	struct update_section *sections;
+	size_t n_sections;
+	struct update_record *records;
+	size_t n_records;
+};
+void update_index_clear(struct update_index *x);
+
+/* Bytes that the head takes, by its first UPDATE_FIXED. -ERR_FORMAT: no update file, or of a version that we do not know. -ERR_LIMIT. */
+int update_head_size(const void *file, size_t len, size_t *out, struct err *e);
+
+/* file[0..len) has the index, at least. -ERR_FORMAT, -ERR_LIMIT. The caller clears x, also after a failure. */
+int update_parse(const void *file, size_t len, struct update_index *x, struct err *e);
+
+/* Does this prefix begin the hash? */
+bool update_is(const struct update_index *x, const struct digest *prefix, const struct digest *hash);
+
+/* Who makes objects from a section. Records come in their order. */
+struct update_target {
+	/* 1: to be made, of base[0..len) if it is made from a file (lent until end); 0: to be passed over */
+	int (*begin)(void *arg, const struct update_record *r, const void **base, size_t *len, struct err *e);
+	diff_write_fn *write;
+	/* of each that is to be made; result: 0, or why it cannot be. A negative return ends the reading. */
+	int (*end)(void *arg, const struct update_record *r, int result, struct err *e);
+	void *arg;
+};
+
+/*
+ * Make what the target wants of a section, whose stored bytes begin at offset at of a file. Memory: UPDATE_DICTIONARY, and what diff_apply needs; of a hostile file 80 MiB for each stream.
+ */
+int update_read(const struct update_index *x, size_t section, int fd, uint64_t at, const struct update_target *t,
+		struct err *e);
+
+/*
+ * Writing: the streams of a section's records compressed (added to out), its table filled in. Then, when all sections are there, everything before them; sets their places.
+ */
+int update_pack(const struct diff_streams *streams, struct update_section *s, struct buf *out, struct err *e);
+int update_format(struct update_index *x, struct buf *out, struct err *e);

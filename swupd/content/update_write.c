@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <endian.h>
+#include <string.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/mem.h"
+#include "swupd/content/update_file.h"
+#include "swupd/content/varint.h"
+
+/* Literals repeat one another from far, the other streams from near. */
+#define NEAR (1UL << 20)
+
+/* The smallest of what the codecs make of a stream. */
+static int pack_stream(const struct buf *in, size_t dictionary, enum codec *codec, struct buf *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf best = {0};
+
+	*codec = CODEC_NONE;
+	for (unsigned unit = 0; unit <= 4; unit = unit ? 4 * unit : 1) {
+		_cleanup_(buf_free) struct buf b = {0};
+		/* unit 0: zstd, whose window is not ours to choose */
+		if (unit == 0 && in->len > dictionary)
+			continue;
+		int r = unit ? compress_xz(unit, dictionary, in->data, in->len, &b, e)
+			     : compress_mem(CODEC_ZSTD, 0, in->data, in->len, &b, e);
+		if (r < 0)
+			return r;
+		if (b.len >= (best.len ? best.len : in->len))
+			continue;
+		buf_free(&best);
+		best = b;
+		b = (struct buf){0};
+		*codec = unit ? CODEC_XZ : CODEC_ZSTD;
+	}
+	const struct buf *use = *codec == CODEC_NONE ? in : &best;
+	buf_add(out, use->data, use->len);
+	return 0;
+}
+
+int update_pack(const struct diff_streams *streams, struct update_section *s, struct buf *out, struct err *e)
+{
+	const size_t before = out->len;
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++) {
+		const struct buf *in = &streams->s[k];
+		const size_t start = out->len;
+		r = pack_stream(in, k == DIFF_LITERAL ? UPDATE_DICTIONARY : NEAR, &s->streams[k].codec, out, e);
+		s->streams[k].expanded = in->len;
+		s->streams[k].stored = out->len - start;
+	}
+	s->stored = out->len - before;
+	return r;
+}
+
+static void add_hashes(const struct update_index *x, bool from, struct buf *text)
+{
+	for (size_t i = 0; i < x->n_records; i++)
+		buf_add(text, from ? &x->records[i].from : &x->records[i].hash, x->prefix);
+}
+
+static uint64_t kind_number(enum file_kind k)
+{
+	return k == KIND_FILE ? 1 : k == KIND_DIR ? 2 : 3;
+}
+
+static void add_section(const struct update_section *s, struct buf *text)
+{
+	varint_add(text, s->meta ? UPDATE_META : 0);
+	varint_add(text, s->n);
+	for (size_t k = 0; k < DIFF_STREAMS; k++) {
+		varint_add(text, s->streams[k].codec);
+		varint_add(text, s->streams[k].expanded);
+		varint_add(text, s->streams[k].stored);
+	}
+}
+
+static void add_index(const struct update_index *x, struct buf *text)
+{
+	varint_add(text, x->from);
+	varint_add(text, x->to);
+	varint_add(text, x->prefix);
+	varint_add(text, x->signature.len);
+	buf_add(text, x->signature.data, x->signature.len);
+	varint_add(text, x->n_shapes);
+	for (size_t i = 0; i < x->n_shapes; i++) {
+		varint_add(text, kind_number(x->shapes[i].kind));
+		varint_add(text, x->shapes[i].mode);
+		varint_add(text, x->shapes[i].uid);
+		varint_add(text, x->shapes[i].gid);
+	}
+	varint_add(text, x->n_sections);
+	for (size_t i = 0; i < x->n_sections; i++)
+		add_section(&x->sections[i], text);
+	add_hashes(x, false, text);
+	add_hashes(x, true, text);
+	for (size_t i = 0; i < x->n_records; i++)
+		varint_add(text, (uint64_t)(x->records[i].shape - x->shapes));
+	for (size_t i = 0; i < x->n_records; i++)
+		varint_add(text, x->records[i].size);
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		for (size_t i = 0; i < x->n_records; i++)
+			varint_add(text, x->records[i].bytes[k]);
+}
+
+int update_format(struct update_index *x, struct buf *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0}, stored = {0};
+	enum codec codec;
+
+	add_index(x, &text);
+	int r = pack_stream(&text, NEAR, &codec, &stored, e);
+	if (r < 0)
+		return r;
+	uint64_t at = UPDATE_FIXED + stored.len, head = at;
+	for (size_t i = 0; i < x->n_sections; i++) {
+		x->sections[i].at = at;
+		at += x->sections[i].stored;
+		if (x->sections[i].meta)
+			head = at;
+	}
+	if (head > UPDATE_HEAD_MAX || text.len > UPDATE_INDEX_MAX)
+		return err_set(e, -ERR_LIMIT, "too much changes for an update file");
+	const uint32_t fixed[] = {htole32(UPDATE_VERSION), htole32((uint32_t)head), htole32((uint32_t)stored.len),
+				  htole32((uint32_t)text.len)};
+	buf_add(out, UPDATE_MAGIC, 8);
+	buf_add(out, fixed, sizeof(fixed));
+	buf_add(out, stored.data, stored.len);
+	return 0;
+}
