@@ -191,8 +191,10 @@ static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_
 			continue;
 		}
 		if (packs)
+			r = diff_update(m, n, to, e);
+		if (r >= 0 && packs && m->config->classic)
 			r = diff_packs(m, n, to, e);
-		if (r >= 0 && manifests)
+		if (r >= 0 && manifests && m->config->classic)
 			r = diff_manifests(m, n, to, e);
 	}
 	return r;

@@ -102,7 +102,7 @@ const char config_template[] =
 	"# For how many days clients may trust that a published release is the newest.\n"
 	"#freshness-days = 30\n"
 	"\n"
-	"# Publish one file per name, too, for clients of swupd's first generation.\n"
+	"# Publish packs and deltas for clients of swupd's first generation, too.\n"
 	"#classic = yes\n"
 	"\n"
 	"[sign]\n"

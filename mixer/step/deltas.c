@@ -17,14 +17,12 @@
 #include "swupd/content/delta.h"
 #include "swupd/content/format.h"
 
-/* In the cache instead of a delta that is not worth it: the format's own mark. An empty file would also be what a crash of the machine leaves. */
-static const char not_worth_it[] = "FULLV20U";
-
 #define WORTH_MIN 200 /* bytes; delta_make makes none of smaller files, and its answer would only fill the cache */
 #define XZ_MEMORY (700ULL << 20)
 
 struct making {
 	const struct mix *m;
+	const struct delta_kind *kind;
 	struct delta_pair **pairs;
 	pthread_mutex_t lock;
 	pthread_cond_t freed;
@@ -90,39 +88,43 @@ static int load(const struct mix *m, const struct node *n, struct buf *out, stru
 			"remove <cache>/objects, then 'mixer build' makes it anew");
 }
 
-static int make(const struct mix *m, const struct delta_pair *p, struct buf *out, struct err *e)
+static int make(const struct making *k, const struct delta_pair *p, struct buf *out, struct err *e)
 {
 	_cleanup_(buf_free) struct buf old = {0}, new = {0};
 
-	int r = load(m, p->from, &old, e);
+	int r = load(k->m, p->from, &old, e);
 	if (r >= 0)
-		r = load(m, p->to, &new, e);
+		r = load(k->m, p->to, &new, e);
 	if (r >= 0)
-		r = delta_make_checked(&old, &new, &p->to->attrs, out, e);
+		r = k->kind->make(&old, &new, &p->to->attrs, out, e);
 	if (r == 1)
-		buf_puts(out, not_worth_it);
+		buf_puts(out, DELTA_NOT_WORTH_IT);
 	return r;
 }
 
-/* 0: a delta, 1: it is not worth it, negative: neither is in the cache */
-static int look_up(const struct mix *m, const char *file, struct buf *out)
+static int look_classic(const struct buf *delta)
 {
 	struct delta_header h;
 
-	int r = fs_load(m->cache, file, DELTA_RESULT_MAX, out, NULL);
-	if (r < 0)
-		return r;
-	r = delta_parse_header(out->data, out->len, &h, NULL);
+	int r = delta_parse_header(delta->data, delta->len, &h, NULL);
 	return r == -ERR_MISSING ? 1 : r;
 }
 
-static char *path_of(const struct delta_pair *p)
+const struct delta_kind delta_classic = {
+	.folder = "deltas",
+	.make = delta_make_checked,
+	.look = look_classic,
+	.min = WORTH_MIN,
+	.max = DELTA_RESULT_MAX, /* the client does not load larger ones either */
+};
+
+static char *path_of(const struct delta_kind *kind, const struct delta_pair *p)
 {
 	char from[DIGEST_HEX], to[DIGEST_HEX];
 
 	digest_format(&p->from->hash, from);
 	digest_format(&p->to->hash, to);
-	return xasprintf("deltas/%.2s/%s-%s", to, from, to);
+	return xasprintf("%s/%.2s/%s-%s", kind->folder, to, from, to);
 }
 
 static int make_missing(struct making *k, const struct delta_pair *p, const char *file, struct buf *delta,
@@ -134,7 +136,7 @@ static int make_missing(struct making *k, const struct delta_pair *p, const char
 	buf_free(delta); /* a damaged one may have been looked up */
 	*delta = (struct buf){0};
 	take_memory(k, memory);
-	int r = make(k->m, p, delta, e);
+	int r = make(k, p, delta, e);
 	give_memory(k, memory);
 	if (r < 0)
 		return err_in(e, r, "delta of %s", p->to->path);
@@ -148,14 +150,15 @@ static int make_one(void *arg, size_t i, struct err *e)
 {
 	struct making *k = arg;
 	struct delta_pair *p = k->pairs[i];
-	_cleanup_free_ char *file = path_of(p);
+	_cleanup_free_ char *file = path_of(k->kind, p);
 	_cleanup_(buf_free) struct buf delta = {0};
 
 	progress_add(k->m->progress, p->to->attrs.size);
-	/* the client does not load larger ones either */
-	if (p->to->attrs.size < WORTH_MIN || MAX(p->from->attrs.size, p->to->attrs.size) > DELTA_RESULT_MAX)
+	if (p->to->attrs.size < k->kind->min || MAX(p->from->attrs.size, p->to->attrs.size) > k->kind->max)
 		return 0;
-	int r = look_up(k->m, file, &delta);
+	int r = fs_load(k->m->cache, file, SIZE_MAX / 2, &delta, NULL);
+	if (r >= 0)
+		r = k->kind->look(&delta);
 	if (r < 0)
 		r = make_missing(k, p, file, &delta, e);
 	if (r == 0) {
@@ -176,10 +179,13 @@ static int by_memory(const void *a, const void *b)
 	return r ? r : memcmp(&x->from->hash, &y->from->hash, sizeof(x->from->hash));
 }
 
-int deltas_make(const struct mix *m, struct delta_pair **pairs, size_t n, struct err *e)
+int deltas_make(const struct mix *m, const struct delta_kind *kind, struct delta_pair **pairs, size_t n, struct err *e)
 {
-	struct making k = {
-		.m = m, .pairs = pairs, .lock = PTHREAD_MUTEX_INITIALIZER, .freed = PTHREAD_COND_INITIALIZER};
+	struct making k = {.m = m,
+			   .kind = kind,
+			   .pairs = pairs,
+			   .lock = PTHREAD_MUTEX_INITIALIZER,
+			   .freed = PTHREAD_COND_INITIALIZER};
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < n; i++)

@@ -12,7 +12,19 @@ struct err;
 struct mix;
 struct node;
 
-/* Two files, and the delta between them: once made it lies in <cache>/deltas/xx/<from>-<to>. */
+/* A kind of delta, made of two files once and kept in <cache>/<folder>/xx/<from>-<to>. */
+struct delta_kind {
+	const char *folder;
+	/* 1: not worth it */
+	int (*make)(const struct buf *old, const struct buf *new, const struct attrs *attrs, struct buf *out,
+		    struct err *e);
+	/* What the cache has: 0 a delta, 1 the mark that it is not worth it, negative neither. */
+	int (*look)(const struct buf *delta);
+	uint64_t min, max; /* bytes of files that it is for */
+};
+extern const struct delta_kind delta_classic; /* delta(5), of the classic packs */
+
+/* Two files, and the delta between them. */
 struct delta_pair {
 	const struct node *from, *to;
 	char *file;    /* of the delta, in the cache; NULL: it is not worth it; owned */
@@ -23,10 +35,13 @@ struct delta_pair {
  * Make what is not in the cache yet, the largest first, on all cores; each is applied and compared before it counts. The content of both files must be in
  * the store. pairs are put into another order. Memory: the jobs that run at one time together need DELTAS_MEMORY at most, or it is a single one.
  */
-int deltas_make(const struct mix *m, struct delta_pair **pairs, size_t n, struct err *e);
+int deltas_make(const struct mix *m, const struct delta_kind *kind, struct delta_pair **pairs, size_t n, struct err *e);
 
 #define DELTAS_MEMORY (2ULL << 30)
 
-/* One delta, applied and compared. attrs: of the new one. 1: not worth it. */
+/* In the place of one that is not worth it: the format's own mark. An empty file would also be what a crash of the machine leaves. */
+#define DELTA_NOT_WORTH_IT "FULLV20U"
+
+/* One classic delta, applied and compared. attrs: of the new one. 1: not worth it. */
 int delta_make_checked(const struct buf *old, const struct buf *new, const struct attrs *attrs, struct buf *out,
 		       struct err *e);

@@ -8,11 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mixer/step/between.h"
 #include "mixer/step/deltas.h"
 #include "mixer/step/objects.h"
 #include "mixer/step/parts.h"
-#include "mixer/step/peers.h"
-#include "mixer/step/release.h"
 #include "mixer/step/restore.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
@@ -44,10 +43,7 @@ struct pack_plan {
 
 struct diffing {
 	const struct mix *m;
-	struct release *from, *to;
-	struct release_trees *from_trees, *to_trees;
-	struct objects *objects; /* of to */
-	struct peers *peers;
+	struct between b;
 	struct pack_plan *packs;
 	size_t n_packs, packs_cap;
 	struct delta_pair **pairs;
@@ -67,20 +63,15 @@ static void diffing_clear(struct diffing *d)
 	free(d->packs);
 	free(d->pairs);
 	table_free(d->pair_index);
-	peers_free(d->peers);
-	objects_free(d->objects);
-	release_trees_free(d->from_trees);
-	release_trees_free(d->to_trees);
-	release_free(d->from);
-	release_free(d->to);
+	between_clear(&d->b);
 	arena_free(d->arena);
 }
 
 /* The bundles that a client of the old release updates with a pack of its own; a new bundle has its zero pack. */
 static void plan_packs(struct diffing *d)
 {
-	for (size_t i = 0; i < d->to->n; i++) {
-		const struct entry *line = &d->to->mom->entries[i], *was = manifest_find(d->from->mom, line->name);
+	for (size_t i = 0; i < d->b.to->n; i++) {
+		const struct entry *line = &d->b.to->mom->entries[i], *was = manifest_find(d->b.from->mom, line->name);
 		if (!was || was->release >= line->release)
 			continue;
 		_cleanup_free_ char *path = layout_pack(line->release, line->name, was->release);
@@ -91,44 +82,11 @@ static void plan_packs(struct diffing *d)
 		d->packs[d->n_packs++] = (struct pack_plan){
 			.line = line,
 			.from = was->release,
-			.old = release_find(d->from, line->name),
-			.new = d->to->bundles[i],
+			.old = release_find(d->b.from, line->name),
+			.new = d->b.to->bundles[i],
 			.name = xstrdup(strrchr(path, '/') + 1),
 		};
 	}
-}
-
-static int load_trees(struct diffing *d, uint32_t from, uint32_t to, struct err *e)
-{
-	_cleanup_free_ char *index = xasprintf("update/releases/%u/bundles", from);
-
-	if (!fs_exists(d->m->config->dir, index))
-		return err_hint(e, err_set(e, -ERR_MISSING, "update/releases/%u is not there any more", from),
-				"packs can only be made from releases whose update/releases is kept");
-	int r = release_trees_load(d->m, from, &d->from_trees, e);
-	if (r >= 0)
-		r = release_trees_load(d->m, to, &d->to_trees, e);
-	if (r < 0)
-		return r;
-	d->objects = objects_new();
-	objects_add(d->objects, d->to_trees->full);
-	d->peers = peers_new(d->from_trees->full, d->to_trees->full);
-	return 0;
-}
-
-/* The files that every client with this bundle has: its own and those of all that it includes. */
-static void add_closure(const struct release *r, const char *bundle, struct strv *visited, struct table *hashes)
-{
-	const struct manifest *m = release_find(r, bundle);
-
-	if (!m || strv_has(visited, bundle))
-		return;
-	strv_add(visited, bundle);
-	for (size_t i = 0; i < m->n_entries; i++)
-		if (m->entries[i].kind == KIND_FILE)
-			(void)table_add(hashes, &m->entries[i].hash, sizeof(struct digest), &m->entries[i]);
-	for (size_t i = 0; i < m->n_includes; i++)
-		add_closure(r, m->includes[i], visited, hashes);
 }
 
 static struct delta_pair *get_pair(struct diffing *d, const struct node *from, const struct node *to)
@@ -167,15 +125,15 @@ static int plan_wants(struct diffing *d, struct pack_plan *p, struct err *e)
 	_cleanup_(table_freep) struct table *old = manifest_index(p->old), *installed = table_new();
 	_cleanup_(strv_free) struct strv visited = {0};
 
-	add_closure(d->from, p->line->name, &visited, installed);
+	between_installed(&d->b, p->line->name, &visited, installed);
 	for (size_t i = 0; i < p->new->n_entries; i++) {
 		const struct entry *x = &p->new->entries[i];
 		if (!diff_brings(x, p->from, old))
 			continue;
-		struct want w = {.entry = x, .node = objects_find(d->objects, &x->hash)};
+		struct want w = {.entry = x, .node = objects_find(d->b.objects, &x->hash)};
 		if (!w.node)
 			return err_set(e, -ERR_FORMAT, "%s is in a manifest, but not in the release's trees", x->name);
-		const struct node *peer = peers_find(d->peers, x->name);
+		const struct node *peer = peers_find(d->b.peers, x->name);
 		if (peer && table_find(installed, &peer->hash, sizeof(peer->hash)))
 			w.pair = get_pair(d, peer, w.node);
 		VEC_GROW(p->wants, p->n, p->cap);
@@ -188,7 +146,7 @@ static int plan_wants(struct diffing *d, struct pack_plan *p, struct err *e)
 
 static int restore(const struct diffing *d, struct err *e)
 {
-	const struct release *releases[] = {d->from, d->to};
+	const struct release *releases[] = {d->b.from, d->b.to};
 	const struct node **nodes = NULL;
 	size_t n = 0, cap = 0;
 
@@ -298,7 +256,7 @@ static int publish_packs(const struct diffing *d, int dir, struct err *e)
 
 static int write_and_publish(const struct diffing *d, struct err *e)
 {
-	_cleanup_free_ char *new = xasprintf(WWW ".new-packs-%u-%u", d->from->mom->release, d->to->mom->release);
+	_cleanup_free_ char *new = xasprintf(WWW ".new-packs-%u-%u", d->b.from->mom->release, d->b.to->mom->release);
 	const int root = d->m->config->dir;
 
 	int r = fs_remove_tree(root, new, e);
@@ -314,22 +272,20 @@ static int write_and_publish(const struct diffing *d, struct err *e)
 
 static int make_packs(struct diffing *d, uint32_t from, uint32_t to, struct err *e)
 {
-	int r = release_load(d->m, from, &d->from, e);
+	int r = between_open(d->m, from, to, &d->b, e);
 
-	if (r >= 0)
-		r = release_load(d->m, to, &d->to, e);
 	if (r < 0)
 		return r;
 	plan_packs(d);
 	if (d->n_packs == 0)
 		return 0;
-	r = load_trees(d, from, to, e);
+	r = between_load_trees(&d->b, e);
 	for (size_t i = 0; r >= 0 && i < d->n_packs; i++)
 		r = plan_wants(d, &d->packs[i], e);
 	if (r >= 0)
 		r = restore(d, e);
 	if (r >= 0)
-		r = deltas_make(d->m, d->pairs, d->n_pairs, e);
+		r = deltas_make(d->m, &delta_classic, d->pairs, d->n_pairs, e);
 	return r < 0 ? r : write_and_publish(d, e);
 }
 

@@ -293,6 +293,8 @@ static int check_all(struct validating *v, uint32_t number, struct err *e)
 	r = validate_fullfiles(v, e);
 	if (r >= 0)
 		r = validate_packs(v, e);
+	if (r >= 0)
+		r = validate_updates(v, e);
 	return r < 0 ? r : validate_programs(v, e);
 }
 

@@ -34,6 +34,7 @@ int validate_texts(struct validating *v, uint32_t release,
 		   struct err *e); /* MoM, signature, manifests, what is attached */
 int validate_fullfiles(struct validating *v, struct err *e);
 int validate_packs(struct validating *v, struct err *e); /* and deltas of manifests */
+int validate_updates(struct validating *v, struct err *e);
 int validate_programs(struct validating *v, struct err *e);
 
 /* Hash what read gives of a member, by its attributes and, of a link, its target. */

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/step/between.h"
+
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/table.h"
+#include "swupd/base/text.h"
+#include "swupd/content/manifest.h"
+
+int between_open(const struct mix *m, uint32_t from, uint32_t to, struct between *out, struct err *e)
+{
+	*out = (struct between){.m = m};
+	int r = release_load(m, from, &out->from, e);
+	return r < 0 ? r : release_load(m, to, &out->to, e);
+}
+
+int between_load_trees(struct between *b, struct err *e)
+{
+	const uint32_t from = b->from->mom->release;
+	_cleanup_free_ char *index = xasprintf("update/releases/%u/bundles", from);
+
+	if (b->from_trees)
+		return 0;
+	if (!fs_exists(b->m->config->dir, index))
+		return err_hint(e, err_set(e, -ERR_MISSING, "update/releases/%u is not there any more", from),
+				"packs can only be made from releases whose update/releases is kept");
+	int r = release_trees_load(b->m, from, &b->from_trees, e);
+	if (r >= 0)
+		r = release_trees_load(b->m, b->to->mom->release, &b->to_trees, e);
+	if (r < 0)
+		return r;
+	b->objects = objects_new();
+	objects_add(b->objects, b->to_trees->full);
+	b->peers = peers_new(b->from_trees->full, b->to_trees->full);
+	return 0;
+}
+
+void between_clear(struct between *b)
+{
+	peers_free(b->peers);
+	objects_free(b->objects);
+	release_trees_free(b->from_trees);
+	release_trees_free(b->to_trees);
+	release_free(b->from);
+	release_free(b->to);
+}
+
+void between_installed(const struct between *b, const char *bundle, struct strv *visited, struct table *hashes)
+{
+	const struct manifest *m = release_find(b->from, bundle);
+
+	if (!m || strv_has(visited, bundle))
+		return;
+	strv_add(visited, bundle);
+	for (size_t i = 0; i < m->n_entries; i++)
+		if (m->entries[i].kind == KIND_FILE)
+			(void)table_add(hashes, &m->entries[i].hash, sizeof(struct digest), &m->entries[i]);
+	for (size_t i = 0; i < m->n_includes; i++)
+		between_installed(b, m->includes[i], visited, hashes);
+}

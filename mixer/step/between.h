@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+
+#include "mixer/step/objects.h"
+#include "mixer/step/peers.h"
+#include "mixer/step/release.h"
+#include "mixer/step/step.h"
+
+struct err;
+struct strv;
+struct table;
+
+/* Two published releases, of which the changes from one to the other are made. */
+struct between {
+	const struct mix *m;
+	struct release *from, *to;
+	/* once the trees are loaded */
+	struct release_trees *from_trees, *to_trees;
+	struct objects *objects; /* of to */
+	struct peers *peers;
+};
+
+int between_open(const struct mix *m, uint32_t from, uint32_t to, struct between *out, struct err *e);
+int between_load_trees(struct between *b, struct err *e); /* -ERR_MISSING: update/releases has them no more */
+void between_clear(struct between *b);
+
+/* Add the files, by hash, that every client with this bundle has in the old release: its own and those of all that it includes. visited: bundles that are added already. */
+void between_installed(const struct between *b, const char *bundle, struct strv *visited, struct table *hashes);

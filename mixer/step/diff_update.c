@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "mixer/step/between.h"
+#include "mixer/step/deltas.h"
+#include "mixer/step/diff.h"
+#include "mixer/step/objects.h"
+#include "mixer/step/restore.h"
+#include "mixer/step/step.h"
+#include "swupd/base/compress.h"
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/table.h"
+#include "swupd/base/text.h"
+#include "swupd/base/ui.h"
+#include "swupd/base/work.h"
+#include "swupd/content/diff.h"
+#include "swupd/content/format.h"
+#include "swupd/content/layout.h"
+#include "swupd/content/manifest.h"
+#include "swupd/content/update_file.h"
+#include "swupd/content/varint.h"
+
+/*
+ * The update file between two releases (update_file.h). Objects that the same bundles have are a section: a client needs all of it or nothing. Sections of bundles that many
+ * others include come first, so that what most clients fetch is one range.
+ */
+
+#define WWW          "update/www/"
+#define META_BUNDLES 64 /* manifests of so many bundles are a section */
+#define DIFFS        "diffs"
+
+/* An object that the new release has and the old one has not, at some bundle's path. */
+struct item {
+	const struct entry *entry;
+	const struct node *node, *base; /* base: NULL, made of nothing */
+	struct delta_pair *pair;        /* with a base */
+	struct strv bundles;            /* that have it */
+	size_t section;
+};
+
+struct group {
+	char *bundles; /* of all its items, joined */
+	size_t rank;   /* of the first bundle in the order of sections */
+	struct item **items;
+	size_t n, cap;
+	struct buf stored;
+};
+
+struct updating {
+	const struct mix *m;
+	struct between b;
+	struct item **items; /* by path */
+	size_t n, cap;
+	struct table *by_hash;
+	struct delta_pair **pairs;
+	size_t n_pairs, cap_pairs;
+	struct group **groups; /* in the order of sections */
+	size_t n_groups, cap_groups;
+	size_t n_meta;
+	struct buf *meta; /* stored sections */
+	struct update_index index;
+};
+
+static void updating_clear(struct updating *u)
+{
+	for (size_t i = 0; i < u->n; i++) {
+		if (u->items[i]->pair)
+			free(u->items[i]->pair->file);
+		free(u->items[i]->pair);
+		strv_free(&u->items[i]->bundles);
+		free(u->items[i]);
+	}
+	free(u->items);
+	for (size_t i = 0; i < u->n_groups; i++) {
+		free(u->groups[i]->bundles);
+		free(u->groups[i]->items);
+		buf_free(&u->groups[i]->stored);
+		free(u->groups[i]);
+	}
+	free(u->groups);
+	for (size_t i = 0; i < u->n_meta; i++)
+		buf_free(&u->meta[i]);
+	free(u->meta);
+	free(u->pairs);
+	table_free(u->by_hash);
+	between_clear(&u->b);
+	update_index_clear(&u->index);
+}
+
+/* -- what changes -- */
+
+static int add_item(struct updating *u, const struct entry *x, const char *bundle, const struct table *installed,
+		    struct err *e)
+{
+	struct item *it = table_find(u->by_hash, &x->hash, sizeof(x->hash));
+	const struct node *peer = peers_find(u->b.peers, x->name);
+
+	if (peer && !table_find(installed, &peer->hash, sizeof(peer->hash)))
+		peer = NULL;
+	if (it) {
+		/* of a base that only some of them have no client of the others could make it */
+		if (it->base && !table_find(installed, &it->base->hash, sizeof(it->base->hash)))
+			it->base = NULL;
+		if (!strv_has(&it->bundles, bundle))
+			strv_add(&it->bundles, bundle);
+		return 0;
+	}
+	const struct node *node = objects_find(u->b.objects, &x->hash);
+	if (!node)
+		return err_set(e, -ERR_FORMAT, "%s is in a manifest, but not in the release's trees", x->name);
+	it = xcalloc(1, sizeof(*it));
+	*it = (struct item){.entry = x, .node = node, .base = node->attrs.kind == KIND_FILE ? peer : NULL};
+	strv_add(&it->bundles, bundle);
+	(void)table_add(u->by_hash, &x->hash, sizeof(x->hash), it);
+	VEC_GROW(u->items, u->n, u->cap);
+	u->items[u->n++] = it;
+	return 0;
+}
+
+/* A client of the old release has this bundle, or gets it by what one that it has includes. */
+static bool is_reached(const struct updating *u, const char *name)
+{
+	if (release_find(u->b.from, name))
+		return true;
+	for (size_t i = 0; i < u->b.to->n; i++) {
+		const struct manifest *by = u->b.to->bundles[i];
+		for (size_t k = 0; k < by->n_includes; k++)
+			if (strcmp(by->includes[k], name) == 0 &&
+			    release_find(u->b.from, u->b.to->mom->entries[i].name))
+				return true;
+	}
+	return false;
+}
+
+static int add_bundle(struct updating *u, const struct entry *line, const struct manifest *new, struct err *e)
+{
+	const struct manifest *old = release_find(u->b.from, line->name);
+	_cleanup_(table_freep) struct table *before = old ? manifest_index(old) : table_new(), *installed = table_new();
+	_cleanup_(strv_free) struct strv visited = {0};
+	int r = 0;
+
+	between_installed(&u->b, line->name, &visited, installed);
+	for (size_t i = 0; r >= 0 && i < new->n_entries; i++)
+		if (diff_brings(&new->entries[i], old ? old->release : 0, before))
+			r = add_item(u, &new->entries[i], line->name, installed, e);
+	return r;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct item *const *x = a, *const *y = b;
+
+	return strcmp((*x)->entry->name, (*y)->entry->name);
+}
+
+static int find_items(struct updating *u, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < u->b.to->n; i++) {
+		const struct entry *line = &u->b.to->mom->entries[i], *was = manifest_find(u->b.from->mom, line->name);
+		if ((!was || was->release < line->release) && is_reached(u, line->name))
+			r = add_bundle(u, line, u->b.to->bundles[i], e);
+	}
+	if (u->n)
+		qsort(u->items, u->n, sizeof(*u->items), by_path);
+	return r;
+}
+
+/* -- sections -- */
+
+/* How many bundles of the new release bring this one. */
+static size_t count_users(const struct release *r, const char *bundle, struct strv *visited)
+{
+	if (strv_has(visited, bundle))
+		return 0;
+	strv_add(visited, bundle);
+	size_t n = 1;
+	for (size_t i = 0; i < r->n; i++)
+		for (size_t k = 0; k < r->bundles[i]->n_includes; k++)
+			if (strcmp(r->bundles[i]->includes[k], bundle) == 0)
+				n += count_users(r, r->mom->entries[i].name, visited);
+	return n;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+	const struct group *x = *(const struct group *const *)a, *y = *(const struct group *const *)b;
+
+	if (x->rank != y->rank)
+		return x->rank > y->rank ? -1 : 1;
+	return strcmp(x->bundles, y->bundles);
+}
+
+static void make_groups(struct updating *u)
+{
+	_cleanup_(table_freep) struct table *known = table_new();
+
+	for (size_t i = 0; i < u->n; i++) {
+		struct item *it = u->items[i];
+		strv_sort_unique(&it->bundles);
+		_cleanup_free_ char *name = strv_join(&it->bundles, " ");
+		struct group *g = table_find_str(known, name);
+		if (!g) {
+			VEC_GROW(u->groups, u->n_groups, u->cap_groups);
+			u->groups[u->n_groups++] = g = xcalloc(1, sizeof(*g));
+			g->bundles = take(name);
+			for (size_t k = 0; k < it->bundles.n; k++) {
+				_cleanup_(strv_free) struct strv visited = {0};
+				g->rank = MAX(g->rank, count_users(u->b.to, it->bundles.items[k], &visited));
+			}
+			(void)table_add_str(known, g->bundles, g);
+		}
+		VEC_GROW(g->items, g->n, g->cap);
+		g->items[g->n++] = it;
+	}
+	if (u->n_groups)
+		qsort(u->groups, u->n_groups, sizeof(*u->groups), by_rank);
+}
+
+/* -- streams -- */
+
+static void save_streams(const struct diff_streams *s, struct buf *out)
+{
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		varint_add(out, s->s[k].len);
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		buf_add(out, s->s[k].data, s->s[k].len);
+}
+
+/* Adds them to s, and how many bytes of each that is to bytes. */
+static int load_streams(const struct buf *text, struct diff_streams *s, uint64_t bytes[DIFF_STREAMS])
+{
+	const uint8_t *at = (const uint8_t *)text->data, *end = at + text->len;
+
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		if (varint_read(&at, end, &bytes[k]) < 0)
+			return -ERR_FORMAT;
+	for (size_t k = 0; k < DIFF_STREAMS; k++) {
+		if (bytes[k] > (size_t)(end - at))
+			return -ERR_FORMAT;
+		if (s)
+			buf_add(&s->s[k], at, bytes[k]);
+		at += bytes[k];
+	}
+	return at == end ? 0 : -ERR_FORMAT;
+}
+
+struct checking {
+	const struct buf *want;
+	size_t made;
+};
+
+static int compare_made(void *arg, const void *data, size_t len, struct err *e)
+{
+	struct checking *c = arg;
+
+	if (len > c->want->len - c->made || memcmp(c->want->data + c->made, data, len) != 0)
+		return err_set(e, -ERR_FORMAT, "it gives another file");
+	c->made += len;
+	return 0;
+}
+
+/* Make, apply and compare. */
+static int diff_checked(const struct buf *old, const struct buf *new, struct diff_streams *out, struct err *e)
+{
+	struct diff_cursor cursor = {.streams = out};
+	const struct diff_source source = {.read = diff_cursor_read, .arg = &cursor};
+	struct checking c = {.want = new};
+
+	int r = diff_make(old->data, old->len, new->data, new->len, out, e);
+	if (r >= 0)
+		r = diff_apply(old->data, old->len, new->len, &source, compare_made, &c, e);
+	if (r >= 0 && c.made != new->len)
+		r = err_set(e, -ERR_FORMAT, "it gives a shorter file");
+	return r < 0 ? err_in(e, r, "the difference that was just made") : 0;
+}
+
+static int make_cached(const struct buf *old, const struct buf *new, const struct attrs *attrs __attribute__((unused)),
+		       struct buf *out, struct err *e)
+{
+	_cleanup_(diff_streams_clear) struct diff_streams streams = {0};
+	_cleanup_(buf_free) struct buf text = {0};
+
+	int r = diff_checked(old, new, &streams, e);
+	if (r < 0)
+		return r;
+	save_streams(&streams, &text);
+	return compress_mem(CODEC_ZSTD, 3, text.data, text.len, out, e);
+}
+
+static int expand(const struct buf *cached, struct buf *text)
+{
+	return decompress_mem(CODEC_ZSTD, cached->data, cached->len, SIZE_MAX / 2, text, NULL);
+}
+
+static int look_cached(const struct buf *cached)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	uint64_t bytes[DIFF_STREAMS];
+
+	int r = expand(cached, &text);
+	return r < 0 ? r : load_streams(&text, NULL, bytes);
+}
+
+static const struct delta_kind diffs = {
+	.folder = DIFFS,
+	.make = make_cached,
+	.look = look_cached,
+	.max = UINT64_MAX,
+};
+
+static int make_pairs(struct updating *u, struct err *e)
+{
+	for (size_t i = 0; i < u->n; i++) {
+		struct item *it = u->items[i];
+		if (!it->base)
+			continue;
+		it->pair = xcalloc(1, sizeof(*it->pair));
+		*it->pair = (struct delta_pair){.from = it->base, .to = it->node};
+		VEC_GROW(u->pairs, u->n_pairs, u->cap_pairs);
+		u->pairs[u->n_pairs++] = it->pair;
+	}
+	return deltas_make(u->m, &diffs, u->pairs, u->n_pairs, e);
+}
+
+static int add_streams(const struct updating *u, const struct item *it, struct diff_streams *s, struct update_record *r,
+		       struct err *e)
+{
+	_cleanup_(buf_free) struct buf content = {0}, text = {0};
+
+	if (it->pair && it->pair->file) {
+		int result = fs_load(u->m->cache, it->pair->file, SIZE_MAX / 2, &content, e);
+		if (result >= 0)
+			result = expand(&content, &text);
+		return result < 0 ? result : load_streams(&text, s, r->bytes);
+	}
+	uint64_t before[DIFF_STREAMS];
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		before[k] = s->s[k].len;
+	int result = object_content(u->m, it->node, &content, e);
+	if (result >= 0)
+		result = diff_make(NULL, 0, content.data, content.len, s, e);
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		r->bytes[k] = s->s[k].len - before[k];
+	return result;
+}
+
+static size_t shape_of(struct update_index *x, const struct attrs *a)
+{
+	for (size_t i = 0; i < x->n_shapes; i++) {
+		const struct attrs *s = &x->shapes[i];
+		if (s->kind == a->kind && s->mode == a->mode && s->uid == a->uid && s->gid == a->gid)
+			return i;
+	}
+	x->shapes = xreallocarray(x->shapes, x->n_shapes + 1, sizeof(*x->shapes));
+	x->shapes[x->n_shapes] = *a;
+	return x->n_shapes++;
+}
+
+static int pack_group(void *arg, size_t i, struct err *e)
+{
+	struct updating *u = arg;
+	struct group *g = u->groups[i];
+	struct update_section *s = &u->index.sections[u->n_meta + i];
+	_cleanup_(diff_streams_clear) struct diff_streams streams = {0};
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && k < g->n; k++) {
+		const struct item *it = g->items[k];
+		struct update_record *x = &u->index.records[s->first + k];
+		x->hash = it->node->hash;
+		if (it->pair && it->pair->file)
+			x->from = it->base->hash;
+		x->size = it->node->attrs.size;
+		r = add_streams(u, it, &streams, x, e);
+		progress_add(u->m->progress, it->node->attrs.size);
+	}
+	return r < 0 ? r : update_pack(&streams, s, &g->stored, e);
+}
+
+/* -- manifests -- */
+
+static int load_manifest(const struct updating *u, const struct entry *line, struct buf *out, struct err *e)
+{
+	_cleanup_free_ char *name = layout_manifest_plain(line->release, line->name), *path = xasprintf(WWW "%s", name);
+
+	return fs_load(u->m->config->dir, path, MANIFEST_MAX, out, e);
+}
+
+static int add_text(const struct buf *old, const struct buf *new, struct diff_streams *s, struct update_record *r,
+		    struct err *e)
+{
+	_cleanup_(diff_streams_clear) struct diff_streams own = {0};
+
+	int result = diff_checked(old, new, &own, e);
+	for (size_t k = 0; k < DIFF_STREAMS; k++) {
+		r->bytes[k] = own.s[k].len;
+		buf_add(&s->s[k], own.s[k].data, own.s[k].len);
+	}
+	manifest_hash(new->data, new->len, &r->hash);
+	r->size = new->len;
+	if (old->len)
+		manifest_hash(old->data, old->len, &r->from);
+	return result;
+}
+
+static int add_manifest(const struct updating *u, const struct entry *line, const struct entry *was,
+			struct diff_streams *s, struct update_record *r, struct err *e)
+{
+	_cleanup_(buf_free) struct buf old = {0}, new = {0};
+
+	int result = load_manifest(u, line, &new, e);
+	if (result >= 0 && was)
+		result = load_manifest(u, was, &old, e);
+	return result < 0 ? result : add_text(&old, &new, s, r, e);
+}
+
+static int add_mom(struct updating *u, struct diff_streams *s, struct update_record *r, struct err *e)
+{
+	const struct entry line = {.name = "MoM", .release = u->b.to->mom->release},
+			   was = {.name = "MoM", .release = u->b.from->mom->release};
+	_cleanup_free_ char *name = layout_mom_signature(line.release), *path = xasprintf(WWW "%s", name);
+
+	if (fs_exists(u->m->config->dir, path)) {
+		int result = fs_load(u->m->config->dir, path, SIGNATURE_MAX, &u->index.signature, e);
+		if (result < 0)
+			return result;
+	}
+	return add_manifest(u, &line, &was, s, r, e);
+}
+
+/* The MoM and then the manifests that have changed. */
+static int make_meta(struct updating *u, const struct entry **lines, size_t n, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < u->n_meta; i++) {
+		struct update_section *s = &u->index.sections[i];
+		_cleanup_(diff_streams_clear) struct diff_streams streams = {0};
+		for (size_t k = 0; r >= 0 && k < s->n; k++) {
+			struct update_record *x = &u->index.records[s->first + k];
+			const size_t at = i * META_BUNDLES + k;
+			if (at == 0)
+				r = add_mom(u, &streams, x, e);
+			else if (at <= n)
+				r = add_manifest(u, lines[at - 1], manifest_find(u->b.from->mom, lines[at - 1]->name),
+						 &streams, x, e);
+		}
+		if (r >= 0)
+			r = update_pack(&streams, s, &u->meta[i], e);
+	}
+	return r;
+}
+
+/* -- the file -- */
+
+static int by_digest(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct digest));
+}
+
+/* Bytes that tell each hash of both releases from the others. */
+static unsigned prefix_of(const struct updating *u)
+{
+	const struct release *const releases[] = {u->b.from, u->b.to};
+	struct digest *all = NULL;
+	size_t n = 0, cap = 0;
+	unsigned prefix = 4;
+
+	for (size_t i = 0; i < ARRAY_LEN(releases); i++)
+		for (size_t k = 0; k <= releases[i]->n; k++) {
+			const struct manifest *m = k < releases[i]->n ? releases[i]->bundles[k] : releases[i]->mom;
+			for (size_t x = 0; x < m->n_entries; x++) {
+				VEC_GROW(all, n, cap);
+				all[n++] = m->entries[x].hash;
+			}
+		}
+	if (n)
+		qsort(all, n, sizeof(*all), by_digest);
+	for (size_t i = 1; i < n; i++)
+		while (!digest_equal(&all[i - 1], &all[i]) && memcmp(&all[i - 1], &all[i], prefix) == 0)
+			prefix++;
+	free(all);
+	return prefix;
+}
+
+/* Sections and records, still empty. */
+static size_t lay_out(struct updating *u, const struct entry **lines)
+{
+	struct update_index *x = &u->index;
+	const struct attrs manifest = {.kind = KIND_FILE, .mode = 0644};
+	size_t n = 0, at = 0;
+
+	for (size_t i = 0; i < u->b.to->n; i++) {
+		const struct entry *line = &u->b.to->mom->entries[i], *was = manifest_find(u->b.from->mom, line->name);
+		if (was ? !digest_equal(&was->hash, &line->hash) : is_reached(u, line->name))
+			lines[n++] = line;
+	}
+	x->from = u->b.from->mom->release;
+	x->to = u->b.to->mom->release;
+	x->prefix = prefix_of(u);
+	u->n_meta = n / META_BUNDLES + 1;
+	u->meta = xcalloc(u->n_meta, sizeof(*u->meta));
+	x->n_sections = u->n_meta + u->n_groups;
+	x->sections = xcalloc(x->n_sections, sizeof(*x->sections));
+	x->n_records = 1 + n + u->n;
+	x->records = xcalloc(x->n_records, sizeof(*x->records));
+	for (size_t i = 0; i < x->n_sections; i++) {
+		struct update_section *s = &x->sections[i];
+		s->meta = i < u->n_meta;
+		s->first = at;
+		s->n = s->meta ? MIN((size_t)META_BUNDLES, n + 1 - at) : u->groups[i - u->n_meta]->n;
+		at += s->n;
+	}
+	/* all shapes first: they move while more are added */
+	_cleanup_free_ size_t *shapes = xcalloc(x->n_records, sizeof(*shapes));
+	for (size_t i = 0; i <= n; i++)
+		shapes[i] = shape_of(x, &manifest);
+	at = n + 1;
+	for (size_t i = 0; i < u->n_groups; i++)
+		for (size_t k = 0; k < u->groups[i]->n; k++)
+			shapes[at++] = shape_of(x, &u->groups[i]->items[k]->node->attrs);
+	for (size_t i = 0; i < x->n_records; i++)
+		x->records[i].shape = &x->shapes[shapes[i]];
+	return n;
+}
+
+static int write_file(struct updating *u, const char *path, struct err *e)
+{
+	_cleanup_(fs_tmp_abort) struct fs_tmp t = FS_TMP_INIT;
+	_cleanup_(buf_free) struct buf head = {0};
+	_cleanup_free_ char *name = xasprintf(WWW "%u", u->index.to);
+	_cleanup_close_ int dir = fs_open_dir(u->m->config->dir, name, e);
+
+	int r = dir < 0 ? dir : update_format(&u->index, &head, e);
+	if (r >= 0)
+		r = fs_tmp_open(dir, 0644, &t, e);
+	if (r >= 0)
+		r = fs_write_all(t.fd, head.data, head.len, e);
+	for (size_t i = 0; r >= 0 && i < u->n_meta; i++)
+		r = fs_write_all(t.fd, u->meta[i].data, u->meta[i].len, e);
+	for (size_t i = 0; r >= 0 && i < u->n_groups; i++)
+		r = fs_write_all(t.fd, u->groups[i]->stored.data, u->groups[i]->stored.len, e);
+	/* what is there counts as whole for ever */
+	if (r >= 0 && fsync(t.fd) < 0)
+		r = err_errno(e, "cannot write it out");
+	return r < 0 ? r : fs_tmp_commit(&t, strrchr(path, '/') + 1, e);
+}
+
+static int restore(const struct updating *u, struct err *e)
+{
+	const struct release *releases[] = {u->b.from, u->b.to};
+	_cleanup_free_ const struct node **nodes = xcalloc(2 * u->n + 1, sizeof(struct node *));
+	size_t n = 0;
+
+	for (size_t i = 0; i < u->n; i++) {
+		nodes[n++] = u->items[i]->node;
+		if (u->items[i]->base)
+			nodes[n++] = u->items[i]->base;
+	}
+	return restore_content(u->m, nodes, n, releases, ARRAY_LEN(releases), e);
+}
+
+static int make(struct updating *u, const char *path, struct err *e)
+{
+	uint64_t bytes = 0;
+
+	int r = between_load_trees(&u->b, e);
+	if (r >= 0)
+		r = find_items(u, e);
+	if (r >= 0)
+		r = restore(u, e);
+	if (r >= 0)
+		r = make_pairs(u, e);
+	if (r < 0)
+		return r;
+	make_groups(u);
+	_cleanup_free_ const struct entry **lines = xcalloc(u->b.to->n + 1, sizeof(struct entry *));
+	const size_t n = lay_out(u, lines);
+	for (size_t i = 0; i < u->n; i++)
+		bytes += u->items[i]->node->attrs.size;
+	progress_stage(u->m->progress, "update file", bytes, true);
+	r = make_meta(u, lines, n, e);
+	if (r >= 0)
+		r = work_each(u->m->config->threads, u->n_groups, pack_group, u, e);
+	return r < 0 ? r : write_file(u, path, e);
+}
+
+int diff_update(const struct mix *m, uint32_t from, uint32_t to, struct err *e)
+{
+	_cleanup_(updating_clear) struct updating u = {.m = m, .by_hash = table_new()};
+	_cleanup_free_ char *name = layout_update(to, from), *path = xasprintf(WWW "%s", name);
+
+	if (fs_exists(m->config->dir, path))
+		return 0;
+	int r = between_open(m, from, to, &u.b, e);
+	if (r >= 0)
+		r = make(&u, path, e);
+	return r < 0 ? err_in(e, r, "cannot make the update file from release %u to %u", from, to) : 0;
+}
