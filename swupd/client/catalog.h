@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct buf;
 struct err;
 struct machine;
 struct manifest;
@@ -30,6 +31,13 @@ int catalog_newest_any(struct machine *m, uint32_t *release, struct err *e);
 
 /* -ERR_MOM with the reason. */
 int catalog_mom(struct machine *m, uint32_t release, struct manifest **out, struct err *e);
+
+/*
+ * Its text in the cache, as whoever uses it verifies it again. catalog_load_mom_text: -ENOENT when it is not there; catalog_save_mom_text: signature may be empty.
+ */
+int catalog_load_mom_text(const struct machine *m, uint32_t release, struct buf *text);
+int catalog_save_mom_text(const struct machine *m, uint32_t release, const struct buf *text,
+			  const struct buf *signature, struct err *e);
 
 /* The manifest of one bundle as mom lists it (its release may be older than the MoM's). -ERR_BUNDLE: mom has no such bundle; -ERR_MANIFEST. */
 int catalog_bundle(struct machine *m, const struct manifest *mom, const char *name, struct manifest **out,

@@ -22,6 +22,7 @@
 #include "swupd/client/install.h"
 #include "swupd/client/next_boot.h"
 #include "swupd/client/trust.h"
+#include "swupd/client/update_head.h"
 #include "swupd/content/file.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
@@ -482,6 +483,7 @@ void machine_close(struct machine *m)
 	if (!m)
 		return;
 	fetch_free(m->fetch);
+	update_head_free(m->update);
 	anchors_free(m->anchors);
 	trust_free(m->trust);
 	closep(&m->lock);

@@ -13,6 +13,7 @@ struct fetch;
 struct progress;
 struct trust;
 struct ui;
+struct update_head;
 
 /* The global options, as the command line and the configuration files fill them (swupd(8)); zero or NULL: not given. */
 struct client_options {
@@ -49,9 +50,10 @@ struct machine {
 	uint32_t format;                 /* 0 for "staging" */
 	uint32_t release;                /* installed, from os-release; 0: unknown or none */
 	int64_t now;                     /* seconds since 1970, taken once */
-	struct anchors *anchors; /* of the installed certificate; NULL until trust_load, and with --nosigcheck */
-	struct trust *trust;     /* NULL until trust_load; trust.h */
-	struct fetch *fetch;     /* NULL until the first request */
+	struct anchors *anchors;    /* of the installed certificate; NULL until trust_load, and with --nosigcheck */
+	struct trust *trust;        /* NULL until trust_load; trust.h */
+	struct fetch *fetch;        /* NULL until the first request */
+	struct update_head *update; /* NULL: no update file is used */
 };
 
 /* What a command needs of the machine (struct command.needs). */

@@ -78,17 +78,25 @@ static bool from_cache(const struct machine *m, const char *name, uint32_t relea
 	return r >= 0;
 }
 
-static int to_cache(const struct machine *m, const char *name, const struct mom_text *t, struct err *e)
+int catalog_load_mom_text(const struct machine *m, uint32_t release, struct buf *text)
 {
-	_cleanup_free_ char *sig_name = xasprintf("%s.sig", name);
+	_cleanup_free_ char *name = cache_name(m, release);
+
+	return m->cache < 0 ? -ENOENT : fs_load(m->cache, name, MOM_MAX, text, NULL);
+}
+
+int catalog_save_mom_text(const struct machine *m, uint32_t release, const struct buf *text,
+			  const struct buf *signature, struct err *e)
+{
+	_cleanup_free_ char *name = cache_name(m, release), *sig_name = xasprintf("%s.sig", name);
 
 	if (m->cache < 0)
 		return 0;
 	int r = fs_mkdirs(m->cache, "mom", 0755, e);
 	if (r >= 0)
-		r = fs_save_cache(m->cache, name, t->text.data, t->text.len, 0644, e);
-	if (r >= 0 && t->sig.len)
-		r = fs_save_cache(m->cache, sig_name, t->sig.data, t->sig.len, 0644, e);
+		r = fs_save_cache(m->cache, name, text->data, text->len, 0644, e);
+	if (r >= 0 && signature->len)
+		r = fs_save_cache(m->cache, sig_name, signature->data, signature->len, 0644, e);
 	return r;
 }
 
@@ -160,7 +168,7 @@ int catalog_mom(struct machine *m, uint32_t release, struct manifest **out, stru
 	if (r >= 0)
 		r = fetch_mom(m, release, &t, &mom, e);
 	if (r >= 0)
-		r = to_cache(m, name, &t, e);
+		r = catalog_save_mom_text(m, release, &t.text, &t.sig, e);
 	if (r < 0)
 		return err_in(e, mom_error(r, e), "the MoM of release %" PRIu32, release);
 	*out = take(mom);

@@ -148,19 +148,19 @@ static void index_installed(struct staging *s)
 		qsort(s->installed, s->n_installed, sizeof(*s->installed), by_hash);
 }
 
-const struct entry *const *installed_find(const struct staging *s, const struct digest *hash, size_t *n)
+const struct entry *const *installed_find(const struct staging *s, const struct digest *hash, unsigned bytes, size_t *n)
 {
 	size_t low = 0, high = s->n_installed;
 
 	while (low < high) { /* the first that is not below hash */
 		size_t mid = low + (high - low) / 2;
-		if (memcmp(&s->installed[mid]->hash, hash, sizeof(*hash)) < 0)
+		if (memcmp(&s->installed[mid]->hash, hash, bytes) < 0)
 			low = mid + 1;
 		else
 			high = mid;
 	}
 	*n = 0;
-	while (low + *n < s->n_installed && digest_equal(&s->installed[low + *n]->hash, hash))
+	while (low + *n < s->n_installed && memcmp(&s->installed[low + *n]->hash, hash, bytes) == 0)
 		++*n;
 	return s->installed + low;
 }
@@ -199,7 +199,7 @@ static uint64_t content_missing(const struct staging *s, uint64_t block, bool *u
 
 	for (size_t i = 0; i < s->n; i++) {
 		const struct want *w = &s->wants[i];
-		if (w->state != WANT_MISSING)
+		if (w->state != WANT_MISSING || w->promised)
 			continue;
 		if (w->entry->size == SIZE_UNKNOWN)
 			unknown = unknown || w->entry->kind == KIND_FILE;
@@ -282,6 +282,8 @@ static int run(struct staging *s, struct err *e)
 	if (r >= 0)
 		r = stage_copy(s, e);
 	if (r >= 0)
+		r = stage_update(s, e);
+	if (r >= 0)
 		r = stage_packs(s, e);
 	if (r >= 0)
 		r = stage_fullfiles(s, e);
@@ -316,7 +318,8 @@ int stage_measure(struct machine *m, const struct plan *p, const struct catalog 
 	if (r < 0)
 		return r;
 	bool unsized;
-	out->download = content_missing(&s, 1, &unsized);
+	out->download = stage_update_measure(&s);
+	out->download += content_missing(&s, 1, &unsized);
 	out->unsized = out->unsized || unsized;
 	out->packs = stage_choose(&s);
 	for (size_t i = 0; i < s.n; i++)

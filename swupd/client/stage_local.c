@@ -153,7 +153,7 @@ static int copy_one(void *arg, size_t i, struct err *e)
 	struct staging *s = arg;
 	size_t n;
 
-	const struct entry *const *from = installed_find(s, &s->wants[i].entry->hash, &n);
+	const struct entry *const *from = installed_find(s, &s->wants[i].entry->hash, sizeof(struct digest), &n);
 	struct want *w = n ? want_claim(s, &s->wants[i].entry->hash) : NULL;
 	int r = -ERR_MISSING;
 

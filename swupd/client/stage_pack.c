@@ -154,7 +154,7 @@ static int take_object(struct staging *s, struct pack *p, const struct pack_memb
 static int load_old(const struct staging *s, const struct digest *hash, struct buf *out, struct err *e)
 {
 	size_t n;
-	const struct entry *const *from = installed_find(s, hash, &n);
+	const struct entry *const *from = installed_find(s, hash, sizeof(struct digest), &n);
 
 	for (size_t i = 0; i < n; i++) {
 		struct digest real;

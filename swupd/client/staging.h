@@ -63,13 +63,16 @@ void stage_say_notes(struct staging *s);
 /* Our own disk does not take more: no other way of getting an object would help. */
 bool stage_is_fatal(int r);
 
-/* The installed entries with this hash: *n of them from the returned one on. */
-const struct entry *const *installed_find(const struct staging *s, const struct digest *hash, size_t *n);
+/* The installed entries whose hash begins with these bytes of hash: *n of them from the returned one on. */
+const struct entry *const *installed_find(const struct staging *s, const struct digest *hash, unsigned bytes,
+					  size_t *n);
 
 /* In this order; each leaves what it could not get as WANT_MISSING. */
-int stage_reuse(struct staging *s, struct err *e); /* what an interrupted run left, hashed again */
-int stage_known(struct staging *s, struct err *e); /* directories and empty files of usual attributes, made */
-int stage_copy(struct staging *s, struct err *e);  /* what is installed under some name */
-int stage_packs(struct staging *s, struct err *e); /* with deltas */
-size_t stage_choose(struct staging *s);            /* how many packs that would be; what they should have is promised */
+int stage_reuse(struct staging *s, struct err *e);  /* what an interrupted run left, hashed again */
+int stage_known(struct staging *s, struct err *e);  /* directories and empty files of usual attributes, made */
+int stage_copy(struct staging *s, struct err *e);   /* what is installed under some name */
+int stage_update(struct staging *s, struct err *e); /* sections of the update file */
+uint64_t stage_update_measure(struct staging *s);   /* bytes of that still to fetch; what it should bring is promised */
+int stage_packs(struct staging *s, struct err *e);  /* with deltas */
+size_t stage_choose(struct staging *s); /* how many packs that would be; what they should have is promised */
 int stage_fullfiles(struct staging *s, struct err *e); /* all the rest, or an error */

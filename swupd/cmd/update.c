@@ -19,6 +19,7 @@
 #include "swupd/client/rehearse.h"
 #include "swupd/client/restart.h"
 #include "swupd/client/soft_reboot.h"
+#include "swupd/client/update_head.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/cmd/common.h"
 
@@ -98,7 +99,9 @@ static int load_target(struct machine *m, uint32_t target, const struct content 
 	_cleanup_(strv_free) struct strv installed = {0}, missing = {0};
 	struct manifest *mom = NULL;
 
-	int r = catalog_mom(m, target, &mom, e);
+	int r = update_head_fetch(m, target, old->catalog, e);
+	if (r >= 0)
+		r = catalog_mom(m, target, &mom, e);
 	if (r >= 0)
 		r = machine_bundles(m, &installed, e);
 	if (r >= 0)

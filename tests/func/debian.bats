@@ -40,7 +40,7 @@ teardown()
 	: >"$ACCESS"
 	run -0 sw update
 	assert_equal "$(sed -n 's/^VERSION_ID=//p' "$ROOT/usr/lib/os-release")" 20
-	run -0 sh -c "awk '{ print \$2 }' '$ACCESS' | sort | uniq -d"
+	run -0 sh -c "awk '{ print \$2, \$7 }' '$ACCESS' | sort | uniq -d"
 	assert_output ""
 	run -0 sw diagnose --picky
 	run -0 sw bundle-remove nginx

@@ -109,7 +109,7 @@ make_world()
 	refute_output --partial "/files/"
 	[ "$bytes" -lt $((whole / 4)) ]
 	# nothing is asked for twice
-	run -0 sh -c "awk '{ print \$2 }' '$ACCESS' | sort | uniq -d"
+	run -0 sh -c "awk '{ print \$2, \$7 }' '$ACCESS' | sort | uniq -d"
 	assert_output ""
 }
 

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "swupd/client/update_head.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/ui.h"
+#include "swupd/client/catalog.h"
+#include "swupd/client/fetch.h"
+#include "swupd/client/machine.h"
+#include "swupd/client/scratch.h"
+#include "swupd/client/staging.h"
+#include "swupd/content/format.h"
+#include "swupd/content/layout.h"
+#include "swupd/content/manifest.h"
+
+/*
+ * Asked for before anything is known. Heads of updates of a small guest measured 6 to 30 KiB; what comes beyond it is the section that nearly every client needs, and not
+ * fetched again.
+ */
+#define FIRST_BYTES (64UL << 10)
+
+/* Where manifests of the new release are made from those of the old. */
+struct meta {
+	struct machine *m;
+	const struct update_index *index;
+	const struct catalog *old;
+	struct manifest *mom;      /* the new one, not verified: it only tells which manifests to take */
+	int store;                 /* <cache>/manifest */
+	const struct entry *entry; /* what is being made; NULL: the MoM */
+	struct buf base, text;
+};
+
+static void meta_clear(struct meta *t)
+{
+	manifest_free(t->mom);
+	closep(&t->store);
+	buf_free(&t->base);
+	buf_free(&t->text);
+}
+
+static bool has_base(const struct update_record *r)
+{
+	return memcmp(&r->from, &digest_zero, sizeof(r->from)) != 0;
+}
+
+/* The bundle's manifest in the store, if it is what the record begins from. */
+static int load_base(struct meta *t, const struct entry *old, const struct update_record *r)
+{
+	char hex[DIGEST_HEX];
+
+	if (!old || !update_is(t->index, &r->from, &old->hash))
+		return 0;
+	digest_format(&old->hash, hex);
+	return fs_load(t->store, hex, MANIFEST_MAX, &t->base, NULL) >= 0;
+}
+
+static const struct entry *find_entry(const struct meta *t, const struct update_record *r)
+{
+	for (size_t i = 0; i < t->mom->n_entries; i++)
+		if (update_is(t->index, &r->hash, &t->mom->entries[i].hash))
+			return &t->mom->entries[i];
+	return NULL;
+}
+
+static int begin_manifest(struct meta *t, const struct update_record *r)
+{
+	char hex[DIGEST_HEX];
+
+	t->entry = find_entry(t, r);
+	if (!t->entry)
+		return 0;
+	digest_format(&t->entry->hash, hex);
+	if (fs_exists(t->store, hex))
+		return 0;
+	if (!has_base(r))
+		return 1;
+	/* of bundles that are not installed nobody asks */
+	return catalog_find(t->old, t->entry->name) ? load_base(t, manifest_find(t->old->mom, t->entry->name), r) : 0;
+}
+
+static int begin(void *arg, const struct update_record *r, const void **base, size_t *len,
+		 struct err *e __attribute__((unused)))
+{
+	struct meta *t = arg;
+
+	t->base.len = t->text.len = 0;
+	t->entry = NULL;
+	if (r->size > MANIFEST_MAX)
+		return 0;
+	if (r == t->index->records) {
+		if (has_base(r) && catalog_load_mom_text(t->m, t->index->from, &t->base) < 0)
+			return 0;
+	} else if (!t->mom || !begin_manifest(t, r)) {
+		return 0;
+	}
+	*base = t->base.data;
+	*len = t->base.len;
+	return 1;
+}
+
+static int take_text(void *arg, const void *data, size_t len, struct err *e __attribute__((unused)))
+{
+	struct meta *t = arg;
+
+	buf_add(&t->text, data, len);
+	return 0;
+}
+
+static int end_mom(struct meta *t, struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	int r = manifest_parse(t->text.data, t->text.len, true, t->index->to, &t->mom, &why);
+	if (r < 0)
+		ui_debug(t->m->ui, "the MoM of an update file is not used: %s", why.text);
+	err_clear(&why);
+	return r < 0 ? 0 : catalog_save_mom_text(t->m, t->index->to, &t->text, &t->index->signature, e);
+}
+
+static int end(void *arg, const struct update_record *r __attribute__((unused)), int result, struct err *e)
+{
+	struct meta *t = arg;
+	struct digest real;
+	char hex[DIGEST_HEX];
+
+	if (result < 0) {
+		ui_debug(t->m->ui, "a manifest of an update file is not used: %s", e->text);
+		return 0;
+	}
+	buf_add(&t->text, "", 0);
+	if (!t->entry)
+		return end_mom(t, e);
+	manifest_hash(t->text.data, t->text.len, &real);
+	if (!digest_equal(&real, &t->entry->hash)) {
+		ui_debug(t->m->ui, "the manifest of '%s' in an update file is not the one that the MoM lists",
+			 t->entry->name);
+		return 0;
+	}
+	digest_format(&real, hex);
+	return fs_save_cache(t->store, hex, t->text.data, t->text.len, 0644, e);
+}
+
+static int take_manifests(struct machine *m, const struct update_head *h, const struct catalog *old, struct err *e)
+{
+	_cleanup_(meta_clear) struct meta t = {.m = m, .index = &h->index, .old = old, .store = -1};
+	const struct update_target target = {.begin = begin, .write = take_text, .end = end, .arg = &t};
+	struct err why = ERR_INIT;
+	int r = 0;
+
+	t.store = fs_make_dir(m->cache, "manifest", 0755, e);
+	if (t.store < 0)
+		return t.store;
+	for (size_t i = 0; r >= 0 && i < h->index.n_sections && h->index.sections[i].meta; i++)
+		r = update_read(&h->index, i, h->fd, h->index.sections[i].at, &target, &why);
+	if (stage_is_fatal(r)) {
+		err_move(e, &why);
+		return r;
+	}
+	if (r < 0)
+		ui_debug(m->ui, "the manifests of %s are not all used: %s", h->path, why.text);
+	err_clear(&why);
+	return 0;
+}
+
+static int keep_result(void *arg, const struct fetch_job *job __attribute__((unused)), int result, struct err *e)
+{
+	int *r = arg;
+
+	*r = result;
+	return result < 0 ? err_in(e, result, "update file") : 0;
+}
+
+int update_head_extend(struct update_head *h, int dir, const char *name, bool whole, struct err *e)
+{
+	struct stat st;
+
+	_cleanup_close_ int fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(e, "%s", name);
+	(void)unlinkat(dir, name, 0);
+	if (h->fd < 0 || whole) {
+		/* other threads may be reading from the one that we have */
+		if (h->fd >= 0 && dup3(fd, h->fd, O_CLOEXEC) < 0)
+			return err_errno(e, "%s", name);
+		if (h->fd < 0)
+			h->fd = take_fd(&fd);
+		h->have = (uint64_t)st.st_size;
+		return 0;
+	}
+	if (lseek(h->fd, 0, SEEK_END) < 0)
+		return err_errno(e, "%s", name);
+	h->have += (uint64_t)st.st_size;
+	return fs_copy_fd(fd, h->fd, (uint64_t)st.st_size, e);
+}
+
+/* The next bytes, up to end. */
+static int fetch_part(const struct machine *m, int dir, struct update_head *h, uint64_t end, struct err *e)
+{
+	_cleanup_free_ char *name = xasprintf("update-%" PRIu32 "-%" PRIu64, m->release, h->have);
+	const struct fetch_job job = {
+		.path = h->path, .name = name, .at = h->have, .bytes = end - h->have, .max = UPDATE_HEAD_MAX};
+	int result = 0;
+
+	int r = fetch_files(m->fetch, m->content_url, dir, &job, 1, keep_result, &result, NULL, e);
+	return r < 0 ? r : update_head_extend(h, dir, name, result == FETCH_WHOLE, e);
+}
+
+static int parse(struct update_head *h, size_t len, struct err *e)
+{
+	_cleanup_free_ char *text = xmalloc(len);
+
+	int r = fs_read_at(h->fd, 0, text, len, e);
+	return r < 0 ? r : update_parse(text, len, &h->index, e);
+}
+
+static int fetch_head(const struct machine *m, uint32_t to, int dir, struct update_head *h, struct err *e)
+{
+	char fixed[UPDATE_FIXED];
+	size_t head;
+
+	int r = fetch_part(m, dir, h, FIRST_BYTES, e);
+	if (r >= 0)
+		r = fs_read_at(h->fd, 0, fixed, sizeof(fixed), e);
+	if (r >= 0)
+		r = update_head_size(fixed, sizeof(fixed), &head, e);
+	if (r >= 0 && head > h->have)
+		r = fetch_part(m, dir, h, head, e);
+	if (r >= 0 && head > h->have)
+		r = err_set(e, -ERR_FORMAT, "it ends early");
+	if (r >= 0)
+		r = parse(h, head, e);
+	if (r >= 0 && (h->index.from != m->release || h->index.to != to))
+		r = err_set(e, -ERR_FORMAT, "it is of other releases");
+	return r;
+}
+
+void update_head_free(struct update_head *h)
+{
+	if (!h)
+		return;
+	update_index_clear(&h->index);
+	closep(&h->fd);
+	free(h->path);
+	free(h);
+}
+
+int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old, struct err *e)
+{
+	_cleanup_(scratch_close) struct scratch scratch = SCRATCH_INIT;
+	struct err why = ERR_INIT;
+
+	update_head_free(take(m->update));
+	int r = fetch_machine(m, e);
+	if (r >= 0)
+		r = scratch_open(m->cache, &scratch, e);
+	if (r < 0)
+		return r;
+	struct update_head *h = xcalloc(1, sizeof(*h));
+	h->fd = -1;
+	h->path = layout_update(to, m->release);
+	r = fetch_head(m, to, scratch.fd, h, &why);
+	if (r >= 0)
+		r = take_manifests(m, h, old, &why);
+	if (r >= 0) {
+		m->update = h;
+		return 0;
+	}
+	if (!stage_is_fatal(r)) {
+		if (r != -ERR_MISSING)
+			ui_note(m->ui, "%s is not used: %s", h->path, why.text);
+		r = 0;
+	}
+	err_move(r < 0 ? e : NULL, &why);
+	update_head_free(h);
+	return r;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdint.h>
+
+#include "swupd/content/update_file.h"
+
+struct catalog;
+struct err;
+struct machine;
+
+/*
+ * The beginning of an update file (update_file.h): what it has, and the manifests of its release, by one request. Neither its absence nor anything in it fails an update:
+ * what it did not bring, others do.
+ */
+struct update_head {
+	struct update_index index;
+	char *path;    /* on the server */
+	int fd;        /* its first bytes */
+	uint64_t have; /* so many */
+};
+
+/*
+ * Ask for the one that leads from the installed release, whose catalog is old, to another. If the server has it, m->update is set, and its MoM and manifests are in the cache, where catalog_mom()
+ * and catalog_load() find them. Fails only for our own disk.
+ */
+int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old, struct err *e);
+
+/* The next bytes of it, or all of it, came into a file. */
+int update_head_extend(struct update_head *h, int dir, const char *name, bool whole, struct err *e);
+void update_head_free(struct update_head *h);

@@ -1,0 +1,228 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Update files (update(5)): few requests however many bundles there are, and whatever is wrong with one, the update takes what it needs from elsewhere.
+
+load lib
+
+BUNDLES=12
+
+# Releases 10 and 20 of bundles whose files all change a little, a program among them
+setup_file()
+{
+	[ "$(id -u)" = 0 ] || return 0
+	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
+	local i n
+	mix_init
+	for n in 10 20; do
+		content os-core usr/bin/base "base $n"
+		cp /bin/bash "$MIX/bundles/tree/os-core/usr/bin/program"
+		[ "$n" = 10 ] || printf 'another' | dd of="$MIX/bundles/tree/os-core/usr/bin/program" bs=1 seek=500000 conv=notrunc status=none
+		ln -sfn "to-$n" "$MIX/bundles/tree/os-core/usr/bin/link"
+		bundle os-core
+		for ((i = 1; i <= BUNDLES; i++)); do
+			content "b$i" "usr/share/b$i/file" "$(seq "$i" 7 200000 | sed "s/^${i}77.*/$n/")"
+			# two have it in common
+			[ "$((i % 2))" = 0 ] || content "b$i" "usr/share/common-$(((i + 3) / 4))" "$(seq "$(((i + 3) / 4))" 5 50000 | sed "s/99/$n/")"
+			bundle "b$i"
+		done
+		release
+	done
+}
+
+setup()
+{
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	WWW=$MIX/update/www
+	FILE=$WWW/20/update-from-10
+}
+
+teardown()
+{
+	serve_stop
+}
+
+# installed NAME [BUNDLES]: a machine with release 10 of all, or these, from where the releases are served
+installed()
+{
+	machine "$1"
+	[ -z "${URL:-}" ] || SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+	sw os-install -V 10 -B "${2:-$(printf 'b%d,' $(seq "$BUNDLES"))os-core}"
+	[ -z "${URL:-}" ] || : >"$ACCESS"
+}
+
+# own: what is changed is a copy
+own()
+{
+	cp -a "$WWW" "$BATS_TEST_TMPDIR/www"
+	WWW=$BATS_TEST_TMPDIR/www
+	FILE=$WWW/20/update-from-10
+}
+
+# as_new: it is what a new installation is
+as_new()
+{
+	run -0 sw diagnose --picky
+	local updated=$ROOT
+	URL=
+	WWW=$MIX/update/www
+	machine new
+	[ -e "$ROOT/usr" ] || sw os-install -V 20 -B "${1:-$(printf 'b%d,' $(seq "$BUNDLES"))os-core}"
+	run -0 same_tree "$updated" "$ROOT"
+}
+
+# the same releases, with another key and another content
+other_mix()
+{
+	(
+		BATS_TEST_TMPDIR+=/other
+		mkdir -p "$BATS_TEST_TMPDIR"
+		mix_init
+		for n in 10 20; do
+			content os-core usr/bin/base "evil $n"
+			bundle os-core
+			release
+		done
+	)
+}
+
+requests() { sleep 0.2; wc -l <"$ACCESS"; }
+
+@test "an update takes three requests whatever the number of bundles, and fewer bytes than its packs" {
+	serve "$WWW"
+	installed a
+	run -0 sw update
+	[ "$(requests)" -le 3 ] || { cat "$ACCESS"; false; }
+	local packs
+	packs=$(cat "$MIX"/update/www/20/pack-*-from-10.tar | wc -c)
+	[ "$(stat -c %s "$FILE")" -lt "$((packs / 2))" ]
+	as_new
+}
+
+@test "of bundles that are not installed nothing is fetched" {
+	serve "$WWW"
+	installed a b3
+	# what has the others' content lies behind the head's first 64 KiB only in a larger file
+	run -0 sw update
+	run cat "$ACCESS"
+	refute_output --partial pack-
+	refute_output --partial /files/
+	as_new b3
+}
+
+@test "a server without ranges, and a directory" {
+	serve "$WWW" 'max_ranges 0;'
+	installed a
+	run -0 sw update
+	[ "$(requests)" -le 2 ] || { cat "$ACCESS"; false; }
+	as_new
+	rm -rf "$BATS_TEST_TMPDIR/new"
+	URL=
+	installed b
+	run -0 sw update
+	as_new
+}
+
+@test "classic = no: no packs of changes, the update needs none" {
+	own
+	rm "$WWW"/20/pack-*-from-10.tar "$WWW"/20/Manifest-*-delta-from-*
+	serve "$WWW"
+	installed a
+	run -0 sw update
+	run cat "$ACCESS"
+	refute_output --partial 404
+	as_new
+}
+
+@test "damaged anywhere: what it does not bring comes from elsewhere" {
+	own
+	local at size n=0
+	size=$(stat -c %s "$FILE")
+	installed a
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/before"
+	for at in 3 9 12 20 30 200 "$((size / 8))" "$((size / 3))" "$((size / 2))" "$((size - 40))"; do
+		cp "$MIX/update/www/20/update-from-10" "$FILE"
+		printf '\xa5\x5a' | dd of="$FILE" bs=1 seek="$at" conv=notrunc status=none
+		rm -rf "$ROOT" "$BATS_TEST_TMPDIR/a/cache" && mkdir "$BATS_TEST_TMPDIR/a/cache"
+		cp -a "$BATS_TEST_TMPDIR/before" "$ROOT"
+		run -0 sw update -u "file://$WWW"
+		run -0 sw diagnose --picky
+		n=$((n + 1))
+	done
+	assert_equal "$n" 10
+	as_new
+}
+
+@test "cut, empty, grown, a page of HTML, of other releases: the update goes on without" {
+	own
+	local bad size
+	size=$(stat -c %s "$FILE")
+	serve "$WWW"
+	installed a
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/before"
+	for bad in cut-head cut-index cut-section empty grown html other gone directory; do
+		rm -rf "$FILE"
+		cp "$MIX/update/www/20/update-from-10" "$FILE"
+		case $bad in
+		cut-head) truncate -s 10 "$FILE" ;;
+		cut-index) truncate -s 100 "$FILE" ;;
+		cut-section) truncate -s "$((size - 1000))" "$FILE" ;;
+		empty) : >"$FILE" ;;
+		grown) head -c 100000 /dev/urandom >>"$FILE" ;;
+		html) printf '<html><body>Please log in</body></html>' >"$FILE" ;;
+		other) printf '\x07' | dd of="$FILE" bs=1 seek=8 conv=notrunc status=none ;;
+		gone) rm "$FILE" ;;
+		directory) rm "$FILE" && mkdir "$FILE" ;;
+		esac
+		rm -rf "$ROOT" "$BATS_TEST_TMPDIR/a/cache" && mkdir "$BATS_TEST_TMPDIR/a/cache"
+		cp -a "$BATS_TEST_TMPDIR/before" "$ROOT"
+		run -0 sw update
+		run -0 sw diagnose --picky
+	done
+	as_new
+}
+
+@test "a file that the user has changed is the only one that comes otherwise" {
+	serve "$WWW"
+	installed a
+	echo mine >"$ROOT/usr/share/b3/file"
+	truncate -s 5000 "$ROOT/usr/share/b5/file"
+	run -0 sw update
+	run -0 sw repair
+	assert_equal "$(grep -c /files/ "$ACCESS")" 2
+	run grep pack- "$ACCESS"
+	refute_line --regexp 'pack-(os-core|b[^35])'
+	as_new
+}
+
+@test "a signature that is wrong in it is not believed, nor is its manifest of manifests" {
+	own
+	# of a mix of somebody else
+	other_mix
+	installed a
+	cp "$BATS_TEST_TMPDIR/other/mix/update/www/20/update-from-10" "$FILE"
+	run -0 sw update -u "file://$WWW"
+	run -0 sw diagnose --picky -u "file://$WWW"
+	as_new
+}
+
+@test "a dry run says what is fetched of it, and fetches no more than its head" {
+	serve "$WWW"
+	installed a
+	run -0 sw update --dry-run
+	assert_line 'packs: 0'
+	assert_line 'single files: 0'
+	[ "$(requests)" -le 2 ] || { cat "$ACCESS"; false; }
+	run cat "$ACCESS"
+	refute_output --partial pack-
+}
+
+@test "mixer build validate finds what is wrong in one" {
+	# that a program of the test finds no libraries is not meant
+	run mixer -C "$MIX" build validate
+	refute_line --regexp '^20/'
+	cp "$FILE" "$BATS_TEST_TMPDIR/good"
+	printf '\xa5\x5a' | dd of="$FILE" bs=1 seek="$(($(stat -c %s "$FILE") / 2))" conv=notrunc status=none
+	run mixer -C "$MIX" build validate
+	cp "$BATS_TEST_TMPDIR/good" "$FILE"
+	assert_line --regexp '^20/update-from-10'
+}
