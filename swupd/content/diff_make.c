@@ -9,17 +9,11 @@
 #include "swupd/base/mem.h"
 #include "swupd/content/diff_elf.h"
 #include "swupd/content/match.h"
-
-static void put_varint(struct buf *b, uint64_t v)
-{
-	for (; v >= 128; v >>= 7)
-		buf_putc(b, (char)(v | 128));
-	buf_putc(b, (char)v);
-}
+#include "swupd/content/varint.h"
 
 static void put_signed(struct buf *b, int64_t v)
 {
-	put_varint(b, (uint64_t)v << 1 ^ (uint64_t)(v >> 63));
+	varint_add(b, (uint64_t)v << 1 ^ (uint64_t)(v >> 63));
 }
 
 struct pieces {
@@ -89,7 +83,7 @@ static void put_changes(struct maker *m, uint64_t old, uint64_t new, uint64_t le
 		uint8_t value = (uint8_t)(m->new[new + i] - m->old[old + i]);
 		m->gap++;
 		if (value != 0) {
-			put_varint(&m->s[DIFF_GAP], m->gap);
+			varint_add(&m->s[DIFF_GAP], m->gap);
 			buf_putc(&m->s[DIFF_VALUE], (char)value);
 			m->gap = 0;
 		}
@@ -105,7 +99,7 @@ static void put_reference(struct maker *m, const struct reference *ref, uint64_t
 	m->gap += size;
 	if (field == predicted)
 		return;
-	put_varint(&m->s[DIFF_REFERENCE], m->right);
+	varint_add(&m->s[DIFF_REFERENCE], m->right);
 	m->right = 0;
 	if (field == reference_field(m->old + ref->at, size)) {
 		put_signed(&m->s[DIFF_CORRECTION], 0);
@@ -160,11 +154,11 @@ static void put_all(struct maker *m)
 	int64_t align = 0;
 	uint64_t at = 0;
 
-	put_varint(&m->s[DIFF_CONTROL], m->program ? DIFF_PROGRAM : DIFF_PLAIN);
+	varint_add(&m->s[DIFF_CONTROL], m->program ? DIFF_PROGRAM : DIFF_PLAIN);
 	for (size_t i = 0; i < m->pieces.n; i++) {
 		const struct diff_piece *p = &m->pieces.items[i];
-		put_varint(&m->s[DIFF_COPY], p->copy);
-		put_varint(&m->s[DIFF_INSERT], p->insert);
+		varint_add(&m->s[DIFF_COPY], p->copy);
+		varint_add(&m->s[DIFF_INSERT], p->insert);
 		if (p->copy > 0) {
 			put_signed(&m->s[DIFF_ALIGN], (int64_t)(p->old - at) - align);
 			align = (int64_t)(p->old - at);
@@ -173,9 +167,9 @@ static void put_all(struct maker *m)
 		put_literals(m, at + p->copy, p->insert);
 		at += p->copy + p->insert;
 	}
-	put_varint(&m->s[DIFF_GAP], 0);
+	varint_add(&m->s[DIFF_GAP], 0);
 	if (m->program)
-		put_varint(&m->s[DIFF_REFERENCE], 0);
+		varint_add(&m->s[DIFF_REFERENCE], 0);
 }
 
 static int make_plain(struct maker *m, struct err *e)

@@ -48,9 +48,9 @@ struct err;
 #define UPDATE_VERSION   1
 #define UPDATE_FIXED     24 /* bytes before the index */
 #define UPDATE_META      1  /* flag of a section */
-#define UPDATE_INDEX_MAX (128UL << 20)
+#define UPDATE_INDEX_MAX (64UL << 20)
 #define UPDATE_HEAD_MAX  (256UL << 20)
-#define UPDATE_RECORDS   4000000UL
+#define UPDATE_RECORDS   1000000UL /* 200 bytes of memory each */
 #define UPDATE_SECTIONS  100000UL
 
 /* What a reader holds for the streams of a section together is about this. */
