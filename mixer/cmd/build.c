@@ -197,7 +197,7 @@ static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_
 		if (r >= 0 && manifests && m->config->classic)
 			r = diff_manifests(m, n, to, e);
 	}
-	return r;
+	return r < 0 || o->report || !packs ? r : diff_ways(m, to, e);
 }
 
 static int announce(struct mix *m, const struct build_opts *o, bool increment, struct err *e)

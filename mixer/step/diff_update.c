@@ -31,6 +31,7 @@
  */
 
 #define WWW          "update/www/"
+#define UPDATE_FILE  "update-from-"
 #define META_BUNDLES 64 /* manifests of so many bundles are a section */
 #define DIFFS        "diffs"
 
@@ -603,4 +604,59 @@ int diff_update(const struct mix *m, uint32_t from, uint32_t to, struct err *e)
 	if (r >= 0)
 		r = make(&u, path, e);
 	return r < 0 ? err_in(e, r, "cannot make the update file from release %u to %u", from, to) : 0;
+}
+
+/* -- the way by other releases -- */
+
+struct step {
+	uint32_t from, to;
+};
+
+static int by_from(const void *a, const void *b)
+{
+	const struct step *x = a, *y = b;
+
+	return x->from != y->from ? (x->from > y->from ? 1 : -1) : (x->to > y->to) - (x->to < y->to);
+}
+
+static int list_steps(const struct mix *m, uint32_t to, struct step **steps, size_t *n, struct err *e)
+{
+	_cleanup_(strv_free) struct strv releases = {0};
+	size_t cap = 0;
+	uint32_t release, from;
+
+	int r = fs_list(m->config->dir, WWW, &releases, e);
+	for (size_t i = 0; r >= 0 && i < releases.n; i++) {
+		_cleanup_free_ char *dir = xasprintf(WWW "%s", releases.items[i]);
+		_cleanup_(strv_free) struct strv names = {0};
+		if (text_u32(releases.items[i], 1, to, &release) < 0)
+			continue;
+		r = fs_list(m->config->dir, dir, &names, e);
+		for (size_t k = 0; r >= 0 && k < names.n; k++) {
+			if (!text_starts(names.items[k], UPDATE_FILE) ||
+			    text_u32(names.items[k] + strlen(UPDATE_FILE), 1, release - 1, &from) < 0)
+				continue;
+			VEC_GROW(*steps, *n, cap);
+			(*steps)[(*n)++] = (struct step){from, release};
+		}
+	}
+	if (r >= 0 && *n)
+		qsort(*steps, *n, sizeof(**steps), by_from);
+	return r;
+}
+
+int diff_ways(const struct mix *m, uint32_t to, struct err *e)
+{
+	_cleanup_free_ char *name = layout_updates(to), *path = xasprintf(WWW "%s", name);
+	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_free_ struct step *steps = NULL;
+	size_t n = 0;
+
+	int r = list_steps(m, to, &steps, &n, e);
+	for (size_t i = 0; i < n; i++) /* of each only the last: the longest step */
+		if (i + 1 == n || steps[i + 1].from != steps[i].from)
+			buf_printf(&text, "%u\t%u\n", steps[i].from, steps[i].to);
+	if (r >= 0 && text.len)
+		r = fs_save(m->config->dir, path, text.data, text.len, 0644, e);
+	return r < 0 ? err_in(e, r, "cannot list the updates to release %u", to) : 0;
 }

@@ -23,7 +23,7 @@ struct ui;
  *     compress   full manifest, store         → …/files/<hash>.tar
  *     assemble   manifests, store             → …/pack-*-from-0.tar
  *     publish    all of it, signer            → update/www/<V>/, then version/…/latest
- *     diff       two published releases       → www/<V>/update-from-<V0>, www/<V>/delta/, Manifest-*-delta-from-*, pack-*-from-<V0>.tar
+ *     diff       two published releases       → www/<V>/update-from-<V0>, www/<V>/updates, www/<V>/delta/, Manifest-*-delta-from-*, pack-*-from-<V0>.tar
  *
  * Caches in <cache>: debs/<sha256>.deb, indexes/, packages/<key> (a tree per converted package), made/<key> (tool.h), objects/ (tree.h), frames/<codec-level>/…
  * (compressed content), deltas/<from>-<to>, diffs/<from>-<to>.
@@ -95,5 +95,7 @@ int publish_latest(const struct mix *m, uint32_t release, bool sign, struct err 
 
 /* Of two published releases, for clients of the older one; what is there already stays. */
 int diff_update(const struct mix *m, uint32_t from, uint32_t to, struct err *e);
+/* <to>/updates: from which releases update files lead on, and where to. */
+int diff_ways(const struct mix *m, uint32_t to, struct err *e);
 int diff_packs(const struct mix *m, uint32_t from, uint32_t to, struct err *e);
 int diff_manifests(const struct mix *m, uint32_t from, uint32_t to, struct err *e);

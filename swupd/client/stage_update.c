@@ -18,7 +18,13 @@
 #include "swupd/content/format.h"
 #include "swupd/content/object.h"
 
-/* Sections of the update file, in as few requests as their places allow; each is unpacked as it is here. */
+/*
+ * Sections of the update file, in as few requests as their places allow; each is unpacked as it is here.
+ *
+ * Where no file leads from the installed release to the new one, several do, by way of others (update_head.h): each is a level, the lowest is of the installed release. An object
+ * comes from the highest that has it. What it is made from is installed, or made on a lower level before, into a file of its own that is no object: nobody knows its hash but
+ * by its first bytes.
+ */
 
 #define GAP_MAX     (32UL << 10) /* fetched for nothing rather than asked around */
 #define WAITING_MAX 16
@@ -39,15 +45,27 @@ struct chosen {
 	size_t section;
 };
 
-struct transfer {
-	struct staging *s;
+/* What a record is for. */
+enum { FOR_OBJECT = 1, FOR_BASE = 2 };
+
+struct level {
+	struct transfer *t;
 	struct update_head *head;
-	struct want **wants; /* by hash */
+	size_t number;
+	uint8_t *uses;   /* of each record */
+	size_t *by_hash; /* records */
 	struct chosen *chosen;
 	size_t n;
 	struct range *ranges;
 	size_t n_ranges, cap_ranges;
 	struct work_queue *queue;
+};
+
+struct transfer {
+	struct staging *s;
+	struct want **wants; /* by hash */
+	struct level *levels;
+	size_t n;
 };
 
 static int by_hash(const void *a, const void *b)
@@ -58,9 +76,10 @@ static int by_hash(const void *a, const void *b)
 }
 
 /* What is wanted and begins like the record's. */
-static struct want *find_want(const struct transfer *t, const struct update_record *r)
+static struct want *find_want(const struct level *l, const struct update_record *r)
 {
-	const unsigned prefix = t->head->index.prefix;
+	const struct transfer *t = l->t;
+	const unsigned prefix = l->head->index.prefix;
 	size_t low = 0, high = t->s->n;
 
 	while (low < high) {
@@ -70,78 +89,154 @@ static struct want *find_want(const struct transfer *t, const struct update_reco
 		else
 			high = mid;
 	}
-	return low < t->s->n && update_is(&t->head->index, &r->hash, &t->wants[low]->entry->hash) ? t->wants[low]
+	return low < t->s->n && update_is(&l->head->index, &r->hash, &t->wants[low]->entry->hash) ? t->wants[low]
 												  : NULL;
 }
 
-static bool worth(const struct transfer *t, const struct update_section *x)
+static int by_record_hash(const void *a, const void *b, void *arg)
+{
+	const struct update_record *records = arg;
+
+	return memcmp(&records[*(const size_t *)a].hash, &records[*(const size_t *)b].hash, sizeof(struct digest));
+}
+
+/* The record whose hash has these first bytes; SIZE_MAX: there is none. */
+static size_t find_record(const struct level *l, const struct digest *hash, unsigned bytes)
+{
+	const struct update_index *x = &l->head->index;
+	const unsigned prefix = MIN(bytes, x->prefix);
+	size_t low = 0, high = x->n_records;
+
+	while (low < high) {
+		const size_t mid = low + (high - low) / 2;
+		if (memcmp(&x->records[l->by_hash[mid]].hash, hash, prefix) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == x->n_records || memcmp(&x->records[l->by_hash[low]].hash, hash, prefix) != 0)
+		return SIZE_MAX;
+	return l->by_hash[low];
+}
+
+static bool has_base(const struct update_record *r)
+{
+	return memcmp(&r->from, &digest_zero, sizeof(r->from)) != 0;
+}
+
+/* The level below this one that makes what the record is made from, and which of its records; NULL: none does. */
+static const struct level *find_below(const struct level *l, const struct update_record *r, size_t *record)
+{
+	for (size_t i = l->number; i-- > 0;) {
+		*record = find_record(&l->t->levels[i], &r->from, l->head->index.prefix);
+		if (*record != SIZE_MAX)
+			return &l->t->levels[i];
+	}
+	return NULL;
+}
+
+/* Which records are for objects that are missing, and which for what others are made from. */
+static void find_uses(struct transfer *t)
+{
+	for (size_t i = 0; i < t->s->n; i++) {
+		struct want *w = &t->s->wants[i];
+		size_t record = SIZE_MAX;
+		for (size_t k = t->n; w->state == WANT_MISSING && record == SIZE_MAX && k-- > 0;) {
+			record = find_record(&t->levels[k], &w->entry->hash, sizeof(struct digest));
+			if (record != SIZE_MAX && t->levels[k].head->index.records[record].size <= w->size_max)
+				t->levels[k].uses[record] |= FOR_OBJECT;
+		}
+	}
+	for (size_t k = t->n; k-- > 0;) {
+		struct level *l = &t->levels[k];
+		for (size_t i = 0; i < l->head->index.n_records; i++) {
+			const struct update_record *r = &l->head->index.records[i];
+			size_t record, n;
+			if (!l->uses[i] || !has_base(r))
+				continue;
+			(void)installed_find(t->s, &r->from, l->head->index.prefix, &n);
+			if (n)
+				continue;
+			const struct level *below = find_below(l, r, &record);
+			if (below)
+				below->uses[record] |= FOR_BASE;
+			else
+				l->uses[i] = 0;
+		}
+	}
+}
+
+static bool worth(const struct level *l, const struct update_section *x)
 {
 	uint64_t alone = 0;
 
-	for (size_t i = x->first; i < x->first + x->n; i++) {
-		const struct update_record *r = &t->head->index.records[i];
-		const struct want *w = find_want(t, r);
-		if (w && w->state == WANT_MISSING)
-			alone += r->size / ALONE_SHARE + ALONE_REQUEST;
-	}
+	for (size_t i = x->first; i < x->first + x->n; i++)
+		if (l->uses[i])
+			alone += l->head->index.records[i].size / ALONE_SHARE + ALONE_REQUEST;
 	return alone > x->stored;
 }
 
-static void add_range(struct transfer *t, size_t section)
+static void add_range(struct level *l, size_t section)
 {
-	const struct update_section *x = &t->head->index.sections[section];
-	const uint64_t end = x->at + x->stored, have = t->head->have;
-	struct range *last = t->n_ranges ? &t->ranges[t->n_ranges - 1] : NULL;
+	const struct update_section *x = &l->head->index.sections[section];
+	const uint64_t end = x->at + x->stored, have = l->head->have;
+	struct range *last = l->n_ranges ? &l->ranges[l->n_ranges - 1] : NULL;
 
-	t->chosen[t->n++].section = section;
+	l->chosen[l->n++].section = section;
 	if (last && (end <= have || (last->name && x->at - last->end <= GAP_MAX))) {
 		last->end = end;
 		last->n++;
 		return;
 	}
-	VEC_GROW(t->ranges, t->n_ranges, t->cap_ranges);
-	struct range *g = &t->ranges[t->n_ranges++];
-	*g = (struct range){.at = x->at, .end = end, .first = t->n - 1, .n = 1};
+	VEC_GROW(l->ranges, l->n_ranges, l->cap_ranges);
+	struct range *g = &l->ranges[l->n_ranges++];
+	*g = (struct range){.at = x->at, .end = end, .first = l->n - 1, .n = 1};
 	if (end <= have)
 		return;
 	g->continues = x->at <= have;
 	if (g->continues)
 		g->at = have;
-	g->name = xasprintf("update-%" PRIu32 "-%" PRIu32 "-%" PRIu64, t->head->index.from, t->head->index.to, g->at);
+	g->name = xasprintf("update-%" PRIu32 "-%" PRIu32 "-%" PRIu64, l->head->index.from, l->head->index.to, g->at);
 }
 
-static void choose(struct transfer *t)
+static void choose(struct level *l)
 {
-	const struct update_index *x = &t->head->index;
+	const struct update_index *x = &l->head->index;
 
 	for (size_t i = 0; i < x->n_sections; i++)
-		if (!x->sections[i].meta && x->sections[i].stored && worth(t, &x->sections[i]))
-			add_range(t, i);
+		if (!x->sections[i].meta && x->sections[i].stored && worth(l, &x->sections[i]))
+			add_range(l, i);
 	/* now that the ranges stay where they are */
-	for (size_t i = 0; i < t->n_ranges; i++)
-		for (size_t k = 0; k < t->ranges[i].n; k++)
-			t->chosen[t->ranges[i].first + k].range = &t->ranges[i];
+	for (size_t i = 0; i < l->n_ranges; i++)
+		for (size_t k = 0; k < l->ranges[i].n; k++)
+			l->chosen[l->ranges[i].first + k].range = &l->ranges[i];
 }
 
-/* Where an object is made. */
+/* Where an object, or what others are made from, is made. */
 struct making {
-	const struct transfer *t;
-	struct want *want;
+	const struct level *l;
+	struct want *want; /* NULL: it is no object that is missing */
 	struct attrs attrs;
 	struct object *object;
+	int base_file; /* -1: others are not made from it */
 	struct buf base, link;
 };
 
+static char *base_name(const struct level *l, size_t record)
+{
+	return xasprintf("base-%" PRIu32 "-%" PRIu32 "-%zu", l->head->index.from, l->head->index.to, record);
+}
+
 /* A file that is installed under that hash. It is not hashed: what is made from another one is not what is wanted. */
-static int load_base(struct making *k, const struct update_record *r)
+static int load_installed(struct making *k, const struct update_record *r)
 {
 	size_t n;
-	const struct entry *const *from = installed_find(k->t->s, &r->from, k->t->head->index.prefix, &n);
+	const struct entry *const *from = installed_find(k->l->t->s, &r->from, k->l->head->index.prefix, &n);
 
 	for (size_t i = 0; i < n; i++) {
 		k->base.len = 0;
 		_cleanup_close_ int fd =
-			fs_open_beneath(k->t->s->m->root, from[i]->name + 1, O_RDONLY | O_NONBLOCK, 0, NULL);
+			fs_open_beneath(k->l->t->s->m->root, from[i]->name + 1, O_RDONLY | O_NONBLOCK, 0, NULL);
 		if (fd >= 0 && from[i]->kind == KIND_FILE &&
 		    fs_load_fd(fd, from[i]->name, DELTA_RESULT_MAX, &k->base, NULL) >= 0)
 			return 1;
@@ -149,20 +244,42 @@ static int load_base(struct making *k, const struct update_record *r)
 	return 0;
 }
 
-static int begin(void *arg, const struct update_record *r, const void **base, size_t *len,
-		 struct err *e __attribute__((unused)))
+static int load_base(struct making *k, const struct update_record *r)
+{
+	size_t record;
+
+	if (load_installed(k, r))
+		return 1;
+	const struct level *below = find_below(k->l, r, &record);
+	if (!below)
+		return 0;
+	_cleanup_free_ char *name = base_name(below, record);
+	k->base.len = 0;
+	return fs_load(k->l->t->s->download, name, DELTA_RESULT_MAX, &k->base, NULL) >= 0;
+}
+
+static int begin(void *arg, const struct update_record *r, const void **base, size_t *len, struct err *e)
 {
 	struct making *k = arg;
-	struct want *w = find_want(k->t, r);
+	const size_t record = (size_t)(r - k->l->head->index.records);
+	const uint8_t uses = k->l->uses[record];
+	struct want *w = uses & FOR_OBJECT ? find_want(k->l, r) : NULL;
 
 	k->base.len = k->link.len = 0;
-	if (!w || r->size > w->size_max || !want_claim(k->t->s, &w->entry->hash))
+	k->want = w && want_claim(k->l->t->s, &w->entry->hash) ? w : NULL;
+	if (!k->want && !(uses & FOR_BASE))
 		return 0;
-	if (memcmp(&r->from, &digest_zero, sizeof(r->from)) != 0 && !load_base(k, r)) {
-		want_settle(k->t->s, w, false);
+	if (has_base(r) && !load_base(k, r)) {
+		if (k->want)
+			want_settle(k->l->t->s, k->want, false);
 		return 0;
 	}
-	k->want = w;
+	if (uses & FOR_BASE) {
+		_cleanup_free_ char *name = base_name(k->l, record);
+		k->base_file = openat(k->l->t->s->download, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		if (k->base_file < 0)
+			return err_errno(e, "%s", name);
+	}
 	k->attrs = *r->shape;
 	k->attrs.size = k->attrs.kind == KIND_DIR ? 0 : r->size;
 	*base = k->base.data;
@@ -173,13 +290,17 @@ static int begin(void *arg, const struct update_record *r, const void **base, si
 static int write_object(void *arg, const void *data, size_t len, struct err *e)
 {
 	struct making *k = arg;
+	int r = 0;
 
 	if (k->attrs.kind != KIND_FILE) {
 		buf_add(&k->link, data, len);
 		return 0;
 	}
-	int r = k->object ? 0 : object_begin(k->t->s->dir, &k->attrs, NULL, &k->object, e);
-	return r < 0 ? r : object_write(k->object, data, len, e);
+	if (k->want && !k->object)
+		r = object_begin(k->l->t->s->dir, &k->attrs, NULL, &k->object, e);
+	if (r >= 0 && k->base_file >= 0)
+		r = fs_write_all(k->base_file, data, len, e);
+	return r < 0 || !k->object ? r : object_write(k->object, data, len, e);
 }
 
 static int commit(struct making *k, struct err *e)
@@ -189,8 +310,8 @@ static int commit(struct making *k, struct err *e)
 	/* an empty file, a directory, a link */
 	if (!k->object) {
 		buf_add(&k->link, "", 0);
-		r = object_begin(k->t->s->dir, &k->attrs, k->attrs.kind == KIND_LINK ? k->link.data : NULL, &k->object,
-				 e);
+		r = object_begin(k->l->t->s->dir, &k->attrs, k->attrs.kind == KIND_LINK ? k->link.data : NULL,
+				 &k->object, e);
 	}
 	return r < 0 ? r : object_commit(take(k->object), &k->want->entry->hash, e);
 }
@@ -198,8 +319,13 @@ static int commit(struct making *k, struct err *e)
 static int end(void *arg, const struct update_record *r __attribute__((unused)), int result, struct err *e)
 {
 	struct making *k = arg;
-	struct staging *s = k->t->s;
+	struct staging *s = k->l->t->s;
 
+	/* of one that is damaged nothing can be made that is wanted */
+	closep(&k->base_file);
+	k->base_file = -1;
+	if (!k->want)
+		return stage_is_fatal(result) ? result : 0;
 	if (result >= 0)
 		result = commit(k, e);
 	else if (k->object)
@@ -213,19 +339,19 @@ static int end(void *arg, const struct update_record *r __attribute__((unused)),
 
 static int unpack(void *arg, void *item, struct err *e)
 {
-	const struct transfer *t = arg;
+	const struct level *l = arg;
 	const struct chosen *c = item;
 	const struct range *g = c->range;
-	struct making k = {.t = t};
+	struct making k = {.l = l, .base_file = -1};
 	const struct update_target target = {.begin = begin, .write = write_object, .end = end, .arg = &k};
-	const uint64_t at = t->head->index.sections[c->section].at;
+	const uint64_t at = l->head->index.sections[c->section].at;
 	struct err why = ERR_INIT;
 
 	const bool own = g->name && !g->continues;
-	_cleanup_close_ int fd = own ? openat(t->s->download, g->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	_cleanup_close_ int fd = own ? openat(l->t->s->download, g->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 	if (own && fd < 0)
 		return err_errno(e, "%s", g->name);
-	int r = update_read(&t->head->index, c->section, own ? fd : t->head->fd, own && !g->whole ? at - g->at : at,
+	int r = update_read(&l->head->index, c->section, own ? fd : l->head->fd, own && !g->whole ? at - g->at : at,
 			    &target, &why);
 	buf_free(&k.base);
 	buf_free(&k.link);
@@ -234,96 +360,125 @@ static int unpack(void *arg, void *item, struct err *e)
 		return r;
 	}
 	if (r < 0)
-		stage_note(t->s, xasprintf("%s is damaged, the rest of it is fetched otherwise: %s", t->head->path,
-					   why.text));
+		stage_note(l->t->s, xasprintf("%s is damaged, the rest of it is fetched otherwise: %s", l->head->path,
+					      why.text));
 	err_clear(&why);
 	return 0;
 }
 
-static int queue_range(struct transfer *t, const struct range *g)
+static int queue_range(struct level *l, const struct range *g)
 {
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < g->n; i++)
-		r = work_queue_put(t->queue, &t->chosen[g->first + i]);
+		r = work_queue_put(l->queue, &l->chosen[g->first + i]);
 	return r;
 }
 
 static int on_done(void *arg, const struct fetch_job *job, int result, struct err *e)
 {
-	struct transfer *t = arg;
+	struct level *l = arg;
 	struct range *g = job->user;
 
 	g->whole = result == FETCH_WHOLE;
 	if (result >= 0 && g->continues) {
-		result = update_head_extend(t->head, t->s->download, g->name, g->whole, e);
+		result = update_head_extend(l->head, l->t->s->download, g->name, g->whole, e);
 		if (result < 0)
 			return result;
 	}
 	if (result >= 0)
-		return queue_range(t, g);
+		return queue_range(l, g);
 	if (stage_is_fatal(result))
 		return err_in(e, result, "%s", g->name);
-	stage_note(t->s, xasprintf("%s: %s", t->head->path, e->text));
+	stage_note(l->t->s, xasprintf("%s: %s", l->head->path, e->text));
 	return 0;
 }
 
-static int fetch_ranges(struct transfer *t, struct err *e)
+static int fetch_ranges(struct level *l, struct err *e)
 {
-	struct staging *s = t->s;
-	_cleanup_free_ struct fetch_job *jobs = xcalloc(t->n_ranges, sizeof(*jobs));
+	struct staging *s = l->t->s;
+	_cleanup_free_ struct fetch_job *jobs = xcalloc(l->n_ranges, sizeof(*jobs));
 	struct err why = ERR_INIT;
 	size_t n = 0;
 	int r = 0;
 
-	t->queue = work_queue_new(0, WAITING_MAX, unpack, t);
-	for (size_t i = 0; r >= 0 && i < t->n_ranges; i++) {
-		struct range *g = &t->ranges[i];
+	l->queue = work_queue_new(0, WAITING_MAX, unpack, l);
+	for (size_t i = 0; r >= 0 && i < l->n_ranges; i++) {
+		struct range *g = &l->ranges[i];
 		if (g->name)
-			jobs[n++] = (struct fetch_job){.path = t->head->path,
+			jobs[n++] = (struct fetch_job){.path = l->head->path,
 						       .name = g->name,
 						       .at = g->at,
 						       .bytes = g->end - g->at,
 						       .user = g};
 		else
-			r = queue_range(t, g);
+			r = queue_range(l, g);
 	}
 	if (r >= 0 && n)
-		r = fetch_files(s->m->fetch, s->m->content_url, s->download, jobs, n, on_done, t, s->m->progress, e);
-	int unpacked = work_queue_end(t->queue, &why);
+		r = fetch_files(s->m->fetch, s->m->content_url, s->download, jobs, n, on_done, l, s->m->progress, e);
+	int unpacked = work_queue_end(l->queue, &why);
 	if (unpacked < 0) {
 		/* this is what stopped the transfers */
 		err_move(e, &why);
 		r = unpacked;
 	}
-	for (size_t i = 0; i < t->n_ranges; i++)
-		if (t->ranges[i].name)
-			(void)unlinkat(s->download, t->ranges[i].name, 0);
+	for (size_t i = 0; i < l->n_ranges; i++)
+		if (l->ranges[i].name)
+			(void)unlinkat(s->download, l->ranges[i].name, 0);
 	return r;
+}
+
+static void level_clear(struct level *l)
+{
+	for (size_t i = 0; i < l->n_ranges; i++)
+		free(l->ranges[i].name);
+	free(l->ranges);
+	free(l->chosen);
+	free(l->uses);
+	free(l->by_hash);
 }
 
 static void transfer_clear(struct transfer *t)
 {
-	for (size_t i = 0; i < t->n_ranges; i++)
-		free(t->ranges[i].name);
-	free(t->ranges);
-	free(t->chosen);
+	for (size_t i = 0; i < t->n; i++)
+		level_clear(&t->levels[i]);
+	free(t->levels);
 	free(t->wants);
 }
 
-/* Which sections of which ranges. False: there is no update file, or nothing to do. */
-static bool plan_transfer(struct staging *s, struct transfer *t)
+static void begin_level(struct transfer *t, size_t number, struct update_head *head)
 {
-	*t = (struct transfer){.s = s, .head = s->m->update};
-	if (!t->head || !s->missing || t->head->index.to != s->plan->to)
-		return false;
+	const size_t n = head->index.n_records;
+	struct level *l = &t->levels[number];
+
+	*l = (struct level){.t = t, .head = head, .number = number};
+	l->uses = xcalloc(n + 1, sizeof(*l->uses));
+	l->by_hash = xcalloc(n + 1, sizeof(*l->by_hash));
+	l->chosen = xcalloc(head->index.n_sections + 1, sizeof(*l->chosen));
+	for (size_t i = 0; i < n; i++)
+		l->by_hash[i] = i;
+	qsort_r(l->by_hash, n, sizeof(*l->by_hash), by_record_hash, head->index.records);
+}
+
+/* Which sections of which ranges of which files. */
+static void plan_transfer(struct staging *s, struct transfer *t)
+{
+	*t = (struct transfer){.s = s};
+	if (!s->m->update || !s->missing || s->m->update->index.to != s->plan->to)
+		return;
 	t->wants = xcalloc(s->n, sizeof(struct want *));
 	for (size_t i = 0; i < s->n; i++)
 		t->wants[i] = &s->wants[i];
 	qsort(t->wants, s->n, sizeof(struct want *), by_hash);
-	t->chosen = xcalloc(t->head->index.n_sections + 1, sizeof(*t->chosen));
-	choose(t);
-	return t->n > 0;
+	for (const struct update_head *h = s->m->update; h; h = h->before)
+		t->n++;
+	t->levels = xcalloc(t->n, sizeof(*t->levels));
+	size_t i = t->n;
+	for (struct update_head *h = s->m->update; h; h = h->before)
+		begin_level(t, --i, h);
+	find_uses(t);
+	for (i = 0; i < t->n; i++)
+		choose(&t->levels[i]);
 }
 
 uint64_t stage_update_measure(struct staging *s)
@@ -331,17 +486,20 @@ uint64_t stage_update_measure(struct staging *s)
 	_cleanup_(transfer_clear) struct transfer t;
 	uint64_t bytes = 0;
 
-	if (!plan_transfer(s, &t))
-		return 0;
-	for (size_t i = 0; i < t.n_ranges; i++)
-		if (t.ranges[i].name)
-			bytes += t.ranges[i].end - t.ranges[i].at;
+	plan_transfer(s, &t);
 	for (size_t i = 0; i < t.n; i++) {
-		const struct update_section *x = &t.head->index.sections[t.chosen[i].section];
-		for (size_t k = x->first; k < x->first + x->n; k++) {
-			struct want *w = find_want(&t, &t.head->index.records[k]);
-			if (w)
-				w->promised = true;
+		const struct level *l = &t.levels[i];
+		for (size_t k = 0; k < l->n_ranges; k++)
+			if (l->ranges[k].name)
+				bytes += l->ranges[k].end - l->ranges[k].at;
+		for (size_t k = 0; k < l->n; k++) {
+			const struct update_section *x = &l->head->index.sections[l->chosen[k].section];
+			for (size_t r = x->first; r < x->first + x->n; r++) {
+				struct want *w =
+					l->uses[r] & FOR_OBJECT ? find_want(l, &l->head->index.records[r]) : NULL;
+				if (w)
+					w->promised = true;
+			}
 		}
 	}
 	return bytes;
@@ -350,9 +508,19 @@ uint64_t stage_update_measure(struct staging *s)
 int stage_update(struct staging *s, struct err *e)
 {
 	_cleanup_(transfer_clear) struct transfer t;
+	int r = 0;
 
 	progress_stage(s->m->progress, "download_packs", 0, true);
-	int r = plan_transfer(s, &t) ? fetch_ranges(&t, e) : 0;
+	plan_transfer(s, &t);
+	for (size_t i = 0; r >= 0 && i < t.n; i++)
+		if (t.levels[i].n)
+			r = fetch_ranges(&t.levels[i], e);
+	for (size_t i = 0; i < t.n; i++)
+		for (size_t k = 0; k < t.levels[i].head->index.n_records; k++)
+			if (t.levels[i].uses[k] & FOR_BASE) {
+				_cleanup_free_ char *name = base_name(&t.levels[i], k);
+				(void)unlinkat(s->download, name, 0);
+			}
 	stage_say_notes(s);
 	return r;
 }

@@ -21,20 +21,20 @@
 #include "swupd/content/layout.h"
 #include "swupd/content/manifest.h"
 
-/*
- * Asked for before anything is known. Heads of updates of a small guest measured 6 to 30 KiB; what comes beyond it is the section that nearly every client needs, and not
- * fetched again.
- */
+/* Asked for before anything is known. What comes beyond the head is the section that nearly every client needs, and not fetched again. */
 #define FIRST_BYTES (64UL << 10)
+#define LIST_MAX    (1UL << 20)
+#define STEPS_MAX   64 /* files one after the other, to the new release */
 
 /* Where manifests of the new release are made from those of the old. */
 struct meta {
 	struct machine *m;
 	const struct update_index *index;
-	const struct catalog *old;
-	struct manifest *mom;      /* the new one, not verified: it only tells which manifests to take */
-	int store;                 /* <cache>/manifest */
-	const struct entry *entry; /* what is being made; NULL: the MoM */
+	const struct catalog *installed; /* which bundles */
+	const struct manifest *old_mom;  /* of where the file begins; NULL: it could not be had */
+	struct manifest *mom;            /* the new one, not verified: it only tells which manifests to take */
+	int store;                       /* <cache>/manifest */
+	const struct entry *entry;       /* what is being made; NULL: the MoM */
 	struct buf base, text;
 };
 
@@ -83,7 +83,9 @@ static int begin_manifest(struct meta *t, const struct update_record *r)
 	if (!has_base(r))
 		return 1;
 	/* of bundles that are not installed nobody asks */
-	return catalog_find(t->old, t->entry->name) ? load_base(t, manifest_find(t->old->mom, t->entry->name), r) : 0;
+	if (!t->old_mom || !catalog_find(t->installed, t->entry->name))
+		return 0;
+	return load_base(t, manifest_find(t->old_mom, t->entry->name), r);
 }
 
 static int begin(void *arg, const struct update_record *r, const void **base, size_t *len,
@@ -148,9 +150,12 @@ static int end(void *arg, const struct update_record *r __attribute__((unused)),
 	return fs_save_cache(t->store, hex, t->text.data, t->text.len, 0644, e);
 }
 
-static int take_manifests(struct machine *m, const struct update_head *h, const struct catalog *old, struct err *e)
+/* mom: of where the file begins; afterwards of where it leads to, owned by the caller. */
+static int take_manifests(struct machine *m, const struct update_head *h, const struct catalog *installed,
+			  const struct manifest *old_mom, struct manifest **mom, struct err *e)
 {
-	_cleanup_(meta_clear) struct meta t = {.m = m, .index = &h->index, .old = old, .store = -1};
+	_cleanup_(meta_clear) struct meta t = {
+		.m = m, .index = &h->index, .installed = installed, .old_mom = old_mom, .store = -1};
 	const struct update_target target = {.begin = begin, .write = take_text, .end = end, .arg = &t};
 	struct err why = ERR_INIT;
 	int r = 0;
@@ -160,6 +165,7 @@ static int take_manifests(struct machine *m, const struct update_head *h, const 
 		return t.store;
 	for (size_t i = 0; r >= 0 && i < h->index.n_sections && h->index.sections[i].meta; i++)
 		r = update_read(&h->index, i, h->fd, h->index.sections[i].at, &target, &why);
+	*mom = take(t.mom);
 	if (stage_is_fatal(r)) {
 		err_move(e, &why);
 		return r;
@@ -221,7 +227,8 @@ static int parse(struct update_head *h, size_t len, struct err *e)
 	return r < 0 ? r : update_parse(text, len, &h->index, e);
 }
 
-static int fetch_head(const struct machine *m, uint32_t to, int dir, struct update_head *h, struct err *e)
+static int fetch_head(const struct machine *m, int dir, uint32_t from, uint32_t to, struct update_head *h,
+		      struct err *e)
 {
 	char fixed[UPDATE_FIXED];
 	size_t head;
@@ -237,24 +244,84 @@ static int fetch_head(const struct machine *m, uint32_t to, int dir, struct upda
 		r = err_set(e, -ERR_FORMAT, "it ends early");
 	if (r >= 0)
 		r = parse(h, head, e);
-	if (r >= 0 && (h->index.from != m->release || h->index.to != to))
+	if (r >= 0 && (h->index.from != from || h->index.to != to))
 		r = err_set(e, -ERR_FORMAT, "it is of other releases");
 	return r;
 }
 
 void update_head_free(struct update_head *h)
 {
-	if (!h)
-		return;
-	update_index_clear(&h->index);
-	closep(&h->fd);
-	free(h->path);
-	free(h);
+	while (h) {
+		struct update_head *before = h->before;
+		update_index_clear(&h->index);
+		closep(&h->fd);
+		free(h->path);
+		free(h);
+		h = before;
+	}
+}
+DEFINE_CLEANUP(struct update_head *, update_head_free);
+
+/* One step of the way, behind those that m->update has. *mom: of where it begins, then of where it leads to. */
+static int add_step(struct machine *m, int dir, uint32_t from, uint32_t to, const struct catalog *installed,
+		    struct manifest **mom, struct err *e)
+{
+	_cleanup_(update_head_freep) struct update_head *h = xcalloc(1, sizeof(*h));
+	struct manifest *next = NULL;
+
+	h->fd = -1;
+	h->path = layout_update(to, from);
+	int r = fetch_head(m, dir, from, to, h, e);
+	if (r >= 0)
+		r = take_manifests(m, h, installed, m->update ? *mom : installed->mom, &next, e);
+	manifest_free(*mom);
+	*mom = next;
+	if (r < 0)
+		return r == -ERR_MISSING ? r : err_in(e, r, "%s is not used", h->path);
+	h->before = m->update;
+	m->update = take(h);
+	return 0;
+}
+
+/* The release to which a file leads from this one; 0: the list has none. */
+static uint32_t next_of(const char *list, uint32_t from, uint32_t to)
+{
+	_cleanup_(strv_free) struct strv lines = {0};
+
+	strv_split(&lines, list, "\n");
+	for (size_t i = 0; i < lines.n; i++) {
+		const size_t digits = strcspn(lines.items[i], "\t");
+		uint64_t a, b;
+		if (text_u64_n(lines.items[i], digits, 1, INT32_MAX, &a) == 0 && a == from && lines.items[i][digits] &&
+		    text_u64(lines.items[i] + digits + 1, (uint64_t)from + 1, to, &b) == 0)
+			return (uint32_t)b;
+	}
+	return 0;
+}
+
+/* By way of other releases. */
+static int add_steps(struct machine *m, int dir, uint32_t to, const struct catalog *installed, struct err *e)
+{
+	_cleanup_(manifest_freep) struct manifest *mom = NULL;
+	_cleanup_(buf_free) struct buf list = {0};
+	_cleanup_free_ char *path = layout_updates(to);
+	uint32_t at = m->release;
+
+	int r = fetch_text(m->fetch, m->content_url, path, LIST_MAX, &list, e);
+	for (unsigned i = 0; r >= 0 && at != to; i++) {
+		const uint32_t next = i < STEPS_MAX ? next_of(list.data, at, to) : 0;
+		if (next == 0)
+			return err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, at);
+		r = add_step(m, dir, at, next, installed, &mom, e);
+		at = next;
+	}
+	return r;
 }
 
 int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old, struct err *e)
 {
 	_cleanup_(scratch_close) struct scratch scratch = SCRATCH_INIT;
+	_cleanup_(manifest_freep) struct manifest *mom = NULL;
 	struct err why = ERR_INIT;
 
 	update_head_free(take(m->update));
@@ -263,22 +330,21 @@ int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old,
 		r = scratch_open(m->cache, &scratch, e);
 	if (r < 0)
 		return r;
-	struct update_head *h = xcalloc(1, sizeof(*h));
-	h->fd = -1;
-	h->path = layout_update(to, m->release);
-	r = fetch_head(m, to, scratch.fd, h, &why);
+	r = add_step(m, scratch.fd, m->release, to, old, &mom, &why);
+	if (r == -ERR_MISSING) {
+		err_clear(&why);
+		r = add_steps(m, scratch.fd, to, old, &why);
+	}
 	if (r >= 0)
-		r = take_manifests(m, h, old, &why);
-	if (r >= 0) {
-		m->update = h;
 		return 0;
+	/* half of a way leads nowhere */
+	update_head_free(take(m->update));
+	if (stage_is_fatal(r)) {
+		err_move(e, &why);
+		return r;
 	}
-	if (!stage_is_fatal(r)) {
-		if (r != -ERR_MISSING)
-			ui_note(m->ui, "%s is not used: %s", h->path, why.text);
-		r = 0;
-	}
-	err_move(r < 0 ? e : NULL, &why);
-	update_head_free(h);
-	return r;
+	if (r != -ERR_MISSING)
+		ui_note(m->ui, "%s", why.text);
+	err_clear(&why);
+	return 0;
 }

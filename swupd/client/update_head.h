@@ -12,16 +12,21 @@ struct machine;
 /*
  * The beginning of an update file (update_file.h): what it has, and the manifests of its release, by one request. Neither its absence nor anything in it fails an update:
  * what it did not bring, others do.
+ *
+ * Not every release has one from every older one. Then "<release>/updates" tells the way: a line "<from>\t<to>" for each release from which some file leads on, to the newest
+ * one that has such a file.
  */
 struct update_head {
 	struct update_index index;
 	char *path;    /* on the server */
 	int fd;        /* its first bytes */
 	uint64_t have; /* so many */
+	struct update_head
+		*before; /* of the file that leads to where this begins; NULL: that is the installed release */
 };
 
 /*
- * Ask for the one that leads from the installed release, whose catalog is old, to another. If the server has it, m->update is set, and its MoM and manifests are in the cache, where catalog_mom()
+ * Ask for the one that leads from the installed release, whose catalog is old, to another, or for those that do. If the server has them, m->update is set, and its MoM and manifests are in the cache, where catalog_mom()
  * and catalog_load() find them. Fails only for our own disk.
  */
 int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old, struct err *e);

@@ -205,6 +205,79 @@ requests() { sleep 0.2; wc -l <"$ACCESS"; }
 	as_new
 }
 
+# Releases 10 to 50, each with an update file from the one before alone
+far_behind()
+{
+	local n
+	BATS_TEST_TMPDIR+=/far
+	mkdir -p "$BATS_TEST_TMPDIR"
+	mix_init
+	for n in 10 20 30 40 50; do
+		content os-core usr/bin/base "base $n"
+		content b1 usr/share/always "$(seq 1 30000 | sed "s/99/$n/")"
+		[ "$n" != 20 ] && [ "$n" != 10 ] || content b1 usr/share/once "$(seq 2 30000 | sed "s/77/$n/")"
+		[ "$n" -lt 40 ] || content b1 usr/share/late "$(seq 3 30000 | sed "s/55/$n/")"
+		[ "$n" -lt 30 ] || content b1 usr/share/new "$(seq 4 30000 | sed "s/33/$n/")"
+		[ "$n" != 10 ] || content b1 usr/share/gone gone
+		[ "$n" != 40 ] || rm "$MIX/bundles/tree/b1/usr/share/gone"
+		cp /bin/bash "$MIX/bundles/tree/os-core/usr/bin/program"
+		printf 'r%d' "$n" | dd of="$MIX/bundles/tree/os-core/usr/bin/program" bs=1 seek=$((n * 9000)) conv=notrunc status=none
+		bundle os-core
+		bundle b1
+		release --previous-versions=1
+	done
+	BATS_TEST_TMPDIR=${BATS_TEST_TMPDIR%/far}
+}
+
+@test "from a release that is far behind: by way of others, and by nothing else" {
+	local MIX WWW
+	far_behind
+	WWW=$MIX/update/www
+	assert_equal "$(cat "$WWW/50/updates")" "$(printf '10\t20\n20\t30\n30\t40\n40\t50')"
+	serve "$WWW"
+	installed a os-core,b1
+	run -0 sw update
+	run -0 cat "$ACCESS"
+	refute_output --partial pack-
+	refute_output --partial /files/
+	refute_output --partial Manifest
+	# freshness, the file that is not there, the list, four heads; all is in them
+	[ "$(requests)" -le 7 ] || { cat "$ACCESS"; false; }
+	run -0 sw diagnose --picky
+	local updated=$ROOT
+	URL=
+	machine new
+	sw os-install -B os-core,b1
+	run -0 same_tree "$updated" "$ROOT"
+	# nothing of the releases between is left
+	run find "$BATS_TEST_TMPDIR/a/cache/download" -type f
+	assert_output ""
+}
+
+@test "a way that ends, or a step of it that is damaged: the update goes on without" {
+	local MIX WWW bad
+	far_behind
+	WWW=$MIX/update/www
+	cp "$WWW/30/update-from-20" "$BATS_TEST_TMPDIR/good"
+	serve "$WWW"
+	installed a os-core,b1
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/before"
+	for bad in gone head section loop text; do
+		cp "$BATS_TEST_TMPDIR/good" "$WWW/30/update-from-20"
+		case $bad in
+		gone) rm "$WWW/30/update-from-20" ;;
+		head) printf 'x' | dd of="$WWW/30/update-from-20" bs=1 seek=60 conv=notrunc status=none ;;
+		section) printf 'xyz' | dd of="$WWW/30/update-from-20" bs=1 seek=$(($(stat -c %s "$WWW/30/update-from-20") - 30)) conv=notrunc status=none ;;
+		loop) printf '10\t20\n20\t10\n' >"$WWW/50/updates" ;;
+		text) printf '<html>' >"$WWW/50/updates" ;;
+		esac
+		rm -rf "$ROOT" "$BATS_TEST_TMPDIR/a/cache" && mkdir "$BATS_TEST_TMPDIR/a/cache"
+		cp -a "$BATS_TEST_TMPDIR/before" "$ROOT"
+		run -0 sw update
+		run -0 sw diagnose --picky
+	done
+}
+
 @test "a dry run says what is fetched of it, and fetches no more than its head" {
 	serve "$WWW"
 	installed a
