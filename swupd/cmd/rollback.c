@@ -60,6 +60,22 @@ static int back_live(struct machine *m, uint32_t there, struct err *e)
 }
 
 /* *soft: the root that was gone back to, when it is to be entered. The caller frees it. */
+static int back_by_boot(struct machine *m, uint32_t there, bool enter, char **soft, struct err *e)
+{
+	const uint32_t from = m->release;
+
+	int r = enter ? soft_reboot_check(m, e) : 0;
+	if (r >= 0)
+		r = next_boot_back(m, there, enter ? soft : NULL, e);
+	if (r < 0)
+		return err_in(e, r, "cannot go back");
+	ui_message(m->ui, "release %u boots next; the root of %u is kept", there, from);
+	return 0;
+}
+
+/*
+ * Who left a release does not want it back by the next 'swupd update'. That is noted before, so that whoever stops this halfway does not get it back either.
+ */
 static int go_back(struct machine *m, const struct strv *args, bool enter, char **soft, struct err *e)
 {
 	const uint32_t from = m->release;
@@ -69,19 +85,18 @@ static int go_back(struct machine *m, const struct strv *args, bool enter, char 
 	int r = choose(m, args, &live, &there, e);
 	if (r < 0)
 		return err_in(e, r, "cannot go back");
-	if (live) {
-		r = back_live(m, there, e);
-	} else {
-		r = enter ? soft_reboot_check(m, e) : 0;
-		if (r >= 0)
-			r = next_boot_back(m, there, enter ? soft : NULL, e);
-		if (r < 0)
-			return err_in(e, r, "cannot go back");
-		ui_message(m->ui, "release %u boots next; the root of %u is kept", there, from);
-	}
-	/* who left it does not want it back by the next 'swupd update' */
-	int known = from > there ? bad_add(m, from, "it was left by 'swupd rollback'", e) : bad_forget(m, there, e);
-	return r < 0 ? r : known;
+	_cleanup_free_ char *known = bad_reason(m, from);
+	const bool noted = from > there && !known;
+	if (noted)
+		r = bad_add(m, from, "it was left by 'swupd rollback'", e);
+	if (r >= 0)
+		r = live ? back_live(m, there, e) : back_by_boot(m, there, enter, soft, e);
+	if (r >= 0)
+		return from > there ? 0 : bad_forget(m, there, e);
+	/* unless it was left all the same, and only what follows failed */
+	if (noted && machine_read_release(m, NULL) >= 0 && m->release == from)
+		(void)bad_forget(m, from, NULL);
+	return r;
 }
 
 static const struct opt rollback_options[] = {

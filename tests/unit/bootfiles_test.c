@@ -157,6 +157,25 @@ TEST(bootfiles_put_a_bad_entry_last_with_the_tries_it_had)
 		check_counters(&cases[i], boot_bad);
 }
 
+TEST(bootfiles_set_the_tries_of_an_entry_as_the_loader_would)
+{
+	struct err e = ERR_INIT;
+	struct esp p;
+
+	begin(&p, "limpid-10.conf limpid-20+3.conf");
+	open_esp(&p);
+	assert_ok(boot_set_tries(p.b, "limpid-20+3.conf", 2, 1, &e), &e);
+	assert_in(&p, BOOT_ENTRIES, "limpid-10.conf limpid-20+2-1.conf");
+	assert_title(&p, "limpid-20+2-1.conf", "limpid-20+3.conf");
+	assert_ok(boot_set_tries(p.b, "limpid-20+2-1.conf", 2, 1, &e), &e);
+	assert_in(&p, BOOT_ENTRIES, "limpid-10.conf limpid-20+2-1.conf");
+	assert_fails(boot_set_tries(p.b, "limpid-20+3.conf", 1, 2, &e), ENOENT, &e, "limpid-20+3.conf");
+	/* and back */
+	assert_ok(boot_set_tries(p.b, "limpid-20+2-1.conf", 3, 0, &e), &e);
+	assert_in(&p, BOOT_ENTRIES, "limpid-10.conf limpid-20+3.conf");
+	end(&p);
+}
+
 TEST(bootfiles_list_bad_entries_last_else_the_newest_first)
 {
 	static const char *const want[] = {"limpid-20+2-1.conf", "limpid-10.conf", "limpid-30+0-3.conf"};
