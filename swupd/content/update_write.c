@@ -10,30 +10,30 @@
 /* Literals repeat one another from far, the other streams from near. */
 #define NEAR (1UL << 20)
 
-/* The smallest of what the codecs make of a stream. */
+/* Up to here zstd may be smaller than xz, whose head is longer. */
+#define SMALL (16UL << 10)
+
+/* The smaller of what the codecs make of a stream. */
 static int pack_stream(const struct buf *in, size_t dictionary, enum codec *codec, struct buf *out, struct err *e)
 {
-	_cleanup_(buf_free) struct buf best = {0};
+	_cleanup_(buf_free) struct buf xz = {0}, zstd = {0};
+	const struct buf *best = in;
 
 	*codec = CODEC_NONE;
-	for (unsigned unit = 0; unit <= 4; unit = unit ? 4 * unit : 1) {
-		_cleanup_(buf_free) struct buf b = {0};
-		/* unit 0: zstd, whose window is not ours to choose */
-		if (unit == 0 && in->len > dictionary)
-			continue;
-		int r = unit ? compress_xz(unit, dictionary, in->data, in->len, &b, e)
-			     : compress_mem(CODEC_ZSTD, 0, in->data, in->len, &b, e);
-		if (r < 0)
-			return r;
-		if (b.len >= (best.len ? best.len : in->len))
-			continue;
-		buf_free(&best);
-		best = b;
-		b = (struct buf){0};
-		*codec = unit ? CODEC_XZ : CODEC_ZSTD;
+	int r = in->len ? compress_xz(4, dictionary, in->data, in->len, &xz, e) : 0;
+	if (r >= 0 && in->len && in->len <= SMALL)
+		r = compress_mem(CODEC_ZSTD, 0, in->data, in->len, &zstd, e);
+	if (r < 0)
+		return r;
+	if (xz.len && xz.len < best->len) {
+		*codec = CODEC_XZ;
+		best = &xz;
 	}
-	const struct buf *use = *codec == CODEC_NONE ? in : &best;
-	buf_add(out, use->data, use->len);
+	if (zstd.len && zstd.len < best->len) {
+		*codec = CODEC_ZSTD;
+		best = &zstd;
+	}
+	buf_add(out, best->data, best->len);
 	return 0;
 }
 
