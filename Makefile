@@ -10,6 +10,7 @@
 #   make fuzz       libFuzzer looks for more with each tests/fuzz/<name>_fuzz.c, for FUZZ_SECONDS (10) each
 #   make lint       clang-format, clang-tidy, shellcheck
 #   make bench      writes the tables of README's "Performance"
+#   make bench-update  writes the table of README's "Performance" that compares updates
 #   make bench-commit  writes the table of README's "Reliability"
 #   make bench-boot writes the table of README's "Guests": starts, memory and sizes
 #   make deb        swupd and mixer as Debian packages in $(O)/deb
@@ -158,6 +159,10 @@ release: setup
 bench: all
 	ci/bench
 
+bench-update: setup
+	$(MAKE) all
+	BIN=$(O)/bin ci/bench-update
+
 bench-commit: all
 	ci/bench-commit
 
@@ -187,5 +192,5 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all tools setup unit fuzzers fuzz func inject vm powercut lint check release bench bench-commit bench-boot deb format install clean
+.PHONY: all tools setup unit fuzzers fuzz func inject vm powercut lint check release bench bench-update bench-commit bench-boot deb format install clean
 .DELETE_ON_ERROR:
