@@ -34,6 +34,8 @@
 #define UPDATE_FILE  "update-from-"
 #define META_BUNDLES 64 /* manifests of so many bundles are a section */
 #define DIFFS        "diffs"
+/* Bytes of objects in a section, about: several are made, and later unpacked, beside one another; the dictionary reaches no further than an eighth of it anyway */
+#define SECTION_TARGET (64UL << 20)
 
 /* An object that the new release has and the old one has not, at some bundle's path. */
 struct item {
@@ -47,6 +49,8 @@ struct item {
 struct group {
 	char *bundles; /* of all its items, joined */
 	size_t rank;   /* of the first bundle in the order of sections */
+	size_t part;   /* of the objects that these bundles have */
+	uint64_t bytes;
 	struct item **items;
 	size_t n, cap;
 	struct buf stored;
@@ -195,7 +199,8 @@ static int by_rank(const void *a, const void *b)
 
 	if (x->rank != y->rank)
 		return x->rank > y->rank ? -1 : 1;
-	return strcmp(x->bundles, y->bundles);
+	int r = strcmp(x->bundles, y->bundles);
+	return r ? r : (x->part > y->part) - (x->part < y->part);
 }
 
 static void make_groups(struct updating *u)
@@ -207,18 +212,21 @@ static void make_groups(struct updating *u)
 		strv_sort_unique(&it->bundles);
 		_cleanup_free_ char *name = strv_join(&it->bundles, " ");
 		struct group *g = table_find_str(known, name);
-		if (!g) {
+		if (!g || g->bytes >= SECTION_TARGET) {
+			const size_t part = g ? g->part + 1 : 0;
 			VEC_GROW(u->groups, u->n_groups, u->cap_groups);
 			u->groups[u->n_groups++] = g = xcalloc(1, sizeof(*g));
+			g->part = part;
 			g->bundles = take(name);
 			for (size_t k = 0; k < it->bundles.n; k++) {
 				_cleanup_(strv_free) struct strv visited = {0};
 				g->rank = MAX(g->rank, count_users(u->b.to, it->bundles.items[k], &visited));
 			}
-			(void)table_add_str(known, g->bundles, g);
+			(void)table_set_str(known, g->bundles, g);
 		}
 		VEC_GROW(g->items, g->n, g->cap);
 		g->items[g->n++] = it;
+		g->bytes += it->node->attrs.size;
 	}
 	if (u->n_groups)
 		qsort(u->groups, u->n_groups, sizeof(*u->groups), by_rank);
