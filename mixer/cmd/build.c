@@ -6,6 +6,8 @@
 
 #include "mixer/cmd/cmd.h"
 #include "mixer/cmd/mix.h"
+#include "mixer/step/between.h"
+#include "mixer/step/diff.h"
 #include "mixer/step/release.h"
 #include "mixer/step/sbom.h"
 #include "mixer/step/stamp.h"
@@ -173,6 +175,22 @@ static int releases_before(const struct mix *m, uint32_t to, uint32_t count, str
 	return 0;
 }
 
+static int build_deltas_from(const struct mix *m, uint32_t from, uint32_t to, bool packs, bool manifests, struct err *e)
+{
+	_cleanup_(between_clear) struct between b = {0};
+
+	int r = between_open(m, from, to, &b, e);
+	if (r < 0)
+		return err_in(e, r, "cannot compare release %u with %u", from, to);
+	if (packs)
+		r = diff_update(&b, e);
+	if (r >= 0 && packs && m->config->classic)
+		r = diff_packs(&b, e);
+	if (r >= 0 && manifests && m->config->classic)
+		r = diff_manifests(&b, e);
+	return r;
+}
+
 static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_t to, bool packs, bool manifests,
 			struct err *e)
 {
@@ -186,16 +204,10 @@ static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_
 	for (size_t i = 0; r >= 0 && i < from.n; i++) {
 		uint32_t n = 0;
 		(void)text_u32(from.items[i], 1, INT32_MAX, &n);
-		if (o->report) {
+		if (o->report)
 			ui_answer(m->ui, "%u → %u", n, to);
-			continue;
-		}
-		if (packs)
-			r = diff_update(m, n, to, e);
-		if (r >= 0 && packs && m->config->classic)
-			r = diff_packs(m, n, to, e);
-		if (r >= 0 && manifests && m->config->classic)
-			r = diff_manifests(m, n, to, e);
+		else
+			r = build_deltas_from(m, n, to, packs, manifests, e);
 	}
 	return r < 0 || o->report || !packs ? r : diff_ways(m, to, e);
 }

@@ -17,6 +17,9 @@
 #include "swupd/content/delta.h"
 #include "swupd/content/format.h"
 
+/* In the cache instead of a delta that is not worth it: the format's own mark. An empty file would also be what a crash of the machine leaves. */
+static const char not_worth_it[] = "FULLV20U";
+
 #define WORTH_MIN 200 /* bytes; delta_make makes none of smaller files, and its answer would only fill the cache */
 #define XZ_MEMORY (700ULL << 20)
 
@@ -98,7 +101,7 @@ static int make(const struct making *k, const struct delta_pair *p, struct buf *
 	if (r >= 0)
 		r = k->kind->make(&old, &new, &p->to->attrs, out, e);
 	if (r == 1)
-		buf_puts(out, DELTA_NOT_WORTH_IT);
+		buf_puts(out, not_worth_it);
 	return r;
 }
 
@@ -156,7 +159,7 @@ static int make_one(void *arg, size_t i, struct err *e)
 	progress_add(k->m->progress, p->to->attrs.size);
 	if (p->to->attrs.size < k->kind->min || MAX(p->from->attrs.size, p->to->attrs.size) > k->kind->max)
 		return 0;
-	int r = fs_load(k->m->cache, file, SIZE_MAX / 2, &delta, NULL);
+	int r = fs_load(k->m->cache, file, k->kind->max, &delta, NULL);
 	if (r >= 0)
 		r = k->kind->look(&delta);
 	if (r < 0)

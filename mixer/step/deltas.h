@@ -39,9 +39,6 @@ int deltas_make(const struct mix *m, const struct delta_kind *kind, struct delta
 
 #define DELTAS_MEMORY (2ULL << 30)
 
-/* In the place of one that is not worth it: the format's own mark. An empty file would also be what a crash of the machine leaves. */
-#define DELTA_NOT_WORTH_IT "FULLV20U"
-
 /* One classic delta, applied and compared. attrs: of the new one. 1: not worth it. */
 int delta_make_checked(const struct buf *old, const struct buf *new, const struct attrs *attrs, struct buf *out,
 		       struct err *e);

@@ -43,7 +43,7 @@ struct pack_plan {
 
 struct diffing {
 	const struct mix *m;
-	struct between b;
+	struct between *b;
 	struct pack_plan *packs;
 	size_t n_packs, packs_cap;
 	struct delta_pair **pairs;
@@ -63,15 +63,15 @@ static void diffing_clear(struct diffing *d)
 	free(d->packs);
 	free(d->pairs);
 	table_free(d->pair_index);
-	between_clear(&d->b);
 	arena_free(d->arena);
 }
 
 /* The bundles that a client of the old release updates with a pack of its own; a new bundle has its zero pack. */
 static void plan_packs(struct diffing *d)
 {
-	for (size_t i = 0; i < d->b.to->n; i++) {
-		const struct entry *line = &d->b.to->mom->entries[i], *was = manifest_find(d->b.from->mom, line->name);
+	for (size_t i = 0; i < d->b->to->n; i++) {
+		const struct entry *line = &d->b->to->mom->entries[i],
+				   *was = manifest_find(d->b->from->mom, line->name);
 		if (!was || was->release >= line->release)
 			continue;
 		_cleanup_free_ char *path = layout_pack(line->release, line->name, was->release);
@@ -82,8 +82,8 @@ static void plan_packs(struct diffing *d)
 		d->packs[d->n_packs++] = (struct pack_plan){
 			.line = line,
 			.from = was->release,
-			.old = release_find(d->b.from, line->name),
-			.new = d->b.to->bundles[i],
+			.old = release_find(d->b->from, line->name),
+			.new = d->b->to->bundles[i],
 			.name = xstrdup(strrchr(path, '/') + 1),
 		};
 	}
@@ -125,15 +125,15 @@ static int plan_wants(struct diffing *d, struct pack_plan *p, struct err *e)
 	_cleanup_(table_freep) struct table *old = manifest_index(p->old), *installed = table_new();
 	_cleanup_(strv_free) struct strv visited = {0};
 
-	between_installed(&d->b, p->line->name, &visited, installed);
+	between_installed(d->b, p->line->name, &visited, installed);
 	for (size_t i = 0; i < p->new->n_entries; i++) {
 		const struct entry *x = &p->new->entries[i];
 		if (!diff_brings(x, p->from, old))
 			continue;
-		struct want w = {.entry = x, .node = objects_find(d->b.objects, &x->hash)};
+		struct want w = {.entry = x, .node = objects_find(d->b->objects, &x->hash)};
 		if (!w.node)
 			return err_set(e, -ERR_FORMAT, "%s is in a manifest, but not in the release's trees", x->name);
-		const struct node *peer = peers_find(d->b.peers, x->name);
+		const struct node *peer = peers_find(d->b->peers, x->name);
 		if (peer && table_find(installed, &peer->hash, sizeof(peer->hash)))
 			w.pair = get_pair(d, peer, w.node);
 		VEC_GROW(p->wants, p->n, p->cap);
@@ -146,7 +146,7 @@ static int plan_wants(struct diffing *d, struct pack_plan *p, struct err *e)
 
 static int restore(const struct diffing *d, struct err *e)
 {
-	const struct release *releases[] = {d->b.from, d->b.to};
+	const struct release *releases[] = {d->b->from, d->b->to};
 	const struct node **nodes = NULL;
 	size_t n = 0, cap = 0;
 
@@ -256,7 +256,7 @@ static int publish_packs(const struct diffing *d, int dir, struct err *e)
 
 static int write_and_publish(const struct diffing *d, struct err *e)
 {
-	_cleanup_free_ char *new = xasprintf(WWW ".new-packs-%u-%u", d->b.from->mom->release, d->b.to->mom->release);
+	_cleanup_free_ char *new = xasprintf(WWW ".new-packs-%u-%u", d->b->from->mom->release, d->b->to->mom->release);
 	const int root = d->m->config->dir;
 
 	int r = fs_remove_tree(root, new, e);
@@ -270,16 +270,12 @@ static int write_and_publish(const struct diffing *d, struct err *e)
 	return r < 0 ? r : removed;
 }
 
-static int make_packs(struct diffing *d, uint32_t from, uint32_t to, struct err *e)
+static int make_packs(struct diffing *d, struct err *e)
 {
-	int r = between_open(d->m, from, to, &d->b, e);
-
-	if (r < 0)
-		return r;
 	plan_packs(d);
 	if (d->n_packs == 0)
 		return 0;
-	r = between_load_trees(&d->b, e);
+	int r = between_load_trees(d->b, e);
 	for (size_t i = 0; r >= 0 && i < d->n_packs; i++)
 		r = plan_wants(d, &d->packs[i], e);
 	if (r >= 0)
@@ -289,10 +285,13 @@ static int make_packs(struct diffing *d, uint32_t from, uint32_t to, struct err 
 	return r < 0 ? r : write_and_publish(d, e);
 }
 
-int diff_packs(const struct mix *m, uint32_t from, uint32_t to, struct err *e)
+int diff_packs(struct between *b, struct err *e)
 {
-	_cleanup_(diffing_clear) struct diffing d = {.m = m, .pair_index = table_new(), .arena = arena_new()};
+	_cleanup_(diffing_clear) struct diffing d = {
+		.m = b->m, .b = b, .pair_index = table_new(), .arena = arena_new()};
 
-	int r = make_packs(&d, from, to, e);
-	return r < 0 ? err_in(e, r, "cannot make packs from release %u to %u", from, to) : 0;
+	int r = make_packs(&d, e);
+	return r < 0 ? err_in(e, r, "cannot make packs from release %u to %u", b->from->mom->release,
+			      b->to->mom->release)
+		     : 0;
 }

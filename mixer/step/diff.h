@@ -4,8 +4,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct between;
 struct entry;
+struct err;
 struct table;
+
+/* Of two published releases, for clients of the older one; what is there already stays. */
+int diff_update(struct between *b, struct err *e);
+int diff_packs(struct between *b, struct err *e);
+int diff_manifests(const struct between *b, struct err *e);
 
 /*
  * Does a bundle's pack bring what x, of its new manifest, stands for? from: the release of the old manifest, old: its index. spec/swupd-format.md section 5.

@@ -3,8 +3,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "mixer/step/between.h"
 #include "mixer/step/deltas.h"
-#include "mixer/step/release.h"
+#include "mixer/step/diff.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -77,24 +78,22 @@ static int diff_one(void *arg, size_t i, struct err *e)
 	return fs_save(d->m->config->dir, path, delta.data, delta.len, 0644, e);
 }
 
-int diff_manifests(const struct mix *m, uint32_t from, uint32_t to, struct err *e)
+int diff_manifests(const struct between *b, struct err *e)
 {
-	_cleanup_(release_freep) struct release *old = NULL, *new = NULL;
-	struct diffing d = {.m = m};
+	const struct release *old = b->from, *new = b->to;
+	struct diffing d = {.m = b->m};
 
-	int r = release_load(m, from, &old, e);
-	if (r >= 0)
-		r = release_load(m, to, &new, e);
-	for (size_t i = 0; r >= 0 && i < new->n; i++) {
+	for (size_t i = 0; i < new->n; i++) {
 		const struct entry *line = &new->mom->entries[i], *was = manifest_find(old->mom, line->name);
 		if (!was || was->release >= line->release)
 			continue;
 		VEC_GROW(d.pairs, d.n, d.cap);
 		d.pairs[d.n++] = (struct pair){was, line};
 	}
-	progress_stage(m->progress, "manifests", d.n, false);
-	if (r >= 0)
-		r = work_each(m->config->threads, d.n, diff_one, &d, e);
+	progress_stage(b->m->progress, "manifests", d.n, false);
+	int r = work_each(b->m->config->threads, d.n, diff_one, &d, e);
 	free(d.pairs);
-	return r < 0 ? err_in(e, r, "cannot make deltas of manifests from release %u to %u", from, to) : 0;
+	return r < 0 ? err_in(e, r, "cannot make deltas of manifests from release %u to %u", old->mom->release,
+			      new->mom->release)
+		     : 0;
 }

@@ -31,7 +31,6 @@
  */
 
 #define WWW          "update/www/"
-#define UPDATE_FILE  "update-from-"
 #define META_BUNDLES 64 /* manifests of so many bundles are a section */
 #define DIFFS        "diffs"
 /* Bytes of objects in a section, about: several are made, and later unpacked, beside one another; the dictionary reaches no further than an eighth of it anyway */
@@ -58,7 +57,7 @@ struct group {
 
 struct updating {
 	const struct mix *m;
-	struct between b;
+	struct between *b;
 	struct item **items; /* by path */
 	size_t n, cap;
 	struct table *by_hash;
@@ -93,7 +92,6 @@ static void updating_clear(struct updating *u)
 	free(u->meta);
 	free(u->pairs);
 	table_free(u->by_hash);
-	between_clear(&u->b);
 	update_index_clear(&u->index);
 }
 
@@ -103,7 +101,7 @@ static int add_item(struct updating *u, const struct entry *x, const char *bundl
 		    struct err *e)
 {
 	struct item *it = table_find(u->by_hash, &x->hash, sizeof(x->hash));
-	const struct node *peer = peers_find(u->b.peers, x->name);
+	const struct node *peer = peers_find(u->b->peers, x->name);
 
 	if (peer && !table_find(installed, &peer->hash, sizeof(peer->hash)))
 		peer = NULL;
@@ -115,7 +113,7 @@ static int add_item(struct updating *u, const struct entry *x, const char *bundl
 			strv_add(&it->bundles, bundle);
 		return 0;
 	}
-	const struct node *node = objects_find(u->b.objects, &x->hash);
+	const struct node *node = objects_find(u->b->objects, &x->hash);
 	if (!node)
 		return err_set(e, -ERR_FORMAT, "%s is in a manifest, but not in the release's trees", x->name);
 	it = xcalloc(1, sizeof(*it));
@@ -130,13 +128,13 @@ static int add_item(struct updating *u, const struct entry *x, const char *bundl
 /* A client of the old release has this bundle, or gets it by what one that it has includes. */
 static bool is_reached(const struct updating *u, const char *name)
 {
-	if (release_find(u->b.from, name))
+	if (release_find(u->b->from, name))
 		return true;
-	for (size_t i = 0; i < u->b.to->n; i++) {
-		const struct manifest *by = u->b.to->bundles[i];
+	for (size_t i = 0; i < u->b->to->n; i++) {
+		const struct manifest *by = u->b->to->bundles[i];
 		for (size_t k = 0; k < by->n_includes; k++)
 			if (strcmp(by->includes[k], name) == 0 &&
-			    release_find(u->b.from, u->b.to->mom->entries[i].name))
+			    release_find(u->b->from, u->b->to->mom->entries[i].name))
 				return true;
 	}
 	return false;
@@ -144,12 +142,12 @@ static bool is_reached(const struct updating *u, const char *name)
 
 static int add_bundle(struct updating *u, const struct entry *line, const struct manifest *new, struct err *e)
 {
-	const struct manifest *old = release_find(u->b.from, line->name);
+	const struct manifest *old = release_find(u->b->from, line->name);
 	_cleanup_(table_freep) struct table *before = old ? manifest_index(old) : table_new(), *installed = table_new();
 	_cleanup_(strv_free) struct strv visited = {0};
 	int r = 0;
 
-	between_installed(&u->b, line->name, &visited, installed);
+	between_installed(u->b, line->name, &visited, installed);
 	for (size_t i = 0; r >= 0 && i < new->n_entries; i++)
 		if (diff_brings(&new->entries[i], old ? old->release : 0, before))
 			r = add_item(u, &new->entries[i], line->name, installed, e);
@@ -167,10 +165,11 @@ static int find_items(struct updating *u, struct err *e)
 {
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < u->b.to->n; i++) {
-		const struct entry *line = &u->b.to->mom->entries[i], *was = manifest_find(u->b.from->mom, line->name);
+	for (size_t i = 0; r >= 0 && i < u->b->to->n; i++) {
+		const struct entry *line = &u->b->to->mom->entries[i],
+				   *was = manifest_find(u->b->from->mom, line->name);
 		if ((!was || was->release < line->release) && is_reached(u, line->name))
-			r = add_bundle(u, line, u->b.to->bundles[i], e);
+			r = add_bundle(u, line, u->b->to->bundles[i], e);
 	}
 	if (u->n)
 		qsort(u->items, u->n, sizeof(*u->items), by_path);
@@ -220,7 +219,7 @@ static void make_groups(struct updating *u)
 			g->bundles = take(name);
 			for (size_t k = 0; k < it->bundles.n; k++) {
 				_cleanup_(strv_free) struct strv visited = {0};
-				g->rank = MAX(g->rank, count_users(u->b.to, it->bundles.items[k], &visited));
+				g->rank = MAX(g->rank, count_users(u->b->to, it->bundles.items[k], &visited));
 			}
 			(void)table_set_str(known, g->bundles, g);
 		}
@@ -318,10 +317,7 @@ static int look_cached(const struct buf *cached)
 }
 
 static const struct delta_kind diffs = {
-	.folder = DIFFS,
-	.make = make_cached,
-	.look = look_cached,
-	.max = UINT64_MAX,
+	.folder = DIFFS, .make = make_cached, .look = look_cached, .max = SIZE_MAX / 2, /* what memory can hold */
 };
 
 static int make_pairs(struct updating *u, struct err *e)
@@ -432,8 +428,8 @@ static int add_manifest(const struct updating *u, const struct entry *line, cons
 
 static int add_mom(struct updating *u, struct diff_streams *s, struct update_record *r, struct err *e)
 {
-	const struct entry line = {.name = "MoM", .release = u->b.to->mom->release},
-			   was = {.name = "MoM", .release = u->b.from->mom->release};
+	const struct entry line = {.name = "MoM", .release = u->b->to->mom->release},
+			   was = {.name = "MoM", .release = u->b->from->mom->release};
 	_cleanup_free_ char *name = layout_mom_signature(line.release), *path = xasprintf(WWW "%s", name);
 
 	if (fs_exists(u->m->config->dir, path)) {
@@ -458,7 +454,7 @@ static int make_meta(struct updating *u, const struct entry **lines, size_t n, s
 			if (at == 0)
 				r = add_mom(u, &streams, x, e);
 			else if (at <= n)
-				r = add_manifest(u, lines[at - 1], manifest_find(u->b.from->mom, lines[at - 1]->name),
+				r = add_manifest(u, lines[at - 1], manifest_find(u->b->from->mom, lines[at - 1]->name),
 						 &streams, x, e);
 		}
 		if (r >= 0)
@@ -477,7 +473,7 @@ static int by_digest(const void *a, const void *b)
 /* Bytes that tell each hash of both releases from the others. */
 static unsigned prefix_of(const struct updating *u)
 {
-	const struct release *const releases[] = {u->b.from, u->b.to};
+	const struct release *const releases[] = {u->b->from, u->b->to};
 	struct digest *all = NULL;
 	size_t n = 0, cap = 0;
 	unsigned prefix = 4;
@@ -506,13 +502,14 @@ static size_t lay_out(struct updating *u, const struct entry **lines)
 	const struct attrs manifest = {.kind = KIND_FILE, .mode = 0644};
 	size_t n = 0, at = 0;
 
-	for (size_t i = 0; i < u->b.to->n; i++) {
-		const struct entry *line = &u->b.to->mom->entries[i], *was = manifest_find(u->b.from->mom, line->name);
+	for (size_t i = 0; i < u->b->to->n; i++) {
+		const struct entry *line = &u->b->to->mom->entries[i],
+				   *was = manifest_find(u->b->from->mom, line->name);
 		if (was ? !digest_equal(&was->hash, &line->hash) : is_reached(u, line->name))
 			lines[n++] = line;
 	}
-	x->from = u->b.from->mom->release;
-	x->to = u->b.to->mom->release;
+	x->from = u->b->from->mom->release;
+	x->to = u->b->to->mom->release;
 	x->prefix = prefix_of(u);
 	u->n_meta = n / META_BUNDLES + 1;
 	u->meta = xcalloc(u->n_meta, sizeof(*u->meta));
@@ -564,7 +561,7 @@ static int write_file(struct updating *u, const char *path, struct err *e)
 
 static int restore(const struct updating *u, struct err *e)
 {
-	const struct release *releases[] = {u->b.from, u->b.to};
+	const struct release *releases[] = {u->b->from, u->b->to};
 	_cleanup_free_ const struct node **nodes = xcalloc(2 * u->n + 1, sizeof(struct node *));
 	size_t n = 0;
 
@@ -580,7 +577,7 @@ static int make(struct updating *u, const char *path, struct err *e)
 {
 	uint64_t bytes = 0;
 
-	int r = between_load_trees(&u->b, e);
+	int r = between_load_trees(u->b, e);
 	if (r >= 0)
 		r = find_items(u, e);
 	if (r >= 0)
@@ -590,7 +587,7 @@ static int make(struct updating *u, const char *path, struct err *e)
 	if (r < 0)
 		return r;
 	make_groups(u);
-	_cleanup_free_ const struct entry **lines = xcalloc(u->b.to->n + 1, sizeof(struct entry *));
+	_cleanup_free_ const struct entry **lines = xcalloc(u->b->to->n + 1, sizeof(struct entry *));
 	const size_t n = lay_out(u, lines);
 	for (size_t i = 0; i < u->n; i++)
 		bytes += u->items[i]->node->attrs.size;
@@ -601,16 +598,15 @@ static int make(struct updating *u, const char *path, struct err *e)
 	return r < 0 ? r : write_file(u, path, e);
 }
 
-int diff_update(const struct mix *m, uint32_t from, uint32_t to, struct err *e)
+int diff_update(struct between *b, struct err *e)
 {
-	_cleanup_(updating_clear) struct updating u = {.m = m, .by_hash = table_new()};
+	const uint32_t from = b->from->mom->release, to = b->to->mom->release;
+	_cleanup_(updating_clear) struct updating u = {.m = b->m, .b = b, .by_hash = table_new()};
 	_cleanup_free_ char *name = layout_update(to, from), *path = xasprintf(WWW "%s", name);
 
-	if (fs_exists(m->config->dir, path))
+	if (fs_exists(b->m->config->dir, path))
 		return 0;
-	int r = between_open(m, from, to, &u.b, e);
-	if (r >= 0)
-		r = make(&u, path, e);
+	int r = make(&u, path, e);
 	return r < 0 ? err_in(e, r, "cannot make the update file from release %u to %u", from, to) : 0;
 }
 
@@ -641,8 +637,8 @@ static int list_steps(const struct mix *m, uint32_t to, struct step **steps, siz
 			continue;
 		r = fs_list(m->config->dir, dir, &names, e);
 		for (size_t k = 0; r >= 0 && k < names.n; k++) {
-			if (!text_starts(names.items[k], UPDATE_FILE) ||
-			    text_u32(names.items[k] + strlen(UPDATE_FILE), 1, release - 1, &from) < 0)
+			if (!text_starts(names.items[k], LAYOUT_UPDATE) ||
+			    text_u32(names.items[k] + strlen(LAYOUT_UPDATE), 1, release - 1, &from) < 0)
 				continue;
 			VEC_GROW(*steps, *n, cap);
 			(*steps)[(*n)++] = (struct step){from, release};

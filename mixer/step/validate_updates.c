@@ -19,8 +19,7 @@
 #include "swupd/content/manifest.h"
 #include "swupd/content/update_file.h"
 
-#define WWW    "update/www/"
-#define PREFIX "update-from-"
+#define WWW "update/www/"
 
 /* What a release has: objects, and manifests with the MoM. */
 struct thing {
@@ -99,19 +98,19 @@ static int list_things(const struct checking *c, const struct release *r, struct
 	return 0;
 }
 
+static const struct digest *thing_at(const void *arg, size_t i)
+{
+	const struct things *t = arg;
+
+	return &t->items[i].hash;
+}
+
 /* The one whose hash begins like that. */
 static const struct thing *find_thing(const struct checking *c, const struct things *t, const struct digest *prefix)
 {
-	size_t low = 0, high = t->n;
+	const size_t i = digest_search(thing_at, t, t->n, prefix, c->index.prefix);
 
-	while (low < high) {
-		const size_t mid = low + (high - low) / 2;
-		if (memcmp(&t->items[mid].hash, prefix, c->index.prefix) < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < t->n && update_is(&c->index, prefix, &t->items[low].hash) ? &t->items[low] : NULL;
+	return i < t->n && update_is(&c->index, prefix, thing_at(t, i)) ? &t->items[i] : NULL;
 }
 
 static int load_base(struct checking *c, const struct thing *x)
@@ -126,7 +125,7 @@ static int begin(void *arg, const struct update_record *r, const void **base, si
 		 struct err *e __attribute__((unused)))
 {
 	struct checking *c = arg;
-	const bool has_base = memcmp(&r->from, &digest_zero, sizeof(r->from)) != 0;
+	const bool has_base = update_has_base(r);
 	const struct thing *from = has_base ? find_thing(c, &c->old, &r->from) : NULL;
 
 	c->base.len = c->link.len = 0;
@@ -195,22 +194,6 @@ static void report_missing(const struct checking *c, const struct release *old)
 		finding(c->v, n == 1 ? "%s lacks %s" : "%s lacks %s and %zu more", c->path, first, n - 1);
 }
 
-static int load_index(struct checking *c, int fd, struct err *e)
-{
-	_cleanup_(buf_free) struct buf text = {0};
-	char fixed[UPDATE_FIXED];
-	size_t head;
-
-	int r = fs_read_at(fd, 0, fixed, sizeof(fixed), e);
-	if (r >= 0)
-		r = update_head_size(fixed, sizeof(fixed), &head, e);
-	if (r >= 0) {
-		r = fs_read_at(fd, 0, buf_reserve(&text, head), head, e);
-		text.len = head;
-	}
-	return r < 0 ? r : update_parse(text.data, text.len, &c->index, e);
-}
-
 static int check_sections(struct checking *c, int fd, struct err *e)
 {
 	const struct update_target target = {.begin = begin, .write = add_bytes, .end = end, .arg = c};
@@ -230,7 +213,7 @@ static int check_file(struct validating *v, const char *name, uint32_t from, str
 	_cleanup_(release_freep) struct release *old = NULL;
 	struct err why = ERR_INIT;
 
-	int r = fd < 0 ? err_errno(&why, "cannot be opened") : load_index(&c, fd, &why);
+	int r = fd < 0 ? err_errno(&why, "cannot be opened") : update_load(fd, &c.index, &why);
 	if (r >= 0 && (c.index.from != from || c.index.to != v->release->mom->release))
 		r = err_set(&why, -ERR_FORMAT, "it is of other releases");
 	if (r >= 0) {
@@ -260,8 +243,8 @@ int validate_updates(struct validating *v, struct err *e)
 		return 0;
 	int r = fs_list(v->m->config->dir, dir, &names, e);
 	for (size_t i = 0; r >= 0 && i < names.n; i++)
-		if (text_starts(names.items[i], PREFIX) &&
-		    text_u32(names.items[i] + strlen(PREFIX), 1, INT32_MAX, &from) == 0)
+		if (text_starts(names.items[i], LAYOUT_UPDATE) &&
+		    text_u32(names.items[i] + strlen(LAYOUT_UPDATE), 1, INT32_MAX, &from) == 0)
 			r = check_file(v, names.items[i], from, e);
 	return r;
 }

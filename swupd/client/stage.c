@@ -148,21 +148,21 @@ static void index_installed(struct staging *s)
 		qsort(s->installed, s->n_installed, sizeof(*s->installed), by_hash);
 }
 
+static const struct digest *installed_at(const void *arg, size_t i)
+{
+	const struct staging *s = arg;
+
+	return &s->installed[i]->hash;
+}
+
 const struct entry *const *installed_find(const struct staging *s, const struct digest *hash, unsigned bytes, size_t *n)
 {
-	size_t low = 0, high = s->n_installed;
+	const size_t first = digest_search(installed_at, s, s->n_installed, hash, bytes);
 
-	while (low < high) { /* the first that is not below hash */
-		size_t mid = low + (high - low) / 2;
-		if (memcmp(&s->installed[mid]->hash, hash, bytes) < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
 	*n = 0;
-	while (low + *n < s->n_installed && memcmp(&s->installed[low + *n]->hash, hash, bytes) == 0)
+	while (first + *n < s->n_installed && memcmp(installed_at(s, first + *n), hash, bytes) == 0)
 		++*n;
-	return s->installed + low;
+	return s->installed + first;
 }
 
 static uint64_t size_limit(const struct staging *s, const struct change *c)

@@ -75,22 +75,20 @@ static int by_hash(const void *a, const void *b)
 	return memcmp(&(*x)->entry->hash, &(*y)->entry->hash, sizeof(struct digest));
 }
 
+static const struct digest *want_at(const void *arg, size_t i)
+{
+	const struct transfer *t = arg;
+
+	return &t->wants[i]->entry->hash;
+}
+
 /* What is wanted and begins like the record's. */
 static struct want *find_want(const struct level *l, const struct update_record *r)
 {
 	const struct transfer *t = l->t;
-	const unsigned prefix = l->head->index.prefix;
-	size_t low = 0, high = t->s->n;
+	const size_t i = digest_search(want_at, t, t->s->n, &r->hash, l->head->index.prefix);
 
-	while (low < high) {
-		const size_t mid = low + (high - low) / 2;
-		if (memcmp(&t->wants[mid]->entry->hash, &r->hash, prefix) < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < t->s->n && update_is(&l->head->index, &r->hash, &t->wants[low]->entry->hash) ? t->wants[low]
-												  : NULL;
+	return i < t->s->n && update_is(&l->head->index, &r->hash, want_at(t, i)) ? t->wants[i] : NULL;
 }
 
 static int by_record_hash(const void *a, const void *b, void *arg)
@@ -100,28 +98,21 @@ static int by_record_hash(const void *a, const void *b, void *arg)
 	return memcmp(&records[*(const size_t *)a].hash, &records[*(const size_t *)b].hash, sizeof(struct digest));
 }
 
+static const struct digest *record_at(const void *arg, size_t i)
+{
+	const struct level *l = arg;
+
+	return &l->head->index.records[l->by_hash[i]].hash;
+}
+
 /* The record whose hash has these first bytes; SIZE_MAX: there is none. */
 static size_t find_record(const struct level *l, const struct digest *hash, unsigned bytes)
 {
 	const struct update_index *x = &l->head->index;
 	const unsigned prefix = MIN(bytes, x->prefix);
-	size_t low = 0, high = x->n_records;
+	const size_t i = digest_search(record_at, l, x->n_records, hash, prefix);
 
-	while (low < high) {
-		const size_t mid = low + (high - low) / 2;
-		if (memcmp(&x->records[l->by_hash[mid]].hash, hash, prefix) < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low == x->n_records || memcmp(&x->records[l->by_hash[low]].hash, hash, prefix) != 0)
-		return SIZE_MAX;
-	return l->by_hash[low];
-}
-
-static bool has_base(const struct update_record *r)
-{
-	return memcmp(&r->from, &digest_zero, sizeof(r->from)) != 0;
+	return i < x->n_records && memcmp(record_at(l, i), hash, prefix) == 0 ? l->by_hash[i] : SIZE_MAX;
 }
 
 /* The level below this one that makes what the record is made from, and which of its records; NULL: none does. */
@@ -152,7 +143,7 @@ static void find_uses(struct transfer *t)
 		for (size_t i = 0; i < l->head->index.n_records; i++) {
 			const struct update_record *r = &l->head->index.records[i];
 			size_t record, n;
-			if (!l->uses[i] || !has_base(r))
+			if (!l->uses[i] || !update_has_base(r))
 				continue;
 			(void)installed_find(t->s, &r->from, l->head->index.prefix, &n);
 			if (n)
@@ -196,7 +187,7 @@ static void add_range(struct level *l, size_t section)
 	g->continues = x->at <= have;
 	if (g->continues)
 		g->at = have;
-	g->name = xasprintf("update-%" PRIu32 "-%" PRIu32 "-%" PRIu64, l->head->index.from, l->head->index.to, g->at);
+	g->name = update_head_part(l->head, g->at);
 }
 
 static void choose(struct level *l)
@@ -224,7 +215,7 @@ struct making {
 
 static char *base_name(const struct level *l, size_t record)
 {
-	return xasprintf("base-%" PRIu32 "-%" PRIu32 "-%zu", l->head->index.from, l->head->index.to, record);
+	return xasprintf("base-%" PRIu32 "-%" PRIu32 "-%zu", l->head->from, l->head->to, record);
 }
 
 /* A file that is installed under that hash. It is not hashed: what is made from another one is not what is wanted. */
@@ -269,7 +260,7 @@ static int begin(void *arg, const struct update_record *r, const void **base, si
 	k->want = w && want_claim(k->l->t->s, &w->entry->hash) ? w : NULL;
 	if (!k->want && !(uses & FOR_BASE))
 		return 0;
-	if (has_base(r) && !load_base(k, r)) {
+	if (update_has_base(r) && !load_base(k, r)) {
 		if (k->want)
 			want_settle(k->l->t->s, k->want, false);
 		return 0;

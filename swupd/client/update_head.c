@@ -46,11 +46,6 @@ static void meta_clear(struct meta *t)
 	buf_free(&t->text);
 }
 
-static bool has_base(const struct update_record *r)
-{
-	return memcmp(&r->from, &digest_zero, sizeof(r->from)) != 0;
-}
-
 /* The bundle's manifest in the store, if it is what the record begins from. */
 static int load_base(struct meta *t, const struct entry *old, const struct update_record *r)
 {
@@ -80,7 +75,7 @@ static int begin_manifest(struct meta *t, const struct update_record *r)
 	digest_format(&t->entry->hash, hex);
 	if (fs_exists(t->store, hex))
 		return 0;
-	if (!has_base(r))
+	if (!update_has_base(r))
 		return 1;
 	/* of bundles that are not installed nobody asks */
 	if (!t->old_mom || !catalog_find(t->installed, t->entry->name))
@@ -98,7 +93,7 @@ static int begin(void *arg, const struct update_record *r, const void **base, si
 	if (r->size > MANIFEST_MAX)
 		return 0;
 	if (r == t->index->records) {
-		if (has_base(r) && catalog_load_mom_text(t->m, t->index->from, &t->base) < 0)
+		if (update_has_base(r) && catalog_load_mom_text(t->m, t->index->from, &t->base) < 0)
 			return 0;
 	} else if (!t->mom || !begin_manifest(t, r)) {
 		return 0;
@@ -184,6 +179,11 @@ static int keep_result(void *arg, const struct fetch_job *job __attribute__((unu
 	return result < 0 ? err_in(e, result, "update file") : 0;
 }
 
+char *update_head_part(const struct update_head *h, uint64_t at)
+{
+	return xasprintf("update-%" PRIu32 "-%" PRIu32 "-%" PRIu64, h->from, h->to, at);
+}
+
 int update_head_extend(struct update_head *h, int dir, const char *name, bool whole, struct err *e)
 {
 	struct stat st;
@@ -210,7 +210,7 @@ int update_head_extend(struct update_head *h, int dir, const char *name, bool wh
 /* The next bytes, up to end. */
 static int fetch_part(const struct machine *m, int dir, struct update_head *h, uint64_t end, struct err *e)
 {
-	_cleanup_free_ char *name = xasprintf("update-%" PRIu32 "-%" PRIu64, m->release, h->have);
+	_cleanup_free_ char *name = update_head_part(h, h->have);
 	const struct fetch_job job = {
 		.path = h->path, .name = name, .at = h->have, .bytes = end - h->have, .max = UPDATE_HEAD_MAX};
 	int result = 0;
@@ -219,16 +219,7 @@ static int fetch_part(const struct machine *m, int dir, struct update_head *h, u
 	return r < 0 ? r : update_head_extend(h, dir, name, result == FETCH_WHOLE, e);
 }
 
-static int parse(struct update_head *h, size_t len, struct err *e)
-{
-	_cleanup_free_ char *text = xmalloc(len);
-
-	int r = fs_read_at(h->fd, 0, text, len, e);
-	return r < 0 ? r : update_parse(text, len, &h->index, e);
-}
-
-static int fetch_head(const struct machine *m, int dir, uint32_t from, uint32_t to, struct update_head *h,
-		      struct err *e)
+static int fetch_head(const struct machine *m, int dir, struct update_head *h, struct err *e)
 {
 	char fixed[UPDATE_FIXED];
 	size_t head;
@@ -243,8 +234,8 @@ static int fetch_head(const struct machine *m, int dir, uint32_t from, uint32_t 
 	if (r >= 0 && head > h->have)
 		r = err_set(e, -ERR_FORMAT, "it ends early");
 	if (r >= 0)
-		r = parse(h, head, e);
-	if (r >= 0 && (h->index.from != from || h->index.to != to))
+		r = update_load(h->fd, &h->index, e);
+	if (r >= 0 && (h->index.from != h->from || h->index.to != h->to))
 		r = err_set(e, -ERR_FORMAT, "it is of other releases");
 	return r;
 }
@@ -269,9 +260,11 @@ static int add_step(struct machine *m, int dir, uint32_t from, uint32_t to, cons
 	_cleanup_(update_head_freep) struct update_head *h = xcalloc(1, sizeof(*h));
 	struct manifest *next = NULL;
 
+	h->from = from;
+	h->to = to;
 	h->fd = -1;
 	h->path = layout_update(to, from);
-	int r = fetch_head(m, dir, from, to, h, e);
+	int r = fetch_head(m, dir, h, e);
 	if (r >= 0)
 		r = take_manifests(m, h, installed, m->update ? *mom : installed->mom, &next, e);
 	manifest_free(*mom);

@@ -17,6 +17,7 @@ struct machine;
  * one that has such a file.
  */
 struct update_head {
+	uint32_t from, to; /* releases */
 	struct update_index index;
 	char *path;    /* on the server */
 	int fd;        /* its first bytes */
@@ -30,6 +31,9 @@ struct update_head {
  * and catalog_load() find them. Fails only for our own disk.
  */
 int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old, struct err *e);
+
+/* Name of the bytes from at on while they are fetched: what an interrupted run left is of the same file. The caller frees it. */
+char *update_head_part(const struct update_head *h, uint64_t at);
 
 /* The next bytes of it, or all of it, came into a file. */
 int update_head_extend(struct update_head *h, int dir, const char *name, bool whole, struct err *e);

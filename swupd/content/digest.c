@@ -25,6 +25,20 @@ bool digest_equal(const struct digest *a, const struct digest *b)
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
+size_t digest_search(digest_at_fn *at, const void *arg, size_t n, const struct digest *key, unsigned bytes)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		const size_t mid = low + (high - low) / 2;
+		if (memcmp(at(arg, mid), key, bytes) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 void digest_format(const struct digest *d, char out[DIGEST_HEX])
 {
 	text_hex(d->bytes, sizeof(d->bytes), out);

@@ -17,6 +17,12 @@ struct digest {
 
 #define DIGEST_HEX 65 /* 64 digits and a NUL */
 
+/*
+ * Of n digests in ascending order, that at(arg, i) gives, the first that is not below key in their first bytes; n: all are.
+ */
+typedef const struct digest *digest_at_fn(const void *arg, size_t i);
+size_t digest_search(digest_at_fn *at, const void *arg, size_t n, const struct digest *key, unsigned bytes);
+
 extern const struct digest digest_zero; /* of what is deleted */
 bool digest_equal(const struct digest *a, const struct digest *b);
 void digest_format(const struct digest *d, char out[DIGEST_HEX]);

@@ -75,7 +75,7 @@ char *layout_updates(uint32_t release)
 
 char *layout_update(uint32_t release, uint32_t from)
 {
-	return xasprintf("%" PRIu32 "/update-from-%" PRIu32, release, from);
+	return xasprintf("%" PRIu32 "/" LAYOUT_UPDATE "%" PRIu32, release, from);
 }
 
 char *layout_delta(uint32_t release, const struct digest *from, const struct digest *to)

@@ -21,7 +21,8 @@ char *layout_manifest_delta(uint32_t release, const char *bundle, uint32_t from)
 char *layout_fullfile(uint32_t release, const struct digest *hash);     /* 20/files/<hash>.tar */
 char *layout_pack(uint32_t release, const char *bundle, uint32_t from); /* from 0: all of it */
 char *layout_updates(uint32_t release);                                 /* 20/updates */
-char *layout_update(uint32_t release, uint32_t from);                   /* 20/update-from-10 */
+#define LAYOUT_UPDATE "update-from-"
+char *layout_update(uint32_t release, uint32_t from); /* 20/update-from-10 */
 char *layout_delta(uint32_t release, const struct digest *from,
 		   const struct digest *to); /* 20/delta/10-20-<from>-<to> */
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/fs.h"
 #include "swupd/content/format.h"
 #include "swupd/content/varint.h"
 
@@ -229,6 +230,28 @@ int update_parse(const void *file, size_t len, struct update_index *x, struct er
 	if (r >= 0 && text.len != expanded)
 		r = err_set(e, -ERR_FORMAT, "its index is damaged");
 	return r < 0 ? r : parse_index(&text, UPDATE_FIXED + stored, x, e);
+}
+
+int update_load(int fd, struct update_index *x, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	uint8_t fixed[UPDATE_FIXED];
+	size_t head;
+
+	*x = (struct update_index){0};
+	int r = fs_read_at(fd, 0, fixed, sizeof(fixed), e);
+	if (r >= 0)
+		r = update_head_size(fixed, sizeof(fixed), &head, e);
+	if (r < 0)
+		return r;
+	const size_t len = UPDATE_FIXED + u32_at(fixed + 16);
+	r = fs_read_at(fd, 0, buf_reserve(&text, len), len, e);
+	return r < 0 ? r : update_parse(text.data, len, x, e);
+}
+
+bool update_has_base(const struct update_record *r)
+{
+	return !digest_equal(&r->from, &digest_zero);
 }
 
 bool update_is(const struct update_index *x, const struct digest *prefix, const struct digest *hash)

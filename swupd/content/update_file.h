@@ -50,10 +50,10 @@ struct err;
 #define UPDATE_META      1  /* flag of a section */
 #define UPDATE_INDEX_MAX (64UL << 20)
 #define UPDATE_HEAD_MAX  (256UL << 20)
-#define UPDATE_RECORDS   1000000UL /* 200 bytes of memory each */
+#define UPDATE_RECORDS   1000000UL /* 160 bytes of memory each */
 #define UPDATE_SECTIONS  100000UL
 
-/* What a reader holds for the streams of a section together is about this. */
+/* What a reader holds for the literals of a section; for each other stream 1 MiB at most. */
 #define UPDATE_DICTIONARY (8UL << 20)
 
 struct update_record {
@@ -92,6 +92,12 @@ int update_head_size(const void *file, size_t len, size_t *out, struct err *e);
 /* file[0..len) has the index, at least. -ERR_FORMAT, -ERR_LIMIT. The caller clears x, also after a failure. */
 int update_parse(const void *file, size_t len, struct update_index *x, struct err *e);
 
+/* The same of a file whose first bytes are those of an update file. */
+int update_load(int fd, struct update_index *x, struct err *e);
+
+/* Is it made from a file? */
+bool update_has_base(const struct update_record *r);
+
 /* Does this prefix begin the hash? */
 bool update_is(const struct update_index *x, const struct digest *prefix, const struct digest *hash);
 
@@ -106,7 +112,7 @@ struct update_target {
 };
 
 /*
- * Make what the target wants of a section, whose stored bytes begin at offset at of a file. Memory: UPDATE_DICTIONARY, and what diff_apply needs; of a hostile file 80 MiB for each stream.
+ * Make what the target wants of a section, whose stored bytes begin at offset at of a file. Memory: the dictionaries, and what diff_apply needs; of a hostile file 80 MiB for each stream.
  */
 int update_read(const struct update_index *x, size_t section, int fd, uint64_t at, const struct update_target *t,
 		struct err *e);

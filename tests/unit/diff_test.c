@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mixer/step/between.h"
+#include "mixer/step/diff.h"
 #include "mixer/step/release.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
@@ -52,10 +54,12 @@ static void two_releases(struct mixed *x)
 
 static void diff(struct mixed *x, uint32_t from, uint32_t to)
 {
+	_cleanup_(between_clear) struct between b = {0};
 	struct err e = ERR_INIT;
 
-	assert_ok(diff_packs(&x->m, from, to, &e), &e);
-	assert_ok(diff_manifests(&x->m, from, to, &e), &e);
+	assert_ok(between_open(&x->m, from, to, &b, &e), &e);
+	assert_ok(diff_packs(&b, &e), &e);
+	assert_ok(diff_manifests(&b, &e), &e);
 }
 
 static void read_member(struct pack *p, struct buf *out)
@@ -250,7 +254,9 @@ TEST(diff_packs_says_when_a_release_is_too_old)
 	mixed_begin(&x);
 	two_releases(&x);
 	assert_ok(fs_remove_tree(x.config.dir, "update/releases/10", &e), &e);
-	assert_fails(diff_packs(&x.m, 10, 20, &e), ERR_MISSING, &e, "update/releases/10");
+	_cleanup_(between_clear) struct between b = {0};
+	assert_ok(between_open(&x.m, 10, 20, &b, &e), &e);
+	assert_fails(diff_packs(&b, &e), ERR_MISSING, &e, "update/releases/10");
 	mixed_end(&x);
 }
 

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mixer/step/between.h"
+#include "mixer/step/diff.h"
 #include "mixer/step/release.h"
 #include "mixer/step/validate.h"
 #include "swupd/base/fs.h"
@@ -38,8 +40,10 @@ static void two_releases(struct mixed *x)
 		mixed_link(x, "/usr/lib/link", "os-release");
 		mixed_release(x, release, release - 10);
 		if (release == 20) {
-			assert_ok(diff_packs(&x->m, 10, 20, &e), &e);
-			assert_ok(diff_manifests(&x->m, 10, 20, &e), &e);
+			_cleanup_(between_clear) struct between b = {0};
+			assert_ok(between_open(&x->m, 10, 20, &b, &e), &e);
+			assert_ok(diff_packs(&b, &e), &e);
+			assert_ok(diff_manifests(&b, &e), &e);
 		}
 	}
 }
