@@ -13,6 +13,7 @@
 #include "mixer/step/stamp.h"
 #include "mixer/step/step.h"
 #include "mixer/step/validate.h"
+#include "mixer/step/ways.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
@@ -146,9 +147,9 @@ static int build_tree(struct mix *m, const struct build_opts *o, struct err *e)
 	release_trees_free(trees);
 	if (r != 0)
 		return r;
-	if (!o->skip_fullfiles)
+	if (m->config->classic && !o->skip_fullfiles)
 		r = compress(m, e);
-	if (r >= 0 && !o->skip_packs)
+	if (r >= 0 && m->config->classic && !o->skip_packs)
 		r = assemble(m, e);
 	if (r >= 0)
 		r = publish(m, !o->no_signing, e);
@@ -209,13 +210,15 @@ static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_
 		else
 			r = build_deltas_from(m, n, to, packs, manifests, e);
 	}
-	return r < 0 || o->report || !packs ? r : diff_ways(m, to, e);
+	return r < 0 || o->report || !packs ? r : ways_publish(m, to, e);
 }
 
 static int announce(struct mix *m, const struct build_opts *o, bool increment, struct err *e)
 {
-	int r = publish_latest(m, m->release, !o->no_signing, e);
+	int r = ways_complete(m, m->release, e);
 
+	if (r >= 0)
+		r = publish_latest(m, m->release, !o->no_signing, e);
 	if (r >= 0)
 		r = save_state(m, increment ? m->release + RELEASE_STEP : m->release, m->release, e);
 	if (r >= 0)

@@ -10,7 +10,9 @@
 int between_open(const struct mix *m, uint32_t from, uint32_t to, struct between *out, struct err *e)
 {
 	*out = (struct between){.m = m};
-	int r = release_load(m, from, &out->from, e);
+	if (from == 0)
+		out->from = release_none();
+	int r = from ? release_load(m, from, &out->from, e) : 0;
 	return r < 0 ? r : release_load(m, to, &out->to, e);
 }
 
@@ -19,19 +21,19 @@ int between_load_trees(struct between *b, struct err *e)
 	const uint32_t from = b->from->mom->release;
 	_cleanup_free_ char *index = xasprintf("update/releases/%u/bundles", from);
 
-	if (b->from_trees)
+	if (b->to_trees)
 		return 0;
-	if (!fs_exists(b->m->config->dir, index))
+	if (from && !fs_exists(b->m->config->dir, index))
 		return err_hint(e, err_set(e, -ERR_MISSING, "update/releases/%u is not there any more", from),
 				"packs can only be made from releases whose update/releases is kept");
-	int r = release_trees_load(b->m, from, &b->from_trees, e);
+	int r = from ? release_trees_load(b->m, from, &b->from_trees, e) : 0;
 	if (r >= 0)
 		r = release_trees_load(b->m, b->to->mom->release, &b->to_trees, e);
 	if (r < 0)
 		return r;
 	b->objects = objects_new();
 	objects_add(b->objects, b->to_trees->full);
-	b->peers = peers_new(b->from_trees->full, b->to_trees->full);
+	b->peers = peers_new(from ? b->from_trees->full : &(struct tree){0}, b->to_trees->full);
 	return 0;
 }
 

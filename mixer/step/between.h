@@ -12,7 +12,7 @@ struct err;
 struct strv;
 struct table;
 
-/* Two published releases, of which the changes from one to the other are made. */
+/* Two published releases, of which the changes from one to the other are made. Release 0, as the older one, is nothing at all. */
 struct between {
 	const struct mix *m;
 	struct release *from, *to;

@@ -35,6 +35,8 @@
 #define DIFFS        "diffs"
 /* Bytes of objects in a section, about: several are made, and later unpacked, beside one another; the dictionary reaches no further than an eighth of it anyway */
 #define SECTION_TARGET (64UL << 20)
+/* Of all objects of a release also those fetch some who need but few. */
+#define SECTION_TARGET_WHOLE (8UL << 20)
 
 /* An object that the new release has and the old one has not, at some bundle's path. */
 struct item {
@@ -125,10 +127,10 @@ static int add_item(struct updating *u, const struct entry *x, const char *bundl
 	return 0;
 }
 
-/* A client of the old release has this bundle, or gets it by what one that it has includes. */
+/* A client of the old release has this bundle, or gets it by what one that it has includes; without classic files it can get it from nowhere else. */
 static bool is_reached(const struct updating *u, const char *name)
 {
-	if (release_find(u->b->from, name))
+	if (!u->m->config->classic || release_find(u->b->from, name))
 		return true;
 	for (size_t i = 0; i < u->b->to->n; i++) {
 		const struct manifest *by = u->b->to->bundles[i];
@@ -205,13 +207,14 @@ static int by_rank(const void *a, const void *b)
 static void make_groups(struct updating *u)
 {
 	_cleanup_(table_freep) struct table *known = table_new();
+	const uint64_t target = u->b->from->mom->release ? SECTION_TARGET : SECTION_TARGET_WHOLE;
 
 	for (size_t i = 0; i < u->n; i++) {
 		struct item *it = u->items[i];
 		strv_sort_unique(&it->bundles);
 		_cleanup_free_ char *name = strv_join(&it->bundles, " ");
 		struct group *g = table_find_str(known, name);
-		if (!g || g->bytes >= SECTION_TARGET) {
+		if (!g || g->bytes >= target) {
 			const size_t part = g ? g->part + 1 : 0;
 			VEC_GROW(u->groups, u->n_groups, u->cap_groups);
 			u->groups[u->n_groups++] = g = xcalloc(1, sizeof(*g));
@@ -437,7 +440,7 @@ static int add_mom(struct updating *u, struct diff_streams *s, struct update_rec
 		if (result < 0)
 			return result;
 	}
-	return add_manifest(u, &line, &was, s, r, e);
+	return add_manifest(u, &line, was.release ? &was : NULL, s, r, e);
 }
 
 /* The MoM and then the manifests that have changed. */
@@ -608,59 +611,4 @@ int diff_update(struct between *b, struct err *e)
 		return 0;
 	int r = make(&u, path, e);
 	return r < 0 ? err_in(e, r, "cannot make the update file from release %u to %u", from, to) : 0;
-}
-
-/* -- the way by other releases -- */
-
-struct step {
-	uint32_t from, to;
-};
-
-static int by_from(const void *a, const void *b)
-{
-	const struct step *x = a, *y = b;
-
-	return x->from != y->from ? (x->from > y->from ? 1 : -1) : (x->to > y->to) - (x->to < y->to);
-}
-
-static int list_steps(const struct mix *m, uint32_t to, struct step **steps, size_t *n, struct err *e)
-{
-	_cleanup_(strv_free) struct strv releases = {0};
-	size_t cap = 0;
-	uint32_t release, from;
-
-	int r = fs_list(m->config->dir, WWW, &releases, e);
-	for (size_t i = 0; r >= 0 && i < releases.n; i++) {
-		_cleanup_free_ char *dir = xasprintf(WWW "%s", releases.items[i]);
-		_cleanup_(strv_free) struct strv names = {0};
-		if (text_u32(releases.items[i], 1, to, &release) < 0)
-			continue;
-		r = fs_list(m->config->dir, dir, &names, e);
-		for (size_t k = 0; r >= 0 && k < names.n; k++) {
-			if (!text_starts(names.items[k], LAYOUT_UPDATE) ||
-			    text_u32(names.items[k] + strlen(LAYOUT_UPDATE), 1, release - 1, &from) < 0)
-				continue;
-			VEC_GROW(*steps, *n, cap);
-			(*steps)[(*n)++] = (struct step){from, release};
-		}
-	}
-	if (r >= 0 && *n)
-		qsort(*steps, *n, sizeof(**steps), by_from);
-	return r;
-}
-
-int diff_ways(const struct mix *m, uint32_t to, struct err *e)
-{
-	_cleanup_free_ char *name = layout_updates(to), *path = xasprintf(WWW "%s", name);
-	_cleanup_(buf_free) struct buf text = {0};
-	_cleanup_free_ struct step *steps = NULL;
-	size_t n = 0;
-
-	int r = list_steps(m, to, &steps, &n, e);
-	for (size_t i = 0; i < n; i++) /* of each only the last: the longest step */
-		if (i + 1 == n || steps[i + 1].from != steps[i].from)
-			buf_printf(&text, "%u\t%u\n", steps[i].from, steps[i].to);
-	if (r >= 0 && text.len)
-		r = fs_save(m->config->dir, path, text.data, text.len, 0644, e);
-	return r < 0 ? err_in(e, r, "cannot list the updates to release %u", to) : 0;
 }

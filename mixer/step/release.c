@@ -75,6 +75,14 @@ int release_load(const struct mix *m, uint32_t number, struct release **out, str
 	return load(m, number, dir, out, e);
 }
 
+struct release *release_none(void)
+{
+	struct release *r = xcalloc(1, sizeof(*r));
+
+	r->mom = xcalloc(1, sizeof(*r->mom));
+	return r;
+}
+
 int release_load_new(const struct mix *m, struct release **out, struct err *e)
 {
 	_cleanup_free_ char *dir = release_new_path(m->release);

@@ -23,6 +23,8 @@ int release_load(const struct mix *m, uint32_t number, struct release **out,
 
 /* The same for one that is being made: what it has of its own lies in release_new_path. */
 int release_load_new(const struct mix *m, struct release **out, struct err *e);
+
+struct release *release_none(void); /* number 0, that has nothing */
 void release_free(struct release *r);
 DEFINE_CLEANUP(struct release *, release_free);
 

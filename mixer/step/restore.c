@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include "mixer/step/release.h"
+#include "mixer/step/release_index.h"
 #include "mixer/step/step.h"
+#include "mixer/step/ways.h"
 #include "swupd/base/err.h"
+#include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
@@ -17,6 +20,7 @@
 #include "swupd/content/layout.h"
 #include "swupd/content/manifest.h"
 #include "swupd/content/tar.h"
+#include "swupd/content/update_file.h"
 
 struct restoring {
 	const struct mix *m;
@@ -68,6 +72,113 @@ static int restore_one(void *arg, size_t i, struct err *e)
 	return r < 0 ? err_in(e, r, "%s", path) : 0;
 }
 
+static bool has_fullfile(const struct restoring *s, const struct node *n)
+{
+	const struct entry *x = table_find(s->published, &n->hash, sizeof(n->hash));
+	_cleanup_free_ char *name = x ? layout_fullfile(x->release, &x->hash) : NULL,
+			    *path = xasprintf("update/www/%s", name ? name : "");
+
+	return x && fs_exists(s->m->config->dir, path);
+}
+
+/* An update file, where its objects are made and put into the store. */
+struct making {
+	const struct mix *m;
+	struct update_index index;
+	struct release_index from, to;
+	const struct indexed *now;
+	struct store_writer *writer;
+	struct buf base;
+};
+
+static void making_clear(struct making *k)
+{
+	update_index_clear(&k->index);
+	release_index_clear(&k->from);
+	release_index_clear(&k->to);
+	buf_free(&k->base);
+}
+
+static int begin(void *arg, const struct update_record *r, const void **base, size_t *len, struct err *e)
+{
+	struct making *k = arg;
+	const struct indexed *from = release_index_find(&k->from, &r->from, k->index.prefix);
+	struct attrs attrs = *r->shape;
+
+	attrs.size = r->size;
+	k->base.len = 0;
+	k->now = release_index_find(&k->to, &r->hash, k->index.prefix);
+	if (!k->now || attrs.kind != KIND_FILE ||
+	    store_has(k->m->store, &(struct node){.hash = k->now->hash, .attrs = attrs}) ||
+	    (update_has_base(r) && (!from || store_load(k->m->store, &from->hash, SIZE_MAX / 2, &k->base, NULL) < 0)))
+		return 0;
+	int result = store_begin(k->m->store, &attrs, &k->writer, e);
+	*base = k->base.data;
+	*len = k->base.len;
+	return result < 0 ? result : 1;
+}
+
+static int add_bytes(void *arg, const void *data, size_t len, struct err *e)
+{
+	struct making *k = arg;
+
+	return store_write(k->writer, data, len, e);
+}
+
+static int end(void *arg, const struct update_record *r __attribute__((unused)), int result, struct err *e)
+{
+	struct making *k = arg;
+	struct digest real;
+
+	/* of another hash it is of no use to anybody, but does no harm */
+	if (result >= 0)
+		return store_end(take(k->writer), &real, e);
+	store_abort(take(k->writer));
+	ui_note(k->m->ui, "%s is not taken from an update file: %s", k->now->name, e->text);
+	return 0;
+}
+
+static int index_release(const struct mix *m, uint32_t number, struct release **r, struct release_index *x,
+			 struct err *e)
+{
+	int result = release_load(m, number, r, e);
+
+	return result < 0 ? result : release_index_fill(m, *r, x, e);
+}
+
+static int restore_step(const struct mix *m, const struct way_step *step, struct err *e)
+{
+	_cleanup_(release_freep) struct release *from = NULL, *to = NULL;
+	_cleanup_(making_clear) struct making k = {.m = m};
+	const struct update_target target = {.begin = begin, .write = add_bytes, .end = end, .arg = &k};
+	_cleanup_free_ char *name = layout_update(step->to, step->from), *path = xasprintf("update/www/%s", name);
+
+	_cleanup_close_ int fd = openat(m->config->dir, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(e, "%s", path);
+	int r = update_load(fd, &k.index, e);
+	if (r >= 0 && step->from)
+		r = index_release(m, step->from, &from, &k.from, e);
+	if (r >= 0)
+		r = index_release(m, step->to, &to, &k.to, e);
+	for (size_t i = 0; r >= 0 && i < k.index.n_sections; i++)
+		if (!k.index.sections[i].meta)
+			r = update_read(&k.index, i, fd, k.index.sections[i].at, &target, e);
+	return r < 0 ? err_in(e, r, "%s", path) : 0;
+}
+
+/* All that update files bring from nothing to this release. */
+static int restore_way(const struct mix *m, uint32_t release, struct err *e)
+{
+	_cleanup_free_ struct way_step *way = NULL;
+	size_t n;
+
+	int r = ways_from_nothing(m, release, &way, &n, e);
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = restore_step(m, &way[i], e);
+	return r;
+}
+
 int restore_content(const struct mix *m, const struct node *const *nodes, size_t n,
 		    const struct release *const *releases, size_t n_releases, struct err *e)
 {
@@ -90,5 +201,17 @@ int restore_content(const struct mix *m, const struct node *const *nodes, size_t
 					(void)table_add(s.published, &x->hash, sizeof(x->hash), (void *)x);
 			}
 	progress_stage(m->progress, "restore", s.n, false);
+	size_t lacking = 0, rest = 0;
+	int r = 0;
+	for (size_t i = 0; i < s.n; i++)
+		lacking += !has_fullfile(&s, s.nodes[i]);
+	for (size_t i = 0; r >= 0 && lacking && i < n_releases; i++)
+		r = restore_way(m, releases[i]->mom->release, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < s.n; i++)
+		if (!store_has(m->store, s.nodes[i]))
+			s.nodes[rest++] = s.nodes[i];
+	s.n = rest;
 	return work_each(m->config->threads, s.n, restore_one, &s, e);
 }

@@ -9,8 +9,8 @@ struct node;
 struct release;
 
 /*
- * The store is a cache: what it lacks of these nodes comes back from the fullfiles that were published with the releases, checked by hash. -ERR_MISSING: one
- * is not there either.
+ * The store is a cache: what it lacks of these nodes comes back from what was published with the releases, fullfiles or the update files from nothing (ways.h),
+ * checked by hash. -ERR_MISSING: one is not there either.
  */
 int restore_content(const struct mix *m, const struct node *const *nodes, size_t n,
 		    const struct release *const *releases, size_t n_releases, struct err *e);

@@ -92,6 +92,3 @@ int publish_freshness(const struct mix *m, uint32_t release, bool sign, struct e
 
 /* The same, and latest_version says that it is the newest of all. */
 int publish_latest(const struct mix *m, uint32_t release, bool sign, struct err *e);
-
-/* <to>/updates: from which releases update files lead on, and where to. */
-int diff_ways(const struct mix *m, uint32_t to, struct err *e);

@@ -238,6 +238,8 @@ static int check_fullfile(void *arg, size_t i, struct err *e)
 	(void)e;
 	progress_add(f->v->m->progress, 1);
 	_cleanup_close_ int fd = openat(f->v->m->config->dir, below, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT && table_find(f->v->on_the_way, &x->hash, sizeof(x->hash)))
+		return 0;
 	if (fd < 0)
 		finding(f->v, "%s (%s) %s", path, x->name, errno == ENOENT ? "is missing" : "cannot be opened");
 	else if (!f->v->quick && check_content(fd, &x->hash, &why) < 0)
@@ -275,6 +277,7 @@ static void validating_clear(struct validating *v)
 {
 	strv_free(&v->findings);
 	strv_free(&v->notes);
+	table_free(v->on_the_way);
 	pthread_mutex_destroy(&v->lock);
 }
 
@@ -290,7 +293,9 @@ static int check_all(struct validating *v, uint32_t number, struct err *e)
 	if (r < 0)
 		return r;
 	v->release = release;
-	r = validate_fullfiles(v, e);
+	r = validate_ways(v, e);
+	if (r >= 0)
+		r = validate_fullfiles(v, e);
 	if (r >= 0)
 		r = validate_packs(v, e);
 	if (r >= 0)
@@ -300,7 +305,8 @@ static int check_all(struct validating *v, uint32_t number, struct err *e)
 
 int validate_list(const struct mix *m, uint32_t release, bool quick, struct strv *findings, struct err *e)
 {
-	_cleanup_(validating_clear) struct validating v = {.m = m, .quick = quick, .lock = PTHREAD_MUTEX_INITIALIZER};
+	_cleanup_(validating_clear) struct validating v = {
+		.m = m, .quick = quick, .lock = PTHREAD_MUTEX_INITIALIZER, .on_the_way = table_new()};
 
 	int r = check_all(&v, release, e);
 	strv_sort_unique(&v.findings);

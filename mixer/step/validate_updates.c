@@ -7,6 +7,7 @@
 
 #include "mixer/step/diff.h"
 #include "mixer/step/release.h"
+#include "mixer/step/release_index.h"
 #include "mixer/step/step.h"
 #include "mixer/step/validating.h"
 #include "swupd/base/err.h"
@@ -21,43 +22,24 @@
 
 #define WWW "update/www/"
 
-/* What a release has: objects, and manifests with the MoM. */
-struct thing {
-	struct digest hash;
-	const char *name;
-	char *manifest; /* below www, of one that is a manifest; owned */
-};
-
-struct things {
-	struct thing *items;
-	size_t n, cap;
-};
-
 /* Where an update file is read. */
 struct checking {
 	struct validating *v;
 	const char *path;
 	struct update_index index;
-	struct things old, new;
+	struct release_index old, new;
 	struct table *seen; /* digests of new that it brings */
-	const struct thing *now;
+	const struct indexed *now;
 	struct file_hash *hash;
 	struct attrs attrs;
 	struct buf base, link;
 };
 
-static void things_clear(struct things *t)
-{
-	for (size_t i = 0; i < t->n; i++)
-		free(t->items[i].manifest);
-	free(t->items);
-}
-
 static void checking_clear(struct checking *c)
 {
 	update_index_clear(&c->index);
-	things_clear(&c->old);
-	things_clear(&c->new);
+	release_index_clear(&c->old);
+	release_index_clear(&c->new);
 	table_free(c->seen);
 	if (c->hash)
 		file_hash_free(c->hash);
@@ -65,55 +47,13 @@ static void checking_clear(struct checking *c)
 	buf_free(&c->link);
 }
 
-static void add_thing(struct things *t, const struct digest *hash, const char *name, char *manifest)
-{
-	VEC_GROW(t->items, t->n, t->cap);
-	t->items[t->n++] = (struct thing){*hash, name, manifest};
-}
-
-static int by_hash(const void *a, const void *b)
-{
-	return memcmp(&((const struct thing *)a)->hash, &((const struct thing *)b)->hash, sizeof(struct digest));
-}
-
-static int list_things(const struct checking *c, const struct release *r, struct things *out, struct err *e)
-{
-	_cleanup_free_ char *mom = xasprintf("%u/Manifest.MoM", r->mom->release), *path = xasprintf(WWW "%s", mom);
-	_cleanup_(buf_free) struct buf text = {0};
-	struct digest hash;
-
-	int result = fs_load(c->v->m->config->dir, path, MANIFEST_MAX, &text, e);
-	if (result < 0)
-		return result;
-	manifest_hash(text.data, text.len, &hash);
-	add_thing(out, &hash, "MoM", take(mom));
-	for (size_t i = 0; i < r->n; i++) {
-		const struct entry *line = &r->mom->entries[i];
-		add_thing(out, &line->hash, line->name, layout_manifest_plain(line->release, line->name));
-		for (size_t k = 0; k < r->bundles[i]->n_entries; k++)
-			if (r->bundles[i]->entries[k].kind != KIND_NONE)
-				add_thing(out, &r->bundles[i]->entries[k].hash, r->bundles[i]->entries[k].name, NULL);
-	}
-	qsort(out->items, out->n, sizeof(*out->items), by_hash);
-	return 0;
-}
-
-static const struct digest *thing_at(const void *arg, size_t i)
-{
-	const struct things *t = arg;
-
-	return &t->items[i].hash;
-}
-
 /* The one whose hash begins like that. */
-static const struct thing *find_thing(const struct checking *c, const struct things *t, const struct digest *prefix)
+static const struct indexed *find(const struct checking *c, const struct release_index *x, const struct digest *prefix)
 {
-	const size_t i = digest_search(thing_at, t, t->n, prefix, c->index.prefix);
-
-	return i < t->n && update_is(&c->index, prefix, thing_at(t, i)) ? &t->items[i] : NULL;
+	return release_index_find(x, prefix, c->index.prefix);
 }
 
-static int load_base(struct checking *c, const struct thing *x)
+static int load_base(struct checking *c, const struct indexed *x)
 {
 	if (!x->manifest)
 		return store_load(c->v->m->store, &x->hash, SIZE_MAX / 2, &c->base, NULL);
@@ -126,10 +66,10 @@ static int begin(void *arg, const struct update_record *r, const void **base, si
 {
 	struct checking *c = arg;
 	const bool has_base = update_has_base(r);
-	const struct thing *from = has_base ? find_thing(c, &c->old, &r->from) : NULL;
+	const struct indexed *from = has_base ? find(c, &c->old, &r->from) : NULL;
 
 	c->base.len = c->link.len = 0;
-	c->now = find_thing(c, &c->new, &r->hash);
+	c->now = find(c, &c->new, &r->hash);
 	if (!c->now)
 		finding(c->v, "%s has something that release %u has not", c->path, c->index.to);
 	else
@@ -217,10 +157,10 @@ static int check_file(struct validating *v, const char *name, uint32_t from, str
 	if (r >= 0 && (c.index.from != from || c.index.to != v->release->mom->release))
 		r = err_set(&why, -ERR_FORMAT, "it is of other releases");
 	if (r >= 0) {
-		r = list_things(&c, v->release, &c.new, e);
+		r = release_index_fill(v->m, v->release, &c.new, e);
 		/* an old release may be gone */
 		if (r >= 0 && release_load(v->m, from, &old, NULL) >= 0)
-			r = list_things(&c, old, &c.old, e);
+			r = release_index_fill(v->m, old, &c.old, e);
 		if (r < 0)
 			return r;
 		r = check_sections(&c, fd, &why);
@@ -244,7 +184,7 @@ int validate_updates(struct validating *v, struct err *e)
 	int r = fs_list(v->m->config->dir, dir, &names, e);
 	for (size_t i = 0; r >= 0 && i < names.n; i++)
 		if (text_starts(names.items[i], LAYOUT_UPDATE) &&
-		    text_u32(names.items[i] + strlen(LAYOUT_UPDATE), 1, INT32_MAX, &from) == 0)
+		    text_u32(names.items[i] + strlen(LAYOUT_UPDATE), 0, INT32_MAX, &from) == 0)
 			r = check_file(v, names.items[i], from, e);
 	return r;
 }

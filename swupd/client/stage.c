@@ -17,6 +17,7 @@
 #include "swupd/client/plan.h"
 #include "swupd/client/scratch.h"
 #include "swupd/client/staging.h"
+#include "swupd/client/update_head.h"
 #include "swupd/content/format.h"
 
 /*
@@ -269,6 +270,15 @@ static void staging_end(struct staging *s)
 	closep(&s->dir);
 }
 
+/* Where a publisher has nothing else, what is still missing comes from all that some release has. */
+static int stage_whole(struct staging *s, struct err *e)
+{
+	if (!s->missing || update_head_is_whole(s->m->update))
+		return 0;
+	int r = update_head_fetch_whole(s->m, s->plan->to, false, e);
+	return r < 0 ? r : stage_update(s, e);
+}
+
 static int run(struct staging *s, struct err *e)
 {
 	int r;
@@ -283,6 +293,8 @@ static int run(struct staging *s, struct err *e)
 		r = stage_copy(s, e);
 	if (r >= 0)
 		r = stage_update(s, e);
+	if (r >= 0)
+		r = stage_whole(s, e);
 	if (r >= 0)
 		r = stage_packs(s, e);
 	if (r >= 0)
@@ -317,8 +329,14 @@ int stage_measure(struct machine *m, const struct plan *p, const struct catalog 
 		r = stage_copy(&s, e);
 	if (r < 0)
 		return r;
-	bool unsized;
 	out->download = stage_update_measure(&s);
+	bool unsized;
+	if (content_missing(&s, 1, &unsized) && !update_head_is_whole(m->update)) {
+		r = update_head_fetch_whole(m, p->to, false, e);
+		if (r < 0)
+			return r;
+		out->download += stage_update_measure(&s);
+	}
 	out->download += content_missing(&s, 1, &unsized);
 	out->unsized = out->unsized || unsized;
 	out->packs = stage_choose(&s);

@@ -66,6 +66,7 @@ struct transfer {
 	struct want **wants; /* by hash */
 	struct level *levels;
 	size_t n;
+	bool whole; /* it leads from nothing: there is no other way, and nothing installed is trusted to be there */
 };
 
 static int by_hash(const void *a, const void *b)
@@ -132,7 +133,8 @@ static void find_uses(struct transfer *t)
 	for (size_t i = 0; i < t->s->n; i++) {
 		struct want *w = &t->s->wants[i];
 		size_t record = SIZE_MAX;
-		for (size_t k = t->n; w->state == WANT_MISSING && record == SIZE_MAX && k-- > 0;) {
+		const bool missing = w->state == WANT_MISSING && !w->promised;
+		for (size_t k = t->n; missing && record == SIZE_MAX && k-- > 0;) {
 			record = find_record(&t->levels[k], &w->entry->hash, sizeof(struct digest));
 			if (record != SIZE_MAX && t->levels[k].head->index.records[record].size <= w->size_max)
 				t->levels[k].uses[record] |= FOR_OBJECT;
@@ -142,10 +144,11 @@ static void find_uses(struct transfer *t)
 		struct level *l = &t->levels[k];
 		for (size_t i = 0; i < l->head->index.n_records; i++) {
 			const struct update_record *r = &l->head->index.records[i];
-			size_t record, n;
+			size_t record, n = 0;
 			if (!l->uses[i] || !update_has_base(r))
 				continue;
-			(void)installed_find(t->s, &r->from, l->head->index.prefix, &n);
+			if (!t->whole)
+				(void)installed_find(t->s, &r->from, l->head->index.prefix, &n);
 			if (n)
 				continue;
 			const struct level *below = find_below(l, r, &record);
@@ -164,7 +167,7 @@ static bool worth(const struct level *l, const struct update_section *x)
 	for (size_t i = x->first; i < x->first + x->n; i++)
 		if (l->uses[i])
 			alone += l->head->index.records[i].size / ALONE_SHARE + ALONE_REQUEST;
-	return alone > x->stored;
+	return alone > x->stored || (alone && l->t->whole);
 }
 
 static void add_range(struct level *l, size_t section)
@@ -239,7 +242,7 @@ static int load_base(struct making *k, const struct update_record *r)
 {
 	size_t record;
 
-	if (load_installed(k, r))
+	if (!k->l->t->whole && load_installed(k, r))
 		return 1;
 	const struct level *below = find_below(k->l, r, &record);
 	if (!below)
@@ -454,7 +457,7 @@ static void begin_level(struct transfer *t, size_t number, struct update_head *h
 /* Which sections of which ranges of which files. */
 static void plan_transfer(struct staging *s, struct transfer *t)
 {
-	*t = (struct transfer){.s = s};
+	*t = (struct transfer){.s = s, .whole = update_head_is_whole(s->m->update)};
 	if (!s->m->update || !s->missing || s->m->update->index.to != s->plan->to)
 		return;
 	t->wants = xcalloc(s->n, sizeof(struct want *));

@@ -30,7 +30,7 @@
 struct meta {
 	struct machine *m;
 	const struct update_index *index;
-	const struct catalog *installed; /* which bundles */
+	const struct catalog *installed; /* which bundles; NULL: all are of interest */
 	const struct manifest *old_mom;  /* of where the file begins; NULL: it could not be had */
 	struct manifest *mom;            /* the new one, not verified: it only tells which manifests to take */
 	int store;                       /* <cache>/manifest */
@@ -78,7 +78,7 @@ static int begin_manifest(struct meta *t, const struct update_record *r)
 	if (!update_has_base(r))
 		return 1;
 	/* of bundles that are not installed nobody asks */
-	if (!t->old_mom || !catalog_find(t->installed, t->entry->name))
+	if (!t->old_mom || (t->installed && !catalog_find(t->installed, t->entry->name)))
 		return 0;
 	return load_base(t, manifest_find(t->old_mom, t->entry->name), r);
 }
@@ -219,16 +219,19 @@ static int fetch_part(const struct machine *m, int dir, struct update_head *h, u
 	return r < 0 ? r : update_head_extend(h, dir, name, result == FETCH_WHOLE, e);
 }
 
-static int fetch_head(const struct machine *m, int dir, struct update_head *h, struct err *e)
+/* manifests: also those. */
+static int fetch_head(const struct machine *m, int dir, struct update_head *h, bool manifests, struct err *e)
 {
 	char fixed[UPDATE_FIXED];
-	size_t head;
+	size_t index, head;
 
 	int r = fetch_part(m, dir, h, FIRST_BYTES, e);
 	if (r >= 0)
 		r = fs_read_at(h->fd, 0, fixed, sizeof(fixed), e);
 	if (r >= 0)
-		r = update_head_size(fixed, sizeof(fixed), &head, e);
+		r = update_head_size(fixed, sizeof(fixed), &index, &head, e);
+	if (r >= 0 && !manifests)
+		head = index;
 	if (r >= 0 && head > h->have)
 		r = fetch_part(m, dir, h, head, e);
 	if (r >= 0 && head > h->have)
@@ -253,22 +256,33 @@ void update_head_free(struct update_head *h)
 }
 DEFINE_CLEANUP(struct update_head *, update_head_free);
 
-/* One step of the way, behind those that m->update has. *mom: of where it begins, then of where it leads to. */
-static int add_step(struct machine *m, int dir, uint32_t from, uint32_t to, const struct catalog *installed,
-		    struct manifest **mom, struct err *e)
+/* The way that is looked for. */
+struct way {
+	struct machine *m;
+	int dir; /* where files are while they are fetched */
+	uint32_t to;
+	const struct catalog *installed; /* NULL: it leads from nothing */
+	bool manifests;                  /* are of interest */
+	struct manifest *mom;            /* of where it has led to; NULL: nothing is known of that */
+};
+
+/* One step of it, behind those that m->update has. */
+static int add_step(struct way *w, uint32_t from, uint32_t to, struct err *e)
 {
 	_cleanup_(update_head_freep) struct update_head *h = xcalloc(1, sizeof(*h));
+	const struct manifest *installed = w->installed ? w->installed->mom : NULL;
+	struct machine *m = w->m;
 	struct manifest *next = NULL;
 
 	h->from = from;
 	h->to = to;
 	h->fd = -1;
 	h->path = layout_update(to, from);
-	int r = fetch_head(m, dir, h, e);
-	if (r >= 0)
-		r = take_manifests(m, h, installed, m->update ? *mom : installed->mom, &next, e);
-	manifest_free(*mom);
-	*mom = next;
+	int r = fetch_head(m, w->dir, h, w->manifests, e);
+	if (r >= 0 && w->manifests)
+		r = take_manifests(m, h, w->installed, m->update ? w->mom : installed, &next, e);
+	manifest_free(w->mom);
+	w->mom = next;
 	if (r < 0)
 		return r == -ERR_MISSING ? r : err_in(e, r, "%s is not used", h->path);
 	h->before = m->update;
@@ -285,7 +299,7 @@ static uint32_t next_of(const char *list, uint32_t from, uint32_t to)
 	for (size_t i = 0; i < lines.n; i++) {
 		const size_t digits = strcspn(lines.items[i], "\t");
 		uint64_t a, b;
-		if (text_u64_n(lines.items[i], digits, 1, INT32_MAX, &a) == 0 && a == from && lines.items[i][digits] &&
+		if (text_u64_n(lines.items[i], digits, 0, INT32_MAX, &a) == 0 && a == from && lines.items[i][digits] &&
 		    text_u64(lines.items[i] + digits + 1, (uint64_t)from + 1, to, &b) == 0)
 			return (uint32_t)b;
 	}
@@ -293,28 +307,28 @@ static uint32_t next_of(const char *list, uint32_t from, uint32_t to)
 }
 
 /* By way of other releases. */
-static int add_steps(struct machine *m, int dir, uint32_t to, const struct catalog *installed, struct err *e)
+static int add_steps(struct way *w, uint32_t from, struct err *e)
 {
-	_cleanup_(manifest_freep) struct manifest *mom = NULL;
 	_cleanup_(buf_free) struct buf list = {0};
-	_cleanup_free_ char *path = layout_updates(to);
-	uint32_t at = m->release;
+	_cleanup_free_ char *path = layout_updates(w->to);
+	uint32_t at = from;
 
-	int r = fetch_text(m->fetch, m->content_url, path, LIST_MAX, &list, e);
-	for (unsigned i = 0; r >= 0 && at != to; i++) {
-		const uint32_t next = i < STEPS_MAX ? next_of(list.data, at, to) : 0;
+	int r = fetch_text(w->m->fetch, w->m->content_url, path, LIST_MAX, &list, e);
+	for (unsigned i = 0; r >= 0 && at != w->to; i++) {
+		const uint32_t next = i < STEPS_MAX ? next_of(list.data, at, w->to) : 0;
 		if (next == 0)
 			return err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, at);
-		r = add_step(m, dir, at, next, installed, &mom, e);
+		r = add_step(w, at, next, e);
 		at = next;
 	}
 	return r;
 }
 
-int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old, struct err *e)
+/* from 0: from nothing. */
+static int find_way(struct way *w, uint32_t from, struct err *e)
 {
 	_cleanup_(scratch_close) struct scratch scratch = SCRATCH_INIT;
-	_cleanup_(manifest_freep) struct manifest *mom = NULL;
+	struct machine *m = w->m;
 	struct err why = ERR_INIT;
 
 	update_head_free(take(m->update));
@@ -323,11 +337,13 @@ int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old,
 		r = scratch_open(m->cache, &scratch, e);
 	if (r < 0)
 		return r;
-	r = add_step(m, scratch.fd, m->release, to, old, &mom, &why);
+	w->dir = scratch.fd;
+	r = from ? add_step(w, from, w->to, &why) : -ERR_MISSING;
 	if (r == -ERR_MISSING) {
 		err_clear(&why);
-		r = add_steps(m, scratch.fd, to, old, &why);
+		r = add_steps(w, from, &why);
 	}
+	manifest_free(take(w->mom));
 	if (r >= 0)
 		return 0;
 	/* half of a way leads nowhere */
@@ -340,4 +356,25 @@ int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old,
 		ui_note(m->ui, "%s", why.text);
 	err_clear(&why);
 	return 0;
+}
+
+int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old, struct err *e)
+{
+	struct way w = {.m = m, .to = to, .installed = old, .manifests = true};
+
+	return find_way(&w, m->release, e);
+}
+
+int update_head_fetch_whole(struct machine *m, uint32_t to, bool manifests, struct err *e)
+{
+	struct way w = {.m = m, .to = to, .manifests = manifests};
+
+	return find_way(&w, 0, e);
+}
+
+bool update_head_is_whole(const struct update_head *h)
+{
+	while (h && h->before)
+		h = h->before;
+	return h && h->from == 0;
 }

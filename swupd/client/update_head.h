@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "swupd/content/update_file.h"
@@ -31,6 +32,14 @@ struct update_head {
  * and catalog_load() find them. Fails only for our own disk.
  */
 int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old, struct err *e);
+
+/*
+ * The same for those that lead there from nothing, by way of all objects of some release. Trees with classic files have none. manifests: of interest too.
+ */
+int update_head_fetch_whole(struct machine *m, uint32_t to, bool manifests, struct err *e);
+
+/* It leads from nothing. */
+bool update_head_is_whole(const struct update_head *h);
 
 /* Name of the bytes from at on while they are fetched: what an interrupted run left is of the same file. The caller frees it. */
 char *update_head_part(const struct update_head *h, uint64_t at);

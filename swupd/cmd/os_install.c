@@ -14,6 +14,7 @@
 #include "swupd/client/machine.h"
 #include "swupd/client/post.h"
 #include "swupd/client/stage.h"
+#include "swupd/client/update_head.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/cmd/common.h"
 #include "swupd/cmd/os_install.h"
@@ -89,6 +90,8 @@ static int load_release(struct machine *m, const struct os_install_opts *o, uint
 	int r = expand_bundles(m, &o->bundles, &names, e);
 	if (names.n == 0)
 		strv_add(&names, "os-core");
+	if (r >= 0)
+		r = update_head_fetch_whole(m, release, true, e);
 	if (r >= 0)
 		r = catalog_mom(m, release, &mom, e);
 	if (r >= 0 && m->format && mom->format != m->format && !o->force) {

@@ -32,7 +32,7 @@ static uint32_t u32_at(const uint8_t *p)
 	return le32toh(v);
 }
 
-int update_head_size(const void *file, size_t len, size_t *out, struct err *e)
+int update_head_size(const void *file, size_t len, size_t *index, size_t *head, struct err *e)
 {
 	const uint8_t *p = file;
 
@@ -40,12 +40,13 @@ int update_head_size(const void *file, size_t len, size_t *out, struct err *e)
 		return err_set(e, -ERR_FORMAT, "it is not an update file");
 	if (u32_at(p + 8) != UPDATE_VERSION)
 		return err_set(e, -ERR_FORMAT, "it is of version %u, which this program does not know", u32_at(p + 8));
-	const size_t head = u32_at(p + 12), stored = u32_at(p + 16);
-	if (head > UPDATE_HEAD_MAX || u32_at(p + 20) > UPDATE_INDEX_MAX)
+	const size_t stored = u32_at(p + 16);
+	*head = u32_at(p + 12);
+	*index = UPDATE_FIXED + stored;
+	if (*head > UPDATE_HEAD_MAX || u32_at(p + 20) > UPDATE_INDEX_MAX)
 		return err_set(e, -ERR_LIMIT, "its index is too large");
-	if (head < UPDATE_FIXED || stored > head - UPDATE_FIXED)
+	if (*index > *head)
 		return err_set(e, -ERR_FORMAT, "its index is longer than its head");
-	*out = head;
 	return 0;
 }
 
@@ -217,34 +218,33 @@ int update_parse(const void *file, size_t len, struct update_index *x, struct er
 {
 	const uint8_t *p = file;
 	_cleanup_(buf_free) struct buf text = {0};
-	size_t head;
+	size_t index, head;
 
 	*x = (struct update_index){0};
-	int r = update_head_size(file, len, &head, e);
+	int r = update_head_size(file, len, &index, &head, e);
 	if (r < 0)
 		return r;
-	const size_t stored = u32_at(p + 16), expanded = u32_at(p + 20);
-	if (stored > len - UPDATE_FIXED)
+	const size_t stored = index - UPDATE_FIXED, expanded = u32_at(p + 20);
+	if (index > len)
 		return err_set(e, -ERR_FORMAT, "it ends within its index");
 	r = decompress_mem(codec_detect(p + UPDATE_FIXED, stored), p + UPDATE_FIXED, stored, expanded, &text, e);
 	if (r >= 0 && text.len != expanded)
 		r = err_set(e, -ERR_FORMAT, "its index is damaged");
-	return r < 0 ? r : parse_index(&text, UPDATE_FIXED + stored, x, e);
+	return r < 0 ? r : parse_index(&text, index, x, e);
 }
 
 int update_load(int fd, struct update_index *x, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
 	uint8_t fixed[UPDATE_FIXED];
-	size_t head;
+	size_t len, head;
 
 	*x = (struct update_index){0};
 	int r = fs_read_at(fd, 0, fixed, sizeof(fixed), e);
 	if (r >= 0)
-		r = update_head_size(fixed, sizeof(fixed), &head, e);
+		r = update_head_size(fixed, sizeof(fixed), &len, &head, e);
 	if (r < 0)
 		return r;
-	const size_t len = UPDATE_FIXED + u32_at(fixed + 16);
 	r = fs_read_at(fd, 0, buf_reserve(&text, len), len, e);
 	return r < 0 ? r : update_parse(text.data, len, x, e);
 }

@@ -86,8 +86,10 @@ struct update_index {
 };
 void update_index_clear(struct update_index *x);
 
-/* Bytes that the head takes, by its first UPDATE_FIXED. -ERR_FORMAT: no update file, or of a version that we do not know. -ERR_LIMIT. */
-int update_head_size(const void *file, size_t len, size_t *out, struct err *e);
+/*
+ * Bytes from the start to the end of the index and of the manifests, by the first UPDATE_FIXED. -ERR_FORMAT: no update file, or of a version that we do not know. -ERR_LIMIT.
+ */
+int update_head_size(const void *file, size_t len, size_t *index, size_t *head, struct err *e);
 
 /* file[0..len) has the index, at least. -ERR_FORMAT, -ERR_LIMIT. The caller clears x, also after a failure. */
 int update_parse(const void *file, size_t len, struct update_index *x, struct err *e);

@@ -150,10 +150,10 @@ TEST(update_file_gives_what_was_written)
 	_cleanup_(sample_free) struct sample s;
 	_cleanup_(update_index_clear) struct update_index x;
 	struct err e = ERR_INIT;
-	size_t head;
+	size_t index, head;
 
 	sample_make(&s);
-	assert_ok(update_head_size(s.file.data, s.file.len, &head, &e), &e);
+	assert_ok(update_head_size(s.file.data, s.file.len, &index, &head, &e), &e);
 	assert_int_equal(head, s.index.sections[1].at);
 	/* the head is enough */
 	assert_ok(update_parse(s.file.data, head, &x, &e), &e);
@@ -207,14 +207,14 @@ TEST(update_file_refuses_what_is_none)
 {
 	_cleanup_(sample_free) struct sample s;
 	struct err e = ERR_INIT;
-	size_t head;
+	size_t index, head;
 
 	sample_make(&s);
-	assert_ok(update_head_size(s.file.data, s.file.len, &head, &e), &e);
-	assert_fails(update_head_size("<html>", 6, &head, &e), ERR_FORMAT, &e, "not an update file");
-	assert_fails(update_head_size(s.file.data, UPDATE_FIXED - 1, &head, &e), ERR_FORMAT, &e, "not an update file");
+	assert_ok(update_head_size(s.file.data, s.file.len, &index, &head, &e), &e);
+	assert_fails(update_head_size("<html>", 6, &index, &head, &e), ERR_FORMAT, &e, "not an update file");
+	assert_fails(update_head_size(s.file.data, UPDATE_FIXED - 1, &index, &head, &e), ERR_FORMAT, &e, "not an update file");
 	s.file.data[8] = 2;
-	assert_fails(update_head_size(s.file.data, s.file.len, &head, &e), ERR_FORMAT, &e, "of version 2");
+	assert_fails(update_head_size(s.file.data, s.file.len, &index, &head, &e), ERR_FORMAT, &e, "of version 2");
 	s.file.data[8] = 1;
 	for (size_t len = 0; len < s.index.sections[0].at; len++) {
 		_cleanup_(update_index_clear) struct update_index x;

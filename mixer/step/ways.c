@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/step/ways.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "mixer/step/between.h"
+#include "mixer/step/diff.h"
+#include "mixer/step/step.h"
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/content/layout.h"
+
+#define WWW "update/www/"
+
+/* An installation asks for the head of each file on its way, and for ranges of those that it needs. */
+#define STEPS_MAX 8
+
+static int by_from(const void *a, const void *b)
+{
+	const struct way_step *x = a, *y = b;
+
+	return x->from != y->from ? (x->from > y->from ? 1 : -1) : (x->to > y->to) - (x->to < y->to);
+}
+
+static int list_release(const struct mix *m, uint32_t release, struct way_step **steps, size_t *n, size_t *cap,
+			struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf(WWW "%" PRIu32, release);
+	_cleanup_(strv_free) struct strv names = {0};
+	struct stat st;
+	uint32_t from;
+
+	_cleanup_close_ int dir = fs_open_dir(m->config->dir, path, e);
+	int r = dir < 0 ? dir : fs_list(dir, ".", &names, e);
+	for (size_t i = 0; r >= 0 && i < names.n; i++) {
+		if (!text_starts(names.items[i], LAYOUT_UPDATE) ||
+		    text_u32(names.items[i] + strlen(LAYOUT_UPDATE), 0, release - 1, &from) < 0)
+			continue;
+		if (fstatat(dir, names.items[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+			return err_errno(e, "%s/%s", path, names.items[i]);
+		VEC_GROW(*steps, *n, *cap);
+		(*steps)[(*n)++] = (struct way_step){from, release, (uint64_t)st.st_size};
+	}
+	return r;
+}
+
+int ways_list(const struct mix *m, uint32_t to, struct way_step **steps, size_t *n, struct err *e)
+{
+	_cleanup_(strv_free) struct strv releases = {0};
+	size_t cap = 0;
+	uint32_t release;
+
+	*n = 0;
+	int r = fs_list(m->config->dir, WWW, &releases, e);
+	for (size_t i = 0; r >= 0 && i < releases.n; i++)
+		if (text_u32(releases.items[i], 1, to, &release) == 0)
+			r = list_release(m, release, steps, n, &cap, e);
+	if (r >= 0 && *n)
+		qsort(*steps, *n, sizeof(**steps), by_from);
+	return r;
+}
+
+const struct way_step *ways_next(const struct way_step *steps, size_t n, uint32_t from)
+{
+	const struct way_step *last = NULL;
+
+	for (size_t i = 0; i < n && steps[i].from <= from; i++)
+		if (steps[i].from == from)
+			last = &steps[i];
+	return last;
+}
+
+int ways_publish(const struct mix *m, uint32_t to, struct err *e)
+{
+	_cleanup_free_ char *name = layout_updates(to), *path = xasprintf(WWW "%s", name);
+	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_free_ struct way_step *steps = NULL;
+	size_t n;
+
+	int r = ways_list(m, to, &steps, &n, e);
+	for (size_t i = 0; i < n; i++) /* of each only the last: the longest step */
+		if (i + 1 == n || steps[i + 1].from != steps[i].from)
+			buf_printf(&text, "%" PRIu32 "\t%" PRIu32 "\n", steps[i].from, steps[i].to);
+	if (r >= 0 && text.len)
+		r = fs_save(m->config->dir, path, text.data, text.len, 0644, e);
+	return r < 0 ? err_in(e, r, "cannot list the updates to release %" PRIu32, to) : 0;
+}
+
+int ways_from_nothing(const struct mix *m, uint32_t to, struct way_step **way, size_t *n, struct err *e)
+{
+	_cleanup_free_ struct way_step *steps = NULL;
+	size_t all, cap = 0;
+
+	*n = 0;
+	int r = ways_list(m, to, &steps, &all, e);
+	const struct way_step *step = r < 0 ? NULL : ways_next(steps, all, 0);
+	while (step) {
+		VEC_GROW(*way, *n, cap);
+		(*way)[(*n)++] = *step;
+		if (step->to == to)
+			return 0;
+		step = ways_next(steps, all, step->to);
+	}
+	*n = 0;
+	return r;
+}
+
+/* All objects of a release once more cost what they are; a way of changes costs their sum, and what they are made from. */
+static bool is_short(const struct way_step *way, size_t n)
+{
+	uint64_t changes = 0;
+
+	for (size_t i = 1; i < n; i++)
+		changes += way[i].bytes;
+	return n && n <= STEPS_MAX && changes <= way[0].bytes / 2;
+}
+
+int ways_complete(const struct mix *m, uint32_t to, struct err *e)
+{
+	_cleanup_(between_clear) struct between b = {0};
+	_cleanup_free_ struct way_step *way = NULL;
+	size_t n;
+
+	if (m->config->classic)
+		return 0;
+	int r = ways_from_nothing(m, to, &way, &n, e);
+	if (r < 0 || is_short(way, n))
+		return r;
+	r = between_open(m, 0, to, &b, e);
+	if (r >= 0)
+		r = diff_update(&b, e);
+	return r < 0 ? r : ways_publish(m, to, e);
+}

@@ -1,0 +1,228 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# classic = no: no packs, no fullfiles. What an update file does not bring, for an installation, another bundle, a repair, comes from those with all objects of a release.
+
+load lib
+
+# Releases 10 to 50 of a mix that publishes only update files; text in b1 and b2 changes a little in each, b3 is new in 40
+setup_file()
+{
+	[ "$(id -u)" = 0 ] || return 0
+	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
+	local n
+	mix_init
+	echo 'classic = no' | sed -i '/^content-url/r /dev/stdin' "$MIX/mixer.conf"
+	for n in 10 20 30 40 50; do
+		content os-core usr/bin/base "base $n"
+		cp /bin/bash "$MIX/bundles/tree/os-core/usr/bin/program"
+		printf 'r%d' "$n" | dd of="$MIX/bundles/tree/os-core/usr/bin/program" bs=1 seek=$((n * 9000)) conv=notrunc status=none
+		ln -sfn "to-$n" "$MIX/bundles/tree/os-core/usr/bin/link"
+		content b1 usr/share/b1/file "$(seq 1 7 200000 | sed "s/^177.*/$n/")"
+		content b1 usr/share/b1/same "$(seq 1 11 100000)"
+		content b2 usr/share/b2/file "$(seq 2 7 200000 | sed "s/^277.*/$n/")"
+		content b2 usr/share/b2/same "$(seq 2 11 100000)"
+		[ "$n" -lt 40 ] || content b3 usr/share/b3/file "$(seq 3 13 300000 | sed "s/^377.*/$n/")"
+		bundle os-core
+		bundle b1
+		bundle b2
+		[ "$n" -lt 40 ] || bundle b3
+		release --previous-versions=1
+	done
+}
+
+setup()
+{
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	WWW=$MIX/update/www
+}
+
+teardown()
+{
+	serve_stop
+}
+
+# own: what is changed is a copy
+own()
+{
+	cp -a "$WWW" "$BATS_TEST_TMPDIR/www"
+	WWW=$BATS_TEST_TMPDIR/www
+}
+
+# served NAME: a machine whose releases are served
+served()
+{
+	serve "$WWW"
+	machine "$1"
+	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+}
+
+requests() { sleep 0.2; wc -l <"$ACCESS"; }
+
+# only_whole: none of the classic files was asked for, nor anything that is not there
+only_whole()
+{
+	run -0 cat "$ACCESS"
+	refute_output --partial pack-
+	refute_output --partial /files/
+	refute_output --partial '" 404 '
+}
+
+@test "a release is published without packs and fullfiles, and all of it can be had" {
+	run find "$WWW" -name 'pack-*' -o -name files -o -name 'Manifest-*-delta-*'
+	assert_output ""
+	[ -e "$WWW/10/update-from-0" ]
+	[ ! -e "$WWW/20/update-from-0" ]
+	assert_equal "$(head -n 1 "$WWW/50/updates")" "$(printf '0\t10')"
+	run mixer -C "$MIX" build validate
+	refute_line --regexp '^[0-9]+/'
+}
+
+@test "an installation of the newest, by way of the first: few requests, whatever the number of bundles" {
+	served a
+	run -0 sw os-install -B os-core,b1,b2,b3
+	only_whole
+	refute_output --partial Manifest.
+	# freshness, the list, and a head and a range of each of five files at most
+	[ "$(requests)" -le 12 ] || { cat "$ACCESS"; false; }
+	run -0 sw diagnose --picky
+	for file in b1 b2 b3; do
+		run -0 cmp "$ROOT/usr/share/$file/file" "$MIX/bundles/tree/$file/usr/share/$file/file"
+	done
+	run -0 cmp "$ROOT/usr/bin/program" "$MIX/bundles/tree/os-core/usr/bin/program"
+	run find "$BATS_TEST_TMPDIR/a/cache/download" -type f
+	assert_output ""
+}
+
+@test "another bundle, old and new ones: no more than what is its own" {
+	served a
+	sw os-install -B os-core,b1
+	: >"$ACCESS"
+	run -0 sw bundle-add b2
+	only_whole
+	run -0 sw bundle-add b3
+	only_whole
+	run -0 sw diagnose --picky
+	local added=$ROOT
+	machine new
+	SWUPD_GLOBAL+=(--allow-insecure-http)
+	sw os-install -B os-core,b1,b2,b3
+	run -0 same_tree "$added" "$ROOT"
+}
+
+@test "a repair, also of what others are made from" {
+	served a
+	sw os-install -B os-core,b1,b2
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/before"
+	: >"$ACCESS"
+	rm "$ROOT/usr/share/b1/file"
+	echo damaged >"$ROOT/usr/share/b2/same"
+	printf 'xx' | dd of="$ROOT/usr/bin/program" bs=1 seek=70000 conv=notrunc status=none
+	run -0 sw repair
+	only_whole
+	run -0 same_tree "$BATS_TEST_TMPDIR/before" "$ROOT"
+}
+
+@test "updates, of one release and of four; what the user has damaged comes from elsewhere too" {
+	served a
+	sw os-install -V 10 -B os-core,b1,b2
+	echo mine >"$ROOT/usr/share/b2/file"
+	run -0 sw update -V 20
+	run -0 sw repair
+	: >"$ACCESS"
+	run -0 sw update
+	run -0 sw diagnose --picky
+	run cat "$ACCESS"
+	refute_output --partial pack-
+	refute_output --partial /files/
+}
+
+@test "back to an older release" {
+	served a
+	sw os-install -B os-core,b1,b2
+	run -0 sw repair --force -V 20
+	run -0 sw diagnose --picky
+	assert_equal "$(cat "$ROOT/usr/bin/base")" "base 20"
+}
+
+@test "a dry run tells what will be fetched" {
+	served a
+	sw os-install -V 10 -B os-core,b1
+	echo mine >"$ROOT/usr/share/b1/file"
+	run -0 sw update --dry-run
+	assert_line 'packs: 0'
+	assert_line 'single files: 0'
+}
+
+@test "a release that changes much has all objects again, and what came before is no longer asked for" {
+	own
+	local MIX=$BATS_TEST_TMPDIR/other
+	cp -a "$BATS_FILE_TMPDIR/mix" "$MIX"
+	sed -i "s|$BATS_FILE_TMPDIR/mix|$MIX|" "$MIX/mixer.conf"
+	WWW=$MIX/update/www
+	cp -a "$BATS_FILE_TMPDIR/mix/bundles/tree/os-core/usr/bin/program" "$BATS_TEST_TMPDIR/program"
+	head -c 900000 /dev/urandom >"$MIX/bundles/tree/b1/usr/share/b1/file"
+	release --previous-versions=1
+	[ -e "$WWW/$RELEASE/update-from-0" ]
+	assert_equal "$(head -n 1 "$WWW/$RELEASE/updates")" "$(printf '0\t%s' "$RELEASE")"
+	served a
+	run -0 sw os-install -B os-core,b1,b2
+	run grep -c update-from- "$ACCESS"
+	refute_output --partial "/10/"
+	run -0 cmp "$ROOT/usr/share/b1/file" "$MIX/bundles/tree/b1/usr/share/b1/file"
+}
+
+@test "the cache is lost: the next release is made from what is published" {
+	local MIX=$BATS_TEST_TMPDIR/other
+	cp -a "$BATS_FILE_TMPDIR/mix" "$MIX"
+	sed -i "s|$BATS_FILE_TMPDIR/mix|$MIX|" "$MIX/mixer.conf"
+	rm -rf "$MIX/cache"
+	content b1 usr/share/b1/file "$(seq 1 7 200000 | sed "s/^177.*/60/")"
+	release --previous-versions=1
+	[ "$(stat -c %s "$MIX/update/www/60/update-from-50")" -lt 20000 ]
+	machine a
+	run -0 sw os-install -B os-core,b1,b2
+	run -0 cmp "$ROOT/usr/share/b1/file" "$MIX/bundles/tree/b1/usr/share/b1/file"
+}
+
+@test "damaged anywhere: an installation ends with an error that names it, and leaves nothing; nothing is believed" {
+	own
+	local at size
+	size=$(stat -c %s "$WWW/10/update-from-0")
+	for at in 9 30 "$((size / 3))" "$((size / 2))" "$((size - 100))"; do
+		cp "$MIX/update/www/10/update-from-0" "$WWW/10/update-from-0"
+		printf '\xa5\x5a' | dd of="$WWW/10/update-from-0" bs=1 seek="$at" conv=notrunc status=none
+		machine "damaged-$at"
+		run sw os-install -B os-core,b1,b2 -u "file://$WWW"
+		# the last bytes may be of nothing that is needed
+		[ "$status" != 0 ] || run -0 sw diagnose --picky -u "file://$WWW"
+		[ "$status" = 0 ] || assert_output --regexp 'update-from-0|cannot fetch'
+	done
+}
+
+@test "mixer build validate finds what cannot be had" {
+	local MIX=$BATS_TEST_TMPDIR/other
+	cp -a "$BATS_FILE_TMPDIR/mix" "$MIX"
+	sed -i "s|$BATS_FILE_TMPDIR/mix|$MIX|" "$MIX/mixer.conf"
+	WWW=$MIX/update/www
+	mv "$WWW/10/update-from-0" "$BATS_TEST_TMPDIR/good"
+	run mixer -C "$MIX" build validate
+	assert_line --regexp '^10/files/[0-9a-f]*.tar .*/usr/share/b1/same. is missing'
+	cp "$BATS_TEST_TMPDIR/good" "$WWW/10/update-from-0"
+	rm "$WWW/30/update-from-20"
+	run mixer -C "$MIX" build validate
+	assert_line --regexp '^50/files/[0-9a-f]*.tar .*/usr/share/b1/file. is missing'
+}
+
+@test "classic = yes again, with --min-version: clients that know no update files have all" {
+	local MIX=$BATS_TEST_TMPDIR/other
+	cp -a "$BATS_FILE_TMPDIR/mix" "$MIX"
+	sed -i "s|$BATS_FILE_TMPDIR/mix|$MIX|; /^classic/d" "$MIX/mixer.conf"
+	content b1 usr/share/b1/file "another"
+	release --min-version=60
+	rm "$MIX"/update/www/*/update-from-* "$MIX"/update/www/*/updates
+	machine a
+	run -0 sw os-install -B os-core,b1,b2
+	run -0 sw diagnose --picky
+	run find "$MIX/update/www/60" -name 'pack-*-from-0.tar'
+	assert_equal "${#lines[@]}" 4
+}
