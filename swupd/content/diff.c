@@ -46,18 +46,17 @@ struct diff {
 	bool no_changes; /* there is no next one */
 	bool program;
 	struct predictor predictor;
-	bool predicts;   /* the head of the new file is known */
-	uint64_t right;  /* references before the next one that is predicted wrong */
-	bool no_wrong;   /* there is no next one */
-	uint8_t *buffer; /* MACHINE_BACK bytes of what was written last, and the chunk */
-	uint8_t *chunk;  /* what is not written yet */
+	bool predicts;  /* the head of the new file is known */
+	uint64_t right; /* references before the next one that is predicted wrong */
+	bool no_wrong;  /* there is no next one */
+	uint8_t *chunk; /* what is not written yet */
 	size_t filled;
 };
 
 static void diff_clear(struct diff *d)
 {
 	free(d->pieces);
-	free(d->buffer);
+	free(d->chunk);
 	predictor_clear(&d->predictor);
 }
 
@@ -141,8 +140,6 @@ static int flush(struct diff *d)
 {
 	int r = d->filled > 0 ? d->write(d->write_arg, d->chunk, d->filled, d->e) : 0;
 
-	if (d->filled >= MACHINE_BACK)
-		memcpy(d->buffer, d->chunk + d->filled - MACHINE_BACK, MACHINE_BACK);
 	d->filled = 0;
 	return r;
 }
@@ -321,34 +318,48 @@ static int insert_target(struct diff *d, enum reference_kind kind)
 	return 0;
 }
 
-/* Literals that are code */
+static int insert_bytes(struct diff *d, const uint8_t *p, uint64_t len)
+{
+	size_t n;
+
+	for (; len > 0; len -= n, p += n) {
+		int r = room(d, len, &n);
+		if (r < 0)
+			return r;
+		memcpy(d->chunk + d->filled, p, n);
+		fill(d, n);
+	}
+	return 0;
+}
+
+/* Literals that are code: operands are left out, where what is before them shows that they are there */
 static int insert_code(struct diff *d, uint64_t len)
 {
 	const struct machine *machine = d->predictor.new.machine;
 	enum reference_kind kind = REF_PC;
-	uint8_t bytes[1024];
-	size_t n, back = 0;
+	uint8_t bytes[MACHINE_BACK + 4096];
+	size_t before = 0; /* what has been made of bytes already: the last ones since an operand */
 	int r = 0;
 
 	while (r == 0 && len > 0) {
 		/* no more than there must be, when each is followed by an operand of 4 bytes */
-		size_t more = MIN(MAX(len / 5, 1UL), sizeof(bytes));
-		r = read_stream(d, DIFF_LITERAL, bytes, more);
-		for (size_t i = 0; r == 0 && i < more; i++) {
-			r = room(d, len, &n);
-			if (r < 0)
-				break;
-			d->chunk[d->filled] = bytes[i];
-			fill(d, 1);
-			len--;
-			back = MIN(back + 1, (size_t)MACHINE_BACK);
-			const uint8_t *from = d->chunk + d->filled - back;
-			if (len >= 4 && machine->next(from, 0, back, back + 1, &kind) == back) {
-				r = insert_target(d, kind);
-				len -= 4;
-				back = 0;
-			}
+		const size_t more = MIN(MAX(len / 5, 1UL), sizeof(bytes) - MACHINE_BACK), end = before + more;
+		size_t from = 0, at = before;
+		r = read_stream(d, DIFF_LITERAL, bytes + before, more);
+		while (r == 0 && at < end) {
+			const size_t operand = machine->next(bytes, from, at + 1, end + 1, &kind);
+			const size_t n = MIN(operand, end) - at;
+			r = insert_bytes(d, bytes + at, n);
+			at += n;
+			len -= n;
+			if (r < 0 || operand > end || len < 4)
+				continue;
+			r = insert_target(d, kind);
+			len -= 4;
+			from = at;
 		}
+		before = MIN(at - from, (size_t)MACHINE_BACK);
+		memmove(bytes, bytes + at - before, before);
 	}
 	return r;
 }
@@ -385,12 +396,11 @@ int diff_apply(const void *old, size_t old_len, uint64_t new_len, const struct d
 		.write = write,
 		.write_arg = arg,
 		.e = e,
-		.buffer = xcalloc(1, MACHINE_BACK + CHUNK),
+		.chunk = xmalloc(CHUNK),
 	};
 	uint64_t kind = 0;
 	int r = read_varint(&d, DIFF_CONTROL, &kind);
 
-	d.chunk = d.buffer + MACHINE_BACK;
 	if (r == 0 && kind > DIFF_PROGRAM)
 		r = err_set(e, -ERR_FORMAT, "the difference is of an unknown kind, %" PRIu64, kind);
 	if (r == 0)

@@ -172,6 +172,41 @@ static void put_all(struct maker *m)
 		varint_add(&m->s[DIFF_REFERENCE], 0);
 }
 
+/* The next place in literals from at to end where code begins or ends; end: there is none */
+static uint64_t next_border(const struct elf *f, uint64_t at, uint64_t end)
+{
+	for (unsigned i = 0; i < f->n_segments; i++) {
+		const struct segment *s = &f->segments[i];
+		const uint64_t borders[] = {MAX(s->offset, (uint64_t)ELF_HEAD), s->offset + s->size};
+		for (size_t k = 0; s->code && k < ARRAY_LEN(borders); k++)
+			if (borders[k] > at && borders[k] < end)
+				end = borders[k];
+	}
+	return end;
+}
+
+/* Literals are code as a whole or not at all (put_literals()): so they end where it does. */
+static void split_literals(struct maker *m)
+{
+	struct pieces found = m->pieces;
+	uint64_t at = 0;
+
+	m->pieces = (struct pieces){0};
+	for (size_t i = 0; i < found.n; i++) {
+		struct diff_piece p = found.items[i];
+		const uint64_t end = at + p.copy + p.insert;
+		for (at += p.copy; at < end || p.copy; p = (struct diff_piece){0}) {
+			const bool many = m->pieces.n + (found.n - i) >= DIFF_PIECES_MAX;
+			const uint64_t border = many ? end : next_border(&m->predictor.new, at, end);
+			p.insert = border - at;
+			at = border;
+			VEC_GROW(m->pieces.items, m->pieces.n, m->pieces.cap);
+			m->pieces.items[m->pieces.n++] = p;
+		}
+	}
+	pieces_clear(&found);
+}
+
 static int make_plain(struct maker *m, struct err *e)
 {
 	int r = pieces_find(&m->pieces, m->old, m->old_len, m->new, m->new_len, e);
@@ -220,8 +255,10 @@ static int make_program(struct maker *m, struct err *e)
 		if (r == 0)
 			predictor_map(p, m->pieces.items, m->pieces.n);
 	}
-	if (r == 0)
+	if (r == 0) {
+		split_literals(m);
 		put_all(m);
+	}
 	return r;
 }
 

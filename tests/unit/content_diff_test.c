@@ -210,6 +210,19 @@ TEST(diff_of_a_program_does_not_grow_with_what_refers_to_moved_code)
 	check_move(true);
 }
 
+/* Also of a file that is made of nothing: calls of one function are the same bytes wherever they are */
+TEST(diff_of_a_new_library_tells_targets)
+{
+	_cleanup_(diff_streams_clear) struct diff_streams s = {0};
+	_cleanup_(buf_free) struct buf nothing = {0}, new = {0};
+	struct err e = ERR_INIT;
+
+	make(false, 100, 700, 0, &new);
+	there_and_back(&nothing, &new);
+	assert_ok(diff_make(NULL, 0, new.data, new.len, &s, &e), &e);
+	assert_true(s.s[DIFF_TARGET].len > new.len / 100);
+}
+
 /* ---- what is no difference ---- */
 
 struct bad {
