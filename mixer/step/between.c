@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/step/between.h"
 
+#include "mixer/step/similar.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/table.h"
@@ -33,8 +34,9 @@ int between_load_trees(struct between *b, struct err *e)
 		return r;
 	b->objects = objects_new();
 	objects_add(b->objects, b->to_trees->full);
-	b->peers = peers_new(from ? b->from_trees->full : &(struct tree){0}, b->to_trees->full);
-	return 0;
+	const struct tree *full = from ? b->from_trees->full : &(struct tree){0};
+	b->peers = peers_new(full, b->to_trees->full);
+	return similar_add(b->m, full, b->to_trees->full, b->peers, e);
 }
 
 void between_clear(struct between *b)

@@ -136,6 +136,11 @@ void peers_free(struct peers *p)
 	free(p);
 }
 
+void peers_add(struct peers *p, const char *path, const struct node *from)
+{
+	(void)table_add_str(p->from, path, (void *)from);
+}
+
 const struct node *peers_find(const struct peers *p, const char *path)
 {
 	return table_find_str(p->from, path);

@@ -17,7 +17,7 @@ struct tree;
  *         without digits and dots       libx.so.1.2 → libx.so.1.3, modules/6.1.0-38/… → modules/6.1.0-40/…
  *         and also without a to f       libx-4f1e.so → libx-90cb.so
  *
- * The last two only for files above 200 bytes; each old file is taken once, by the order of paths.
+ * The last two only for files above 200 bytes; each old file is taken once, by the order of paths. similar.h finds those that have content in common.
  */
 struct peers;
 
@@ -25,6 +25,9 @@ struct peers;
 struct peers *peers_new(const struct tree *from, const struct tree *to);
 void peers_free(struct peers *p);
 DEFINE_CLEANUP(struct peers *, peers_free);
+
+/* One more; the path and the node are lent. */
+void peers_add(struct peers *p, const char *path, const struct node *from);
 
 /* path: of to. NULL: there is none, or it has not changed, or is no file. */
 const struct node *peers_find(const struct peers *p, const char *path);
