@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -17,6 +18,7 @@
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/tar_source.h"
 
 #define CONNECT_TIMEOUT_S 30
 #define STALLED_S         120 /* a transfer below one byte a second for so long is dead */
@@ -31,7 +33,9 @@ struct fetch {
 	struct fetch_options o; /* its strings are the two below */
 	char *client_cert, *user_agent;
 	CURLM *multi;
-	bool reached; /* some server has answered in this run, so a refused connection may be passing */
+	struct tar_source *tar; /* of tar_base; NULL: that is none */
+	char *tar_base;         /* the base of file:// that was looked at last */
+	bool reached;           /* some server has answered in this run, so a refused connection may be passing */
 	uint64_t bytes, requests;
 };
 
@@ -41,7 +45,9 @@ struct slot {
 	CURL *easy;
 	const struct fetch_job *job; /* NULL: free */
 	char *url, *part;
-	bool local;        /* file:// */
+	bool local;  /* file:// */
+	bool member; /* of a tar: */
+	uint64_t member_at, member_bytes;
 	struct buf *text;  /* where it goes */
 	size_t text_max;   /* a longer one goes into the file */
 	int fd;            /* of part; -1: into text */
@@ -110,6 +116,8 @@ void fetch_free(struct fetch *f)
 	if (!f)
 		return;
 	curl_multi_cleanup(f->multi);
+	tar_source_free(f->tar);
+	free(f->tar_base);
 	free(f->client_cert);
 	free(f->user_agent);
 	free(f);
@@ -322,10 +330,26 @@ static void set_options(struct slot *s, bool https)
 	set_authorities(c);
 }
 
+/* Which bytes are asked for: of the file, or of the tar that it is in */
+static void set_range(struct slot *s)
+{
+	uint64_t from = s->job->at + s->at, end = s->job->bytes ? s->job->at + s->job->bytes : UINT64_MAX;
+	char range[48];
+
+	if (s->member) {
+		end = s->member_at + MIN(end, s->member_bytes);
+		from += s->member_at;
+	}
+	if (end < UINT64_MAX)
+		snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, from, end - 1);
+	else
+		snprintf(range, sizeof(range), "%" PRIu64 "-", from);
+	curl_easy_setopt(s->easy, CURLOPT_RANGE, range);
+}
+
 /* Send the request: the first one for a job, or one more. */
 static int ask(struct slot *s, struct err *e)
 {
-	char range[48];
 	bool https;
 
 	int r = check_scheme(s->batch->f, s->url, &https, &s->local, e);
@@ -335,20 +359,14 @@ static int ask(struct slot *s, struct err *e)
 	s->begun = s->dropping = false;
 	s->dropped = 0;
 	s->detail[0] = '\0';
-	if (s->at > 0 && (s->whole || s->at >= s->job->bytes || s->local) && s->job->bytes)
+	if (s->at > 0 && (s->member || (s->job->bytes && (s->whole || s->at >= s->job->bytes || s->local))))
 		r = drop_content(s, e);
 	if (r < 0)
 		return r;
 	s->whole = false;
 	s->ranged = s->job->bytes || (s->at > 0 && !s->local && !s->restarted);
-	if (s->ranged) {
-		const unsigned long long from = s->job->at + s->at, end = s->job->at + s->job->bytes;
-		if (s->job->bytes)
-			snprintf(range, sizeof(range), "%llu-%llu", from, end - 1);
-		else
-			snprintf(range, sizeof(range), "%llu-", from);
-		curl_easy_setopt(s->easy, CURLOPT_RANGE, range);
-	}
+	if (s->ranged || s->member)
+		set_range(s);
 	s->due_ms = 0;
 	if (s->tries == 0)
 		s->tries = 1;
@@ -369,15 +387,69 @@ static int open_target(struct slot *s, struct err *e)
 	return faccessat(s->batch->dirfd, s->part, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? open_part(s, 0, e) : 0;
 }
 
+/* What the base's URL says, when that is of a file: its path. The caller frees it. */
+static char *path_of(const char *base)
+{
+	struct stat st;
+	char *path = NULL, *url_path = NULL;
+	CURLU *url = curl_url();
+
+	if (strncasecmp(base, "file://", 7) == 0 && curl_url_set(url, CURLUPART_URL, base, 0) == CURLUE_OK &&
+	    curl_url_get(url, CURLUPART_PATH, &url_path, CURLU_URLDECODE) == CURLUE_OK && stat(url_path, &st) == 0 &&
+	    S_ISREG(st.st_mode))
+		path = xstrdup(url_path);
+	curl_free(url_path);
+	curl_url_cleanup(url);
+	return path;
+}
+
+/* The base as a tar, looked at once. */
+static int look_at_base(struct fetch *f, const char *base, struct err *e)
+{
+	if (f->tar_base && strcmp(f->tar_base, base) == 0)
+		return 0;
+	tar_source_free(take(f->tar));
+	free(take(f->tar_base));
+	_cleanup_free_ char *path = path_of(base);
+	int r = path ? tar_source_open(path, &f->tar, e) : 0;
+	if (r >= 0)
+		f->tar_base = xstrdup(base);
+	return r;
+}
+
+/* When the base is a tar, the place of the job's file in it. */
+static int find_member(struct slot *s, struct err *e)
+{
+	struct fetch *f = s->batch->f;
+
+	int r = look_at_base(f, s->batch->base, e);
+	if (r < 0 || !f->tar)
+		return r;
+	if (tar_source_find(f->tar, s->job->path, &s->member_at, &s->member_bytes) < 0)
+		return err_set(e, -ERR_MISSING, "%s: the tar has no such file", s->url);
+	s->member = true;
+	free(s->url);
+	s->url = xstrdup(s->batch->base);
+	return 0;
+}
+
+/* 1: there is nothing to ask for. */
 static int begin_job(struct slot *s, const struct fetch_job *job, struct err *e)
 {
 	s->job = job;
 	s->url = xasprintf("%s/%s", s->batch->base, job->path);
 	s->fd = -1;
 	s->batch->busy++;
+	int r = find_member(s, e);
+	if (r < 0)
+		return r;
 	if (!s->easy && !(s->easy = curl_easy_init()))
 		return err_set(e, -ERR_DOWNLOAD, "%s: libcurl gives no handle", s->url);
-	int r = open_target(s, e);
+	r = open_target(s, e);
+	if (r >= 0 && s->member && s->member_bytes <= job->at) {
+		r = drop_content(s, e);
+		return r < 0 ? r : 1;
+	}
 	return r < 0 ? r : ask(s, e);
 }
 
@@ -556,8 +628,8 @@ static int start_due(struct batch *b, struct err *e)
 		int r = 0;
 		while (!s->job && b->next < b->n && r >= 0) {
 			r = begin_job(s, &b->jobs[b->next++], e);
-			if (r < 0)
-				r = end_job(s, r, e);
+			if (r != 0)
+				r = end_job(s, MIN(r, 0), e);
 		}
 		if (r < 0)
 			return r;

@@ -15,7 +15,7 @@ struct progress;
 
 /*
  * Transfers over libcurl: one set of connections for a whole run (HTTP/2 where the server has it, else keep-alive), retries with backoff,
- * resume. URLs are base + "/" + a name from layout.h. file:// is a server like any other.
+ * resume. URLs are base + "/" + a name from layout.h. file:// is a server like any other, also when base is a tar file of such a tree (tar_source.h).
  *
  * Errors: -ERR_MISSING (404, 410, 403, no such file), -ERR_CONNECT, -ERR_TLS, -ERR_DOWNLOAD (any other), -ERR_LIMIT (more than max bytes),
  * -ENOSPC and the like from writing. Nothing that came in is verified here.

@@ -332,6 +332,8 @@ static int find_way(struct way *w, uint32_t from, struct err *e)
 	struct err why = ERR_INIT;
 
 	update_head_free(take(m->update));
+	if (m->offline)
+		return 0;
 	int r = fetch_machine(m, e);
 	if (r >= 0)
 		r = scratch_open(m->cache, &scratch, e);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,6 +54,28 @@ static const struct opt update_options[] = {
 	{0},
 };
 
+#define DOWNLOADED "downloaded" /* in the cache: the release of the last update --download */
+
+static int note_downloaded(const struct machine *m, uint32_t release, struct err *e)
+{
+	_cleanup_free_ char *text = xasprintf("%" PRIu32 "\n", release);
+
+	return fs_save_cache(m->cache, DOWNLOADED, text, strlen(text), 0644, e);
+}
+
+/* No server answers, but a release was downloaded: that is the newest that can be had. Of wanted only that. */
+static bool is_downloaded(const struct machine *m, int r, uint32_t wanted, uint32_t *release)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+
+	if ((r != -ERR_CONNECT && r != -ERR_TLS && r != -ERR_DOWNLOAD) ||
+	    fs_load(m->cache, DOWNLOADED, 32, &text, NULL) < 0)
+		return false;
+	buf_puts(&text, "");
+	text.data[strcspn(text.data, "\n")] = '\0';
+	return text_u32(text.data, m->release + 1, INT32_MAX, release) == 0 && (!wanted || wanted == *release);
+}
+
 /* The release to go to; m->release when there is nothing to do. */
 static int choose_target(struct machine *m, const struct update_opts *o, uint32_t *target, struct err *e)
 {
@@ -71,6 +94,10 @@ static int choose_target(struct machine *m, const struct update_opts *o, uint32_
 		ui_warn(m->ui, "%s", e->text);
 		err_clear(e);
 		newest = wanted;
+	} else if (is_downloaded(m, r, wanted, &newest)) {
+		ui_warn(m->ui, "%s; going on with release %" PRIu32 ", which is downloaded", e->text, newest);
+		err_clear(e);
+		m->offline = true;
 	} else if (r < 0) {
 		return r;
 	}
@@ -158,7 +185,10 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 		r = bad_forget(m, target, e);
 	if (r < 0)
 		return r;
-	if (o->keepcache || o->download)
+	if (o->download)
+		return note_downloaded(m, target, e);
+	(void)unlinkat(m->cache, DOWNLOADED, 0);
+	if (o->keepcache)
 		return 0;
 	return clean_cache(m, false, false, &files, &bytes, e);
 }

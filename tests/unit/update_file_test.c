@@ -212,7 +212,8 @@ TEST(update_file_refuses_what_is_none)
 	sample_make(&s);
 	assert_ok(update_head_size(s.file.data, s.file.len, &index, &head, &e), &e);
 	assert_fails(update_head_size("<html>", 6, &index, &head, &e), ERR_FORMAT, &e, "not an update file");
-	assert_fails(update_head_size(s.file.data, UPDATE_FIXED - 1, &index, &head, &e), ERR_FORMAT, &e, "not an update file");
+	assert_fails(update_head_size(s.file.data, UPDATE_FIXED - 1, &index, &head, &e), ERR_FORMAT, &e,
+		     "not an update file");
 	s.file.data[8] = 2;
 	assert_fails(update_head_size(s.file.data, s.file.len, &index, &head, &e), ERR_FORMAT, &e, "of version 2");
 	s.file.data[8] = 1;
