@@ -21,7 +21,8 @@
 #include "swupd/client/tar_source.h"
 
 #define CONNECT_TIMEOUT_S 30
-#define STALLED_S         120 /* a transfer below one byte a second for so long is dead */
+#define STALLED_S         30  /* a transfer below SPEED_MIN for so long is dead */
+#define SPEED_MIN         512 /* bytes a second: who sends less may not want us to get it */
 #define DELAY_MAX_S       60
 #define REDIRECTS_MAX     5
 #define POLL_MS           1000
@@ -319,7 +320,7 @@ static void set_options(struct slot *s, bool https)
 	curl_easy_setopt(c, CURLOPT_PIPEWAIT, https ? 1L : 0L); /* rather a stream than a connection */
 	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
-	curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)SPEED_MIN);
 	curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
 	if (o->client_cert) {
 		curl_easy_setopt(c, CURLOPT_SSLCERT, o->client_cert);

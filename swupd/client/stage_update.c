@@ -28,7 +28,7 @@
 
 #define GAP_MAX     (32UL << 10) /* fetched for nothing rather than asked around */
 #define WAITING_MAX 16
-/* Without its section an object costs about a third of its size, compressed alone, and a request. */
+/* Without its section an object costs about a third of its size, compressed alone, but not less than its part of the section, and a request. */
 #define ALONE_SHARE   3
 #define ALONE_REQUEST 512
 
@@ -162,11 +162,16 @@ static void find_uses(struct transfer *t)
 
 static bool worth(const struct level *l, const struct update_section *x)
 {
-	uint64_t alone = 0;
+	const struct update_record *records = l->head->index.records;
+	uint64_t alone = 0, all = 1;
 
 	for (size_t i = x->first; i < x->first + x->n; i++)
-		if (l->uses[i])
-			alone += l->head->index.records[i].size / ALONE_SHARE + ALONE_REQUEST;
+		all += records[i].size;
+	for (size_t i = x->first; i < x->first + x->n; i++)
+		if (l->uses[i]) {
+			const double part = (double)records[i].size / (double)all * (double)x->stored;
+			alone += MAX(records[i].size / ALONE_SHARE, (uint64_t)part) + ALONE_REQUEST;
+		}
 	return alone > x->stored || (alone && l->t->whole);
 }
 

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""misbehave.py FOLDER WAY [ONLY]: serves a folder as it should not, on a port of 127.0.0.1 that the first line tells. ONLY: a part of the paths that it misbehaves with (all).
+
+    well        as it should: the base of the others
+    shifted     parts that begin elsewhere than they were asked for, but those from the start, and say so
+    lying       parts that begin elsewhere and say that they do not
+    long        parts with more bytes than were asked for
+    cut         half of each answer, then the end of the connection
+    reset       a few bytes of each answer, then a reset
+    html        a page of HTML, with status 200, as portals of hotels do
+    slow        one byte after the other, ten in a second
+    growing     each file is longer each time
+    busy        503 the first two times, then well
+    proxy       well, for requests with a whole URL, as a proxy gets them
+"""
+import collections
+import http.server
+import re
+import socket
+import struct
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+folder, way = Path(sys.argv[1]), sys.argv[2]
+only = sys.argv[3] if len(sys.argv) > 3 else ""
+asked = collections.Counter()
+PAGE = b"<html><head><title>Welcome</title></head><body>Please accept our terms.</body></html>\n" * 50
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        url = urllib.parse.urlsplit(self.path)
+        print("GET", self.path, self.headers.get("Range", "-"), flush=True)
+        if (way == "proxy") != bool(url.netloc):
+            return self.answer(400, b"")
+        asked[url.path] += 1
+        bad = way if only in url.path else "well"
+        try:
+            data = (folder / url.path.lstrip("/")).read_bytes()
+        except OSError:
+            return self.answer(200, PAGE) if bad == "html" else self.answer(404, b"")
+        if bad == "growing":
+            data += b"more" * asked[url.path]
+        if bad == "html":
+            return self.answer(200, PAGE)
+        if bad == "busy" and asked[url.path] <= 2:
+            return self.answer(503, b"")
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not wanted:
+            return self.answer(200, data, bad)
+        first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+        if first >= len(data):
+            return self.answer(416, b"")
+        said = first
+        if bad in ("shifted", "lying"):
+            first = max(first - 7, 0)
+            said = first if bad == "shifted" else said
+        if bad == "long":
+            last += 5000
+        return self.answer(206, data[first:last + 1], bad, f"bytes {said}-{said + last - first}/{len(data)}")
+
+    def answer(self, status, body, bad="well", range_=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if range_:
+            self.send_header("Content-Range", range_)
+        self.end_headers()
+        if bad == "cut":
+            self.wfile.write(body[:len(body) // 2])
+            self.close_connection = True
+        elif bad == "reset":
+            self.wfile.write(body[:10])
+            self.wfile.flush()
+            # with the time to close it at 0, the end is a reset
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+        elif bad == "slow":
+            for byte in body:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(0.1)
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_):
+        pass
+
+
+server = Server(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()

@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Servers that do not what they should, proxies, TLS: the update comes from what is right, or ends with one clear error, and nothing has changed; the next run goes on.
+
+load lib
+
+# Releases 10 and 20; what changes is more than comes with the head of the update file
+setup_file()
+{
+	[ "$(id -u)" = 0 ] || return 0
+	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
+	local n
+	mix_init
+	for n in 10 20; do
+		content os-core usr/bin/base "base $n"
+		content os-core usr/share/text "$(seq 1 7 200000 | sed "s/^177.*/$n/")"
+		content b1 usr/share/b1/file "$n"
+		head -c 200000 /dev/urandom >"$MIX/bundles/tree/b1/usr/share/b1/noise"
+		bundle os-core
+		bundle b1
+		release
+	done
+	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR/installed
+	machine a
+	sw os-install -V 10 -B os-core,b1
+}
+
+setup()
+{
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	WWW=$MIX/update/www
+}
+
+teardown()
+{
+	[ -z "${SERVER_PID:-}" ] || kill "$SERVER_PID"
+	serve_stop
+}
+
+# behind WAY [ONLY]: the machine has release 10 and a server that behaves so
+behind()
+{
+	[ -z "${SERVER_PID:-}" ] || kill "$SERVER_PID"
+	: >"$BATS_TEST_TMPDIR/log"
+	"$TOP/tests/func/misbehave.py" "$WWW" "$@" >"$BATS_TEST_TMPDIR/log" 3>&- &
+	SERVER_PID=$!
+	until [ -s "$BATS_TEST_TMPDIR/log" ]; do sleep 0.05; done
+	URL=http://127.0.0.1:$(head -n 1 "$BATS_TEST_TMPDIR/log")
+	rm -rf "$BATS_TEST_TMPDIR/a"
+	cp -a "$BATS_FILE_TMPDIR/installed/a" "$BATS_TEST_TMPDIR/a"
+	machine a
+	SWUPD_GLOBAL+=(--allow-insecure-http --retry-delay=0)
+}
+
+updated()
+{
+	run -0 sw diagnose --picky -u "file://$WWW"
+	assert_equal "$(cat "$ROOT/usr/bin/base")" "base 20"
+}
+
+# unchanged: the old release, whole, and nothing else; with a good server the next run completes it
+unchanged()
+{
+	run -0 same_tree "$BATS_FILE_TMPDIR/installed/a/root" "$ROOT"
+	run -0 sw update -u "file://$WWW"
+	updated
+}
+
+@test "parts that are not what was asked for: shifted, lying, long, cut, reset; then other files have it" {
+	local way
+	for way in shifted lying long cut reset growing html; do
+		behind "$way" update-from
+		run -0 sw update
+		updated
+	done
+}
+
+@test "all of it cut, reset or a portal's page: one error, nothing changes" {
+	local way
+	for way in cut reset html; do
+		behind "$way"
+		run ! sw update
+		assert_equal "$(grep -c '^swupd:' <<<"$output")" 1
+		unchanged
+	done
+}
+
+@test "content cut, but the newest is known: an error that names what could not be had" {
+	behind cut 20/
+	run ! sw update
+	assert_output --partial "cannot update to release 20"
+	unchanged
+}
+
+@test "a server that is busy is asked again" {
+	behind busy
+	run -0 sw update
+	updated
+}
+
+@test "a server that sends byte after byte does not keep us for ever" {
+	behind slow update-from
+	SWUPD_GLOBAL+=(--max-retries=0)
+	run -0 timeout 300 swupd update "${SWUPD_GLOBAL[@]}"
+	updated
+}
+
+@test "a proxy of the environment is used, and none for what no_proxy names" {
+	behind proxy
+	local proxy=$URL
+	URL=http://limpid.invalid machine a
+	SWUPD_GLOBAL+=(--allow-insecure-http)
+	http_proxy=$proxy run -0 sw update
+	run -0 grep -c '^GET http://limpid.invalid/' "$BATS_TEST_TMPDIR/log"
+	updated
+	http_proxy=$proxy no_proxy=limpid.invalid run ! sw update
+	http_proxy=http://127.0.0.1:9 run ! sw check-update
+	assert_output --partial 'cannot tell the newest release'
+}
+
+# authority NAME; certificate NAME AUTHORITY
+authority()
+{
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$1" -keyout "$1.key" -out "$1.pem" 2>/dev/null
+}
+
+certificate()
+{
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$1.key" -out "$1.csr" 2>/dev/null
+	openssl x509 -req -in "$1.csr" -CA "$2.pem" -CAkey "$2.key" -days 2 -out "$1.pem" 2>/dev/null \
+		-extfile <(echo "subjectAltName=IP:127.0.0.1")
+}
+
+@test "TLS: an authority of our own, a certificate of the client, one connection of HTTP/2" {
+	cd "$BATS_TEST_TMPDIR"
+	authority ours
+	authority others
+	certificate server ours
+	certificate client ours
+	cat client.pem client.key >both.pem
+	cp -a "$BATS_FILE_TMPDIR/installed/a" .
+	local tls
+	tls=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	serve "$WWW" "listen 127.0.0.1:$tls ssl http2; ssl_certificate $PWD/server.pem; ssl_certificate_key $PWD/server.key; ssl_client_certificate $PWD/ours.pem; ssl_verify_client on;"
+	URL=https://127.0.0.1:$tls
+	machine a
+	# nobody knows this authority, then the wrong one is known
+	run ! sw update
+	assert_output --partial certificate
+	SSL_CERT_FILE=$PWD/others.pem run ! sw update
+	export SSL_CERT_FILE=$PWD/ours.pem
+	# without a certificate of its own
+	run ! sw update
+	run -0 same_tree "$BATS_FILE_TMPDIR/installed/a/root" "$ROOT"
+	: >"$ACCESS"
+	# shellcheck disable=SC2016
+	run -0 unshare -m sh -c 'mkdir -p /etc/swupd && mount -t tmpfs tmpfs /etc/swupd && cp "$0" /etc/swupd/client.pem && exec "$@"' \
+		"$PWD/both.pem" swupd update "${SWUPD_GLOBAL[@]}"
+	sleep 0.2
+	assert_equal "$(awk '{ print $6 }' "$ACCESS" | sort -u | wc -l)" 1
+	updated
+}
