@@ -25,7 +25,7 @@ void reboot_reasons(const struct machine *m, struct strv *out);
 /* "the kernel, the boot loader changed": what of the plan's changes it is. NULL: nothing. The caller frees it. */
 char *reboot_reason(const struct plan *p);
 
-/* Is one of them the kernel, or its modules? Nothing but a reboot brings that, not even a soft one. */
+/* Is one of them the kernel, or its initrd or modules? Nothing but a reboot brings that, not even a soft one. */
 bool reboot_brings_kernel(const struct plan *p);
 
 /* Are they others in this root (directory fd), a snapshot that was changed, than in the running one? */

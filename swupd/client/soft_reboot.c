@@ -32,9 +32,10 @@
 
 /* --- may it be? ----------------------------------------------------------------------------------------------------------- */
 
+/* A release is not accepted, for the loader too, without its initrd having been started. */
 static int other_kernel(struct err *e, const char *what)
 {
-	return err_hint(e, err_set(e, -ERR_USAGE, "a soft reboot keeps the kernel, and %s", what),
+	return err_hint(e, err_set(e, -ERR_USAGE, "a soft reboot keeps kernel and initrd, and %s", what),
 			"without --soft-reboot the release is there after the next reboot");
 }
 
@@ -50,12 +51,12 @@ int soft_reboot_check(const struct machine *m, struct err *e)
 			err_set(e, -ERR_USAGE,
 				"a soft reboot cannot be made here: PID 1 does not see what is mounted here"),
 			"run swupd where mounts are not private (PrivateMounts=, ProtectSystem= and their like)");
-	return reboot_kernel_noted(m) ? other_kernel(e, "the running one is not the installed one") : 0;
+	return reboot_kernel_noted(m) ? other_kernel(e, "the running ones are not the installed ones") : 0;
 }
 
 int soft_reboot_check_plan(const struct plan *p, struct err *e)
 {
-	return reboot_brings_kernel(p) ? other_kernel(e, "the release has another one") : 0;
+	return reboot_brings_kernel(p) ? other_kernel(e, "the release has others") : 0;
 }
 
 int soft_reboot_check_root(const struct machine *m, const struct roots *r, const char *name, struct err *e)
@@ -64,7 +65,7 @@ int soft_reboot_check_root(const struct machine *m, const struct roots *r, const
 
 	if (root < 0)
 		return root;
-	return reboot_other_kernel(m, root) ? other_kernel(e, "the release has another one") : 0;
+	return reboot_other_kernel(m, root) ? other_kernel(e, "the release has others") : 0;
 }
 
 /* --- mounts --------------------------------------------------------------------------------------------------------------- */

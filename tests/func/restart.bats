@@ -247,7 +247,7 @@ replace_library()
 	run -15 inside swupd update --restart --next-boot
 	assert_line "swupd: --restart and --soft-reboot go with an update that is made now"
 	run -15 inside swupd update --soft-reboot --next-boot
-	assert_line "swupd: cannot update to release 20: a soft reboot keeps the kernel, and the release has another one"
+	assert_line "swupd: cannot update to release 20: a soft reboot keeps kernel and initrd, and the release has others"
 	run -15 inside unshare -m swupd update --soft-reboot --next-boot
 	assert_line "swupd: a soft reboot cannot be made here: PID 1 does not see what is mounted here"
 	inside rm /usr/lib/systemd/system/soft-reboot.target

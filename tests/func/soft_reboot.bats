@@ -192,7 +192,7 @@ entries()
 	# the kernel is another one
 	mkdir -p "$TOPLEVEL/root-20/usr/lib/modules/1"
 	run -15 inside swupd update --soft-reboot -V 20
-	assert_line 'swupd: release 20 is prepared for the next boot, and not entered now: a soft reboot keeps the kernel, and the release has another one'
+	assert_line 'swupd: release 20 is prepared for the next boot, and not entered now: a soft reboot keeps kernel and initrd, and the release has others'
 	untouched
 	rmdir "$TOPLEVEL/root-20/usr/lib/modules/1"
 	# after a run that was killed
