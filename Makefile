@@ -23,7 +23,7 @@ SAN    ?=
 FUZZ   ?=
 O      ?= build$(if $(FUZZ),-fuzz,$(if $(SAN),-san))
 CC     ?= gcc
-CFLAGS ?= -O2 -g
+CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 PREFIX ?= /usr
 
 content.src := $(wildcard swupd/base/*.c swupd/content/*.c)
