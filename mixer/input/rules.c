@@ -85,9 +85,9 @@ static int parse_rule(struct rules *r, const struct strv *w, struct err *e)
 		enum rule_action action;
 		size_t words;
 	} known[] = {
-		{"drop", RULE_DROP, 2}, {"comment-only", RULE_COMMENT_ONLY, 2},
-		{"move", RULE_MOVE, 3}, {"link", RULE_LINK, 3},
-		{"copy", RULE_KEEP, 2},
+		{"drop", RULE_DROP, 2},     {"comment-only", RULE_COMMENT_ONLY, 2},
+		{"expand", RULE_EXPAND, 2}, {"move", RULE_MOVE, 3},
+		{"link", RULE_LINK, 3},     {"copy", RULE_KEEP, 2},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {

@@ -16,13 +16,15 @@ struct err;
  *     drop PATH             is not shipped
  *     comment-only DIR/     a file is not shipped when it holds nothing but comments, blank lines and [section] headings;
  *                           otherwise the following rules decide
+ *     expand PATH           a compressed file (.gz, .xz, .zst, .bz2) is shipped as what it holds, without that end of its name; otherwise the following
+ *                           rules decide
  *     move FROM TO          is shipped as TO
  *     link PATH TARGET      is shipped as this symbolic link
  *     copy PATH             (asked apart) this file of /etc gets a copy of the factory's, not a link to it
  *
  * A PATH that ends in '/' is the directory and all below; '*' stands for any characters but '/'.
  */
-enum rule_action { RULE_KEEP, RULE_DROP, RULE_COMMENT_ONLY, RULE_MOVE, RULE_LINK };
+enum rule_action { RULE_KEEP, RULE_DROP, RULE_COMMENT_ONLY, RULE_EXPAND, RULE_MOVE, RULE_LINK };
 
 struct rules;
 int rules_parse(const char *text, size_t len, const char *file, struct rules **out,

@@ -5,11 +5,13 @@
 
 #include "mixer/input/rules.h"
 #include "mixer/input/tree.h"
+#include "swupd/base/compress.h"
 #include "swupd/base/err.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
 #define COMMENTS_MAX (256UL << 10) /* a configuration file of nothing but comments is not larger */
+#define EXPANDED_MAX (1UL << 30)
 
 struct conversion {
 	const struct rules *rules;
@@ -58,6 +60,33 @@ static int holds_only_comments(const struct conversion *c, const struct node *n,
 	while (text_line(&pos, text.data + text.len, &line, &len, NULL))
 		if (!is_comment(line, len))
 			return 0;
+	return 1;
+}
+
+/* 1: it was compressed; n and *path are what is in it. */
+static int expand(struct conversion *c, struct node *n, char **path, struct err *e)
+{
+	static const char *const ends[] = {".gz", ".xz", ".zst", ".bz2"};
+	_cleanup_(buf_free) struct buf stored = {0}, text = {0};
+	size_t end = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		if (text_ends(*path, ends[i]))
+			end = strlen(ends[i]);
+	if (n->attrs.kind != KIND_FILE || !end)
+		return 0;
+	int r = store_load(c->store, &n->hash, EXPANDED_MAX, &stored, e);
+	const enum codec codec = r < 0 ? CODEC_NONE : codec_detect(stored.data, stored.len);
+	if (r >= 0 && codec == CODEC_NONE)
+		return 0;
+	if (r >= 0)
+		r = decompress_mem(codec, stored.data, stored.len, EXPANDED_MAX, &text, e);
+	n->attrs.size = text.len;
+	if (r >= 0)
+		r = store_put(c->store, &n->attrs, text.data, &n->hash, e);
+	if (r < 0)
+		return err_in(e, r, "%s", n->path);
+	(*path)[strlen(*path) - end] = '\0';
 	return 1;
 }
 
@@ -198,6 +227,13 @@ static int convert_node(struct conversion *c, const struct node *n, struct err *
 			if (r != 0)
 				return r < 0 ? err_in(e, r, "%s", n->path) : 0;
 			continue;
+		}
+		if (action == RULE_EXPAND) {
+			int r = expand(c, &changed, &path, e);
+			if (r < 0)
+				return r;
+			if (r == 0)
+				continue;
 		}
 		if (action == RULE_LINK) {
 			changed.attrs = (struct attrs){.kind = KIND_LINK, .size = strlen(to)};

@@ -12,6 +12,7 @@
 #include "mixer/step/gather.h"
 #include "mixer/step/sbom.h"
 #include "mixer/step/sysusers.h"
+#include "swupd/base/compress.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/text.h"
 
@@ -21,6 +22,7 @@ static const char rules_text[] = "# a comment\n"
 				 "drop /usr/share/doc/\n"
 				 "drop /usr/lib/x*.so   # why\n"
 				 "comment-only /etc/systemd/\n"
+				 "expand /usr/lib/modules/\n"
 				 "move /etc/systemd/ /usr/lib/systemd/\n"
 				 "move /usr/share/a/b /etc/b.conf\n"
 				 "link /usr/lib/ssl/cert.pem ../../x\n"
@@ -192,6 +194,49 @@ TEST(convert_leaves_nothing_outside_of_usr)
 				   "d /etc/app 0750 7 0 - -\n"
 				   "d /run/app 0755 0 0 - -\n"
 				   "d /var/lib/app 2770 7 0 - -\n");
+}
+
+static void put_compressed(struct world *w, const char *path, enum codec codec, const char *text)
+{
+	struct node n = {.path = path, .origin = "pkg", .attrs = {.kind = KIND_FILE, .mode = 0644}};
+	_cleanup_(buf_free) struct buf stored = {0};
+	struct err e = ERR_INIT;
+
+	assert_ok(compress_mem(codec, 0, text, strlen(text), &stored, &e), &e);
+	n.attrs.size = stored.len;
+	assert_ok(store_put(w->store, &n.attrs, stored.data, &n.hash, &e), &e);
+	tree_add(w->raw, &n);
+}
+
+TEST(convert_expands_what_a_rule_says)
+{
+	_cleanup_(world_free) struct world w;
+	_cleanup_(rules_freep) struct rules *r = rules();
+	struct err e = ERR_INIT;
+
+	world_new(&w);
+	put_compressed(&w, "/lib/modules/6.1/a.ko.xz", CODEC_XZ, "module a");
+	put_compressed(&w, "/lib/modules/6.1/b.ko.zst", CODEC_ZSTD, "module b");
+	put(&w, KIND_FILE, "/lib/modules/6.1/modules.order", "a.ko", 0644, 0);
+	put_compressed(&w, "/usr/share/x.gz", CODEC_GZIP, "elsewhere");
+	convert(&w);
+	_cleanup_free_ char *a = text_of(&w, "/usr/lib/modules/6.1/a.ko"),
+			    *b = text_of(&w, "/usr/lib/modules/6.1/b.ko");
+	assert_string_equal(a, "module a");
+	assert_string_equal(b, "module b");
+	assert_int_equal(tree_find(w.made, "/usr/lib/modules/6.1/a.ko")->attrs.size, 8);
+	assert_null(tree_find(w.made, "/usr/lib/modules/6.1/a.ko.xz"));
+	assert_non_null(tree_find(w.made, "/usr/lib/modules/6.1/modules.order"));
+	assert_non_null(tree_find(w.made, "/usr/share/x.gz"));
+	put(&w, KIND_FILE, "/lib/modules/6.1/no.ko.xz", "not compressed", 0644, 0);
+	put(&w, KIND_FILE, "/lib/modules/6.1/bad.ko.zst", "\x28\xb5\x2f\xfd cut", 0644, 0);
+	tree_free(take(w.made));
+	assert_int_equal(convert_package(r, w.store, "pkg", w.raw, &w.made, &e), -ERR_FORMAT);
+	assert_non_null(strstr(e.text, "/lib/modules/6.1/bad.ko.zst"));
+	err_clear(&e);
+	w.raw->n--;
+	convert(&w);
+	assert_non_null(tree_find(w.made, "/usr/lib/modules/6.1/no.ko.xz"));
 }
 
 TEST(convert_refuses_two_files_of_one_name)
