@@ -7,6 +7,7 @@
 #include "mixer/cmd/cmd.h"
 #include "mixer/cmd/mix.h"
 #include "mixer/step/between.h"
+#include "mixer/step/coverage.h"
 #include "mixer/step/diff.h"
 #include "mixer/step/release.h"
 #include "mixer/step/sbom.h"
@@ -28,7 +29,7 @@ struct build_opts {
 	bool increment, no_signing, skip_fullfiles, skip_packs, report, quick;
 };
 
-static const struct build_opts build_defaults = {.previous_versions = 3};
+static const struct build_opts build_defaults = {.previous_versions = COVER_BY_POLICY};
 
 #define FIELD(name) offsetof(struct build_opts, name)
 #define OPT_UPDATE                                                                                                     \
@@ -42,7 +43,8 @@ static const struct build_opts build_defaults = {.previous_versions = 3};
 
 static const struct opt build_options[] = {
 	OPT_UPDATE,
-	{0, "previous-versions", OPT_U32, FIELD(previous_versions), "N", "deltas from so many releases (3)", 0, 1000},
+	{0, "previous-versions", OPT_U32, FIELD(previous_versions), "N", "deltas from so many releases before", 0,
+	 1000},
 	{0},
 };
 
@@ -55,8 +57,7 @@ static const struct opt update_options[] = {
 static const struct opt delta_options[] = {
 	{0, "from", OPT_U32, FIELD(from), "N", "from this release", 1, INT32_MAX},
 	{0, "to", OPT_U32, FIELD(to), "N", "to this one, not the newest", 1, INT32_MAX},
-	{0, "previous-versions", OPT_U32, FIELD(previous_versions), "N", "from so many releases before it (3)", 1,
-	 1000},
+	{0, "previous-versions", OPT_U32, FIELD(previous_versions), "N", "from so many releases before it", 1, 1000},
 	{0, "report", OPT_FLAG, FIELD(report), NULL, "only say which they would be", 0, 0},
 	{0},
 };
@@ -157,23 +158,24 @@ static int build_tree(struct mix *m, const struct build_opts *o, struct err *e)
 	return MIN(r, 0);
 }
 
-/* The releases before to, newest first, along the MoMs. */
-static int releases_before(const struct mix *m, uint32_t to, uint32_t count, struct strv *out, struct err *e)
+/* How many releases have a way of their own to this one, and what that takes. */
+static int report_cost(const struct mix *m, const struct strv *from, uint32_t to, struct err *e)
 {
-	for (uint32_t at = to; count > 0; count--) {
-		struct release *r = NULL;
-		int result = release_load(m, at, &r, e);
-		if (result < 0)
-			return result;
-		uint32_t previous = r->mom->previous, format = r->mom->format;
-		release_free(r);
-		_cleanup_free_ char *trees = xasprintf("update/releases/%u/full.tree", previous);
-		if (previous == 0 || format != m->format || !fs_exists(m->config->dir, trees))
-			return 0;
-		strv_take(out, xasprintf("%u", previous));
-		at = previous;
+	uint64_t bytes = 0;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < from->n; i++) {
+		struct coverage_cost cost;
+		uint32_t n = 0;
+		(void)text_u32(from->items[i], 1, INT32_MAX, &n);
+		r = coverage_measure(m, n, to, &cost, e);
+		bytes += cost.update + cost.classic;
 	}
-	return 0;
+	_cleanup_free_ char *size = text_size(bytes);
+	if (r >= 0 && from->n)
+		ui_message(m->ui, "updates to release %u from %zu older %s: %s", to, from->n,
+			   from->n == 1 ? "release" : "releases", size);
+	return r;
 }
 
 static int build_deltas_from(const struct mix *m, uint32_t from, uint32_t to, bool packs, bool manifests, struct err *e)
@@ -195,13 +197,16 @@ static int build_deltas_from(const struct mix *m, uint32_t from, uint32_t to, bo
 static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_t to, bool packs, bool manifests,
 			struct err *e)
 {
+	_cleanup_(history_clear) struct history history = {0};
 	_cleanup_(strv_free) struct strv from = {0};
 	int r = 0;
 
 	if (o->from)
 		strv_take(&from, xasprintf("%u", o->from));
 	else
-		r = releases_before(m, to, o->previous_versions, &from, e);
+		r = coverage_load(m, to, o->previous_versions, &history, e);
+	if (r >= 0 && !o->from)
+		r = coverage_sources(m, &history, &from, e);
 	for (size_t i = 0; r >= 0 && i < from.n; i++) {
 		uint32_t n = 0;
 		(void)text_u32(from.items[i], 1, INT32_MAX, &n);
@@ -210,7 +215,10 @@ static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_
 		else
 			r = build_deltas_from(m, n, to, packs, manifests, e);
 	}
-	return r < 0 || o->report || !packs ? r : ways_publish(m, to, e);
+	if (r < 0 || o->report || !packs)
+		return r;
+	r = ways_publish(m, to, e);
+	return r < 0 ? r : report_cost(m, &from, to, e);
 }
 
 static int announce(struct mix *m, const struct build_opts *o, bool increment, struct err *e)

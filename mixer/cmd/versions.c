@@ -5,6 +5,8 @@
 #include "mixer/cmd/cmd.h"
 #include "mixer/cmd/mix.h"
 #include "mixer/input/inrelease.h"
+#include "mixer/step/coverage.h"
+#include "mixer/step/release.h"
 #include "swupd/base/err.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
@@ -30,6 +32,27 @@ static int print_lock(struct ui *ui, const struct mix *m, struct err *e)
 	return 0;
 }
 
+/* From which releases update files lead to the newest, and what they take. */
+static int print_coverage(struct ui *ui, const struct mix *m, struct err *e)
+{
+	_cleanup_(history_clear) struct history h = {0};
+
+	int r = coverage_load(m, m->previous, COVER_BY_POLICY, &h, e);
+	for (size_t i = 1; r >= 0 && i < h.n; i++) {
+		struct coverage_cost cost;
+		r = coverage_measure(m, h.items[i].release, m->previous, &cost, e);
+		if (r < 0 || !cost.update)
+			continue;
+		_cleanup_free_ char *update = text_size(cost.update), *classic = text_size(cost.classic);
+		if (cost.classic)
+			ui_answer(ui, "  from %-9u%s, and %s for clients of the first generation", h.items[i].release,
+				  update, classic);
+		else
+			ui_answer(ui, "  from %-9u%s", h.items[i].release, update);
+	}
+	return r;
+}
+
 static int versions_run(void *context, void *opts __attribute__((unused)),
 			const struct strv *args __attribute__((unused)), struct err *e)
 {
@@ -44,7 +67,9 @@ static int versions_run(void *context, void *opts __attribute__((unused)),
 		ui_answer(&s->ui, "last published: %u", m->previous);
 	else
 		ui_answer(&s->ui, "last published: none");
-	return print_lock(&s->ui, m, e);
+	if (release_is_whole(m, m->previous))
+		r = print_coverage(&s->ui, m, e);
+	return r < 0 ? r : print_lock(&s->ui, m, e);
 }
 
 const struct command cmd_versions = {

@@ -84,6 +84,9 @@ const char config_template[] =
 	"# The default for other users than root is limpid in their own cache folder.\n"
 	"#cache = /var/cache/limpid\n"
 	"\n"
+	"# 'mixer gc --cache' leaves there what was used in so many days.\n"
+	"#cache-days = 30\n"
+	"\n"
 	"# How many things to do at once; 0: as many as there are processors.\n"
 	"#threads = 0\n"
 	"\n"
@@ -105,6 +108,16 @@ const char config_template[] =
 	"# Publish packs and deltas for clients of swupd's first generation, too.\n"
 	"#classic = yes\n"
 	"\n"
+	"# Clients update by one file from each of so many releases before, and from the last release of each span of "
+	"1, 2, "
+	"4, 8 ...\n"
+	"# weeks, the longer the older, up to so many days. From others they go by way of these. 'mixer gc' keeps the "
+	"same.\n"
+	"#cover = 3\n"
+	"#cover-days = 365\n"
+	"# Releases that 'mixer gc' never removes.\n"
+	"#keep =\n"
+	"\n"
 	"[sign]\n"
 	"# The certificate that clients trust and its key: a file, or a URI like pkcs11:… that OpenSSL understands.\n"
 	"#certificate = Swupd_Root.pem\n"
@@ -124,7 +137,7 @@ const char config_template[] =
 	"#   priority = 500\n"
 	"# The five below are also used when none is given.\n" DEFAULT_REPOSITORIES;
 
-enum kind { STRING, WORD, PATH, PATHS, WORDS, NUMBER, BOOL, CODEC, KEY };
+enum kind { STRING, WORD, PATH, PATHS, WORDS, RELEASES, NUMBER, BOOL, CODEC, KEY };
 
 /* A key of the file and where its value goes: in struct config, or in struct repository for section "repository" */
 struct key {
@@ -159,6 +172,7 @@ static const struct key keys[] = {
 	CONFIG("mix", "images", PATH, images_dir),
 	CONFIG("mix", "update-bundle", WORD, update_bundle),
 	CONFIG("mix", "cache", PATH, cache),
+	CONFIG_NUMBER("mix", "cache-days", cache_days, 0, 36500),
 	CONFIG_NUMBER("mix", "threads", threads, 0, 256),
 	CONFIG("publish", "content-url", STRING, content_url),
 	CONFIG("publish", "version-url", STRING, version_url),
@@ -166,6 +180,9 @@ static const struct key keys[] = {
 	CONFIG_NUMBER("publish", "level", level, 0, 22),
 	CONFIG_NUMBER("publish", "freshness-days", freshness_days, 1, 3650),
 	CONFIG("publish", "classic", BOOL, classic),
+	CONFIG_NUMBER("publish", "cover", cover, 0, 1000),
+	CONFIG_NUMBER("publish", "cover-days", cover_days, 0, 36500),
+	CONFIG("publish", "keep", RELEASES, keep),
 	CONFIG("sign", "certificate", PATH, signer.cert),
 	CONFIG("sign", "key", KEY, signer.key),
 	CONFIG("sign", "command", STRING, signer.command),
@@ -219,6 +236,16 @@ static void set_list(struct strv *field, const char *base, const char *value)
 		strv_take(field, base ? path_absolute(base, words.items[i]) : xstrdup(words.items[i]));
 }
 
+static int check_releases(const char *key, const struct strv *list, struct err *e)
+{
+	uint32_t release;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (text_u32(list->items[i], 1, INT32_MAX, &release) < 0)
+			return err_set(e, -ERR_CONFIG, "%s has numbers of releases, not '%s'", key, list->items[i]);
+	return 0;
+}
+
 static int set_key(const struct key *k, void *into, const char *base, const char *value, struct err *e)
 {
 	void *field = (char *)into + k->offset;
@@ -245,6 +272,9 @@ static int set_key(const struct key *k, void *into, const char *base, const char
 	case WORDS:
 		set_list(field, NULL, value);
 		return 0;
+	case RELEASES:
+		set_list(field, NULL, value);
+		return check_releases(k->name, field, e);
 	case NUMBER:
 		if (text_u32(value, k->min, k->max, field) < 0)
 			return err_set(e, -ERR_CONFIG, "%s must be a number from %u to %u, not '%s'", k->name, k->min,
@@ -432,6 +462,9 @@ int config_parse(const char *text, size_t len, const char *file, int dir, const 
 		.signer = {.cert = xasprintf("%s/Swupd_Root.pem", path), .key = xasprintf("%s/private.pem", path)},
 		.codec = CODEC_ZSTD,
 		.freshness_days = 30,
+		.cover = 3,
+		.cover_days = 365,
+		.cache_days = 30,
 		.classic = true,
 	};
 	int r = conf_parse(text, len, file, on_key, c, e);
@@ -496,6 +529,7 @@ void config_free(struct config *c)
 	free(c->rules_file);
 	free(c->kernel_config);
 	free(c->images_dir);
+	strv_free(&c->keep);
 	free(c->update_bundle);
 	free(c->cache);
 	free((char *)c->signer.cert);

@@ -61,8 +61,11 @@ struct config {
 	enum codec codec; /* of fullfiles and packs */
 	int level;
 	uint32_t freshness_days;
-	unsigned threads; /* 0: one per core */
-	bool classic;     /* publish the predecessor's per-file names (for old clients) */
+	uint32_t cover, cover_days; /* which releases get update files from them: step/coverage.h */
+	struct strv keep;           /* releases that gc never removes; numbers */
+	uint32_t cache_days;        /* gc leaves in the cache what was used in so many days */
+	unsigned threads;           /* 0: one per core */
+	bool classic;               /* publish the predecessor's per-file names (for old clients) */
 };
 
 /* Read <path>/mixer.conf. Unknown sections and keys are -ERR_CONFIG with file and line; relative paths are taken from the workspace. */

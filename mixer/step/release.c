@@ -68,6 +68,37 @@ static int load(const struct mix *m, uint32_t number, const char *dir, struct re
 	return 0;
 }
 
+bool release_is_whole(const struct mix *m, uint32_t number)
+{
+	_cleanup_free_ char *mom = xasprintf("update/www/%u/Manifest.MoM", number),
+			    *mark = xasprintf("update/www/%u/" RELEASE_MARK, number);
+
+	return number && fs_exists(m->config->dir, mom) && fs_exists(m->config->dir, mark);
+}
+
+int release_load_mom(const struct mix *m, uint32_t number, struct manifest **out, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf("update/www/%u/Manifest.MoM", number);
+
+	return load_manifest(m, path, true, number, out, e);
+}
+
+int release_load_bundle(const struct mix *m, const struct entry *line, struct manifest **out, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf("update/www/%u/Manifest.%s", line->release, line->name);
+	_cleanup_(buf_free) struct buf text = {0};
+	struct digest real;
+
+	int r = fs_load(m->config->dir, path, MANIFEST_MAX, &text, e);
+	if (r < 0)
+		return r;
+	manifest_hash(text.data, text.len, &real);
+	if (!digest_equal(&real, &line->hash))
+		return err_set(e, -ERR_DIGEST, "%s is not what the MoM lists", path);
+	r = manifest_parse(text.data, text.len, false, line->release, out, e);
+	return r < 0 ? err_in(e, r, "%s", path) : 0;
+}
+
 int release_load(const struct mix *m, uint32_t number, struct release **out, struct err *e)
 {
 	_cleanup_free_ char *dir = xasprintf("update/www/%u", number);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,17 @@ struct release {
 
 int release_load(const struct mix *m, uint32_t number, struct release **out,
 		 struct err *e); /* below update/www/<number> */
+
+/* Is it published, with all that it needs? gc may have left only its lists. RELEASE_MARK: the file in its folder that says so. */
+#define RELEASE_MARK "format"
+bool release_is_whole(const struct mix *m, uint32_t number);
+
+/* Only its MoM. -ENOENT: it is not published (any more). */
+int release_load_mom(const struct mix *m, uint32_t number, struct manifest **out, struct err *e);
+
+/* The manifest of a bundle as a MoM's line has it: the very text. -ERR_DIGEST. */
+struct entry;
+int release_load_bundle(const struct mix *m, const struct entry *line, struct manifest **out, struct err *e);
 
 /* The same for one that is being made: what it has of its own lies in release_new_path. */
 int release_load_new(const struct mix *m, struct release **out, struct err *e);

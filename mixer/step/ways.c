@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -23,15 +22,7 @@
 /* An installation asks for the head of each file on its way, and for ranges of those that it needs. */
 #define STEPS_MAX 8
 
-static int by_from(const void *a, const void *b)
-{
-	const struct way_step *x = a, *y = b;
-
-	return x->from != y->from ? (x->from > y->from ? 1 : -1) : (x->to > y->to) - (x->to < y->to);
-}
-
-static int list_release(const struct mix *m, uint32_t release, struct way_step **steps, size_t *n, size_t *cap,
-			struct err *e)
+static int list_release(const struct mix *m, uint32_t release, struct ways *out, struct err *e)
 {
 	_cleanup_free_ char *path = xasprintf(WWW "%" PRIu32, release);
 	_cleanup_(strv_free) struct strv names = {0};
@@ -46,49 +37,41 @@ static int list_release(const struct mix *m, uint32_t release, struct way_step *
 			continue;
 		if (fstatat(dir, names.items[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
 			return err_errno(e, "%s/%s", path, names.items[i]);
-		VEC_GROW(*steps, *n, *cap);
-		(*steps)[(*n)++] = (struct way_step){from, release, (uint64_t)st.st_size};
+		ways_add(out, from, release, (uint64_t)st.st_size);
 	}
 	return r;
 }
 
-int ways_list(const struct mix *m, uint32_t to, struct way_step **steps, size_t *n, struct err *e)
+int ways_list(const struct mix *m, uint32_t to, struct ways *out, struct err *e)
 {
 	_cleanup_(strv_free) struct strv releases = {0};
-	size_t cap = 0;
 	uint32_t release;
 
-	*n = 0;
 	int r = fs_list(m->config->dir, WWW, &releases, e);
 	for (size_t i = 0; r >= 0 && i < releases.n; i++)
 		if (text_u32(releases.items[i], 1, to, &release) == 0)
-			r = list_release(m, release, steps, n, &cap, e);
-	if (r >= 0 && *n)
-		qsort(*steps, *n, sizeof(**steps), by_from);
+			r = list_release(m, release, out, e);
 	return r;
 }
 
-const struct way_step *ways_next(const struct way_step *steps, size_t n, uint32_t from)
+static int list_chosen(const struct mix *m, uint32_t to, struct ways *out, struct err *e)
 {
-	const struct way_step *last = NULL;
+	_cleanup_(ways_clear) struct ways all = {0};
 
-	for (size_t i = 0; i < n && steps[i].from <= from; i++)
-		if (steps[i].from == from)
-			last = &steps[i];
-	return last;
+	int r = ways_list(m, to, &all, e);
+	if (r >= 0)
+		ways_choose(&all, to, out);
+	return r;
 }
 
 int ways_publish(const struct mix *m, uint32_t to, struct err *e)
 {
 	_cleanup_free_ char *name = layout_updates(to), *path = xasprintf(WWW "%s", name);
+	_cleanup_(ways_clear) struct ways chosen = {0};
 	_cleanup_(buf_free) struct buf text = {0};
-	_cleanup_free_ struct way_step *steps = NULL;
-	size_t n;
 
-	int r = ways_list(m, to, &steps, &n, e);
-	for (size_t i = 0; i < n; i++) /* of each only the last: the longest step */
-		if (i + 1 == n || steps[i + 1].from != steps[i].from)
-			buf_printf(&text, "%" PRIu32 "\t%" PRIu32 "\n", steps[i].from, steps[i].to);
+	int r = list_chosen(m, to, &chosen, e);
+	ways_format(&chosen, &text);
 	if (r >= 0 && text.len)
 		r = fs_save(m->config->dir, path, text.data, text.len, 0644, e);
 	return r < 0 ? err_in(e, r, "cannot list the updates to release %" PRIu32, to) : 0;
@@ -96,20 +79,16 @@ int ways_publish(const struct mix *m, uint32_t to, struct err *e)
 
 int ways_from_nothing(const struct mix *m, uint32_t to, struct way_step **way, size_t *n, struct err *e)
 {
-	_cleanup_free_ struct way_step *steps = NULL;
-	size_t all, cap = 0;
+	_cleanup_(ways_clear) struct ways chosen = {0};
+	const struct way_step *step = NULL;
+	size_t cap = 0;
 
 	*n = 0;
-	int r = ways_list(m, to, &steps, &all, e);
-	const struct way_step *step = r < 0 ? NULL : ways_next(steps, all, 0);
-	while (step) {
+	int r = list_chosen(m, to, &chosen, e);
+	for (uint32_t at = 0; at != to && (step = ways_next(&chosen, at)); at = step->to) {
 		VEC_GROW(*way, *n, cap);
 		(*way)[(*n)++] = *step;
-		if (step->to == to)
-			return 0;
-		step = ways_next(steps, all, step->to);
 	}
-	*n = 0;
 	return r;
 }
 

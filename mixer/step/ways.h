@@ -4,23 +4,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "swupd/content/ways.h"
+
 struct err;
 struct mix;
 
 /*
- * The ways that clients go from release to release, by update files (update(5)). From a release they take the file that leads to the newest; from nothing, as for an installation,
- * it is one with all objects of a release, "update-from-0".
+ * The ways that clients go from release to release, by update files (update(5)). They go as swupd/content/ways.h chooses; what leads from nothing, as for an installation,
+ * is a file with all objects of a release, "update-from-0".
  */
-struct way_step {
-	uint32_t from, to; /* from 0: of nothing */
-	uint64_t bytes;    /* of the file */
-};
-
-/* The files of all releases up to this one, by from and then to; the caller frees them. */
-int ways_list(const struct mix *m, uint32_t to, struct way_step **steps, size_t *n, struct err *e);
-
-/* The step that clients take from there; NULL: there is none. */
-const struct way_step *ways_next(const struct way_step *steps, size_t n, uint32_t from);
+/* The files of all releases up to this one, added to out. */
+int ways_list(const struct mix *m, uint32_t to, struct ways *out, struct err *e);
 
 /* Those from nothing to this release, as clients take them; *n 0: there is no such way. The caller frees them. */
 int ways_from_nothing(const struct mix *m, uint32_t to, struct way_step **way, size_t *n, struct err *e);

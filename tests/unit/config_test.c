@@ -63,7 +63,7 @@ TEST(config_template_shows_the_defaults)
 		if (!skip)
 			buf_printf(&live, "%.*s\n", (int)(n - key), line + key);
 	}
-	assert_int_equal(shown, 21); /* keys of [mix], [publish] and [sign]: see the table in config.c */
+	assert_int_equal(shown, 25); /* keys of [mix], [publish] and [sign]: see the table in config.c */
 	assert_ok(parse("", &none, &e), &e);
 	assert_ok(parse(live.data ? live.data : "", &all, &e), &e);
 	assert_string_equal(all->name, none->name);
@@ -78,6 +78,9 @@ TEST(config_template_shows_the_defaults)
 	assert_int_equal(all->codec, none->codec);
 	assert_int_equal(all->level, none->level);
 	assert_int_equal(all->freshness_days, none->freshness_days);
+	assert_int_equal(all->cover, none->cover);
+	assert_int_equal(all->cover_days, none->cover_days);
+	assert_int_equal(all->cache_days, none->cache_days);
 	assert_int_equal(all->classic, none->classic);
 	assert_string_equal(all->signer.cert, none->signer.cert);
 	assert_string_equal(all->signer.key, none->signer.key);

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "mixer/step/coverage.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "mixer/step/release.h"
+#include "mixer/step/step.h"
+#include "mixer/step/ways.h"
+#include "swupd/base/err.h"
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/text.h"
+#include "swupd/content/layout.h"
+#include "swupd/content/manifest.h"
+#include "swupd/content/ways.h"
+
+#define WWW  "update/www/"
+#define DAY  INT64_C(86400)
+#define WEEK (7 * DAY)
+
+void history_clear(struct history *h)
+{
+	free(h->items);
+	*h = (struct history){0};
+}
+
+/* -- the history -- */
+
+static int by_number(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* The numbers that have a folder, from low to high. */
+static int list_numbers(const struct mix *m, uint32_t **out, size_t *n, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+
+	int r = fs_list(m->config->dir, WWW, &names, e);
+	if (r < 0)
+		return r;
+	*out = xcalloc(names.n + 1, sizeof(**out));
+	for (size_t i = 0; i < names.n; i++)
+		if (text_u32(names.items[i], 1, INT32_MAX, &(*out)[*n]) == 0)
+			(*n)++;
+	qsort(*out, *n, sizeof(**out), by_number);
+	return 0;
+}
+
+static uint32_t before(const struct mix *m, const struct manifest *mom, const uint32_t *numbers, size_t n)
+{
+	if (mom->previous < mom->release && release_is_whole(m, mom->previous))
+		return mom->previous;
+	/* it was removed; the first of all has none, and older ones are not its predecessors */
+	for (size_t i = mom->previous ? n : 0; i-- > 0;)
+		if (numbers[i] < mom->release && release_is_whole(m, numbers[i]))
+			return numbers[i];
+	return 0;
+}
+
+static int load_history(const struct mix *m, uint32_t to, struct history *out, struct err *e)
+{
+	_cleanup_free_ uint32_t *numbers = NULL;
+	size_t n = 0;
+
+	int r = list_numbers(m, &numbers, &n, e);
+	for (uint32_t at = to; r >= 0 && at;) {
+		_cleanup_(manifest_freep) struct manifest *mom = NULL;
+		_cleanup_free_ char *trees = xasprintf("update/releases/%u/full.tree", at);
+		r = release_load_mom(m, at, &mom, e);
+		if (r < 0)
+			return r;
+		VEC_GROW(out->items, out->n, out->cap);
+		out->items[out->n++] = (struct published){.release = at,
+							  .format = mom->format,
+							  .time = mom->timestamp,
+							  .trees = fs_exists(m->config->dir, trees)};
+		at = before(m, mom, numbers, n);
+	}
+	return r;
+}
+
+/* -- the policy -- */
+
+static int64_t span_of(int64_t age)
+{
+	int64_t span = WEEK;
+
+	while (2 * span <= age)
+		span *= 2;
+	return span;
+}
+
+static bool is_last_of_span(const struct history *h, size_t i)
+{
+	const int64_t span = span_of(h->items[0].time - h->items[i].time);
+
+	for (size_t k = 0; k < i; k++)
+		if (h->items[k].time / span == h->items[i].time / span)
+			return false;
+	return true;
+}
+
+void coverage_choose(struct history *h, uint32_t cover, uint32_t days)
+{
+	for (size_t i = 1; i < h->n; i++) {
+		const int64_t age = h->items[0].time - h->items[i].time;
+		h->items[i].covered = i <= cover || (days && age <= days * DAY && is_last_of_span(h, i));
+	}
+}
+
+int coverage_load(const struct mix *m, uint32_t to, uint32_t previous, struct history *out, struct err *e)
+{
+	const struct config *c = m->config;
+
+	int r = load_history(m, to, out, e);
+	if (r < 0)
+		return r;
+	if (previous != COVER_BY_POLICY) {
+		coverage_choose(out, previous, 0);
+		return 0;
+	}
+	coverage_choose(out, c->cover, c->cover_days);
+	out->every_way = c->cover || c->cover_days;
+	return 0;
+}
+
+/* -- ways -- */
+
+/* Clients update within a format; into the next one they come from the release that it followed. */
+static bool can_be_made(const struct history *h, size_t i)
+{
+	return h->items[i].trees && (i == 1 || h->items[i].format == h->items[0].format);
+}
+
+int coverage_sources(const struct mix *m, const struct history *h, struct strv *out, struct err *e)
+{
+	_cleanup_(ways_clear) struct ways steps = {0}, chosen = {0};
+	const uint32_t to = h->items[0].release;
+
+	int r = ways_list(m, to, &steps, e);
+	for (size_t i = 1; r >= 0 && i < h->n; i++)
+		if (h->items[i].covered && can_be_made(h, i)) {
+			strv_take(out, xasprintf("%u", h->items[i].release));
+			ways_add(&steps, h->items[i].release, to, 0);
+		}
+	ways_choose(&steps, to, &chosen);
+	/* from the newest: older ones may go by way of those that are added */
+	for (size_t i = 1; r >= 0 && h->every_way && i < h->n; i++) {
+		if (!can_be_made(h, i) || ways_next(&chosen, h->items[i].release))
+			continue;
+		strv_take(out, xasprintf("%u", h->items[i].release));
+		ways_add(&steps, h->items[i].release, to, 0);
+		ways_clear(&chosen);
+		ways_choose(&steps, to, &chosen);
+	}
+	return r;
+}
+
+/* -- what it costs -- */
+
+static void measure(const struct mix *m, char *path, uint64_t *bytes)
+{
+	_cleanup_free_ char *name = path, *below = xasprintf(WWW "%s", name);
+	struct stat st;
+
+	if (fstatat(m->config->dir, below, &st, 0) == 0)
+		*bytes += (uint64_t)st.st_size;
+}
+
+int coverage_measure(const struct mix *m, uint32_t from, uint32_t to, struct coverage_cost *out, struct err *e)
+{
+	_cleanup_(manifest_freep) struct manifest *old = NULL, *new = NULL;
+
+	*out = (struct coverage_cost){0};
+	int r = release_load_mom(m, from, &old, e);
+	if (r >= 0)
+		r = release_load_mom(m, to, &new, e);
+	if (r < 0)
+		return r;
+	measure(m, layout_update(to, from), &out->update);
+	measure(m, layout_manifest_delta(to, "MoM", from), &out->classic);
+	for (size_t i = 0; i < new->n_entries; i++) {
+		const struct entry *line = &new->entries[i], *was = manifest_find(old, line->name);
+		if (!was || was->release >= line->release)
+			continue;
+		measure(m, layout_pack(line->release, line->name, was->release), &out->classic);
+		measure(m, layout_manifest_delta(line->release, line->name, was->release), &out->classic);
+	}
+	return 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf;
+
+/*
+ * update(5), <release>/updates: which update files lead to a release, a line for each release from which one leads on:
+ *
+ *     <older release> TAB <newer release>
+ *
+ * Nobody signs it: a line that leads nowhere costs a client a request.
+ */
+struct way_step {
+	uint32_t from, to; /* from 0: of nothing, as for an installation */
+	uint64_t bytes;    /* of the file, where that is known */
+};
+
+struct ways {
+	struct way_step *items;
+	size_t n, cap;
+};
+
+#define WAYS_STEPS_MAX 64 /* files one after the other: clients go no further */
+
+void ways_clear(struct ways *w);
+void ways_add(struct ways *w, uint32_t from, uint32_t to, uint64_t bytes);
+
+/* Lines of another form, and those that lead back or beyond to, are passed over. */
+void ways_parse(const char *text, size_t len, uint32_t to, struct ways *out);
+
+/*
+ * Of all steps those that lead to a release: one from each release from which there is a way, the one with which it takes the fewest steps, and among such the longest. Sorted
+ * by from.
+ */
+void ways_choose(const struct ways *all, uint32_t to, struct ways *out);
+
+/* The chosen step from this release; NULL: there is none. */
+const struct way_step *ways_next(const struct ways *chosen, uint32_t from);
+
+void ways_format(const struct ways *chosen, struct buf *out);
