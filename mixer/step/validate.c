@@ -19,12 +19,11 @@
 #include "swupd/base/ui.h"
 #include "swupd/base/work.h"
 #include "swupd/content/format.h"
+#include "swupd/content/fullfile.h"
 #include "swupd/content/layout.h"
 #include "swupd/content/manifest.h"
-#include "swupd/content/tar.h"
 
-#define WWW   "update/www/"
-#define CHUNK (64UL << 10)
+#define WWW "update/www/"
 
 static void add(struct validating *v, struct strv *list, const char *fmt, va_list ap)
 {
@@ -51,21 +50,6 @@ void note(struct validating *v, const char *fmt, ...)
 	va_start(ap, fmt);
 	add(v, &v->notes, fmt, ap);
 	va_end(ap);
-}
-
-int hash_member(const struct attrs *a, const char *link, read_fn *read, void *from, struct digest *out, struct err *e)
-{
-	_cleanup_(file_hash_freep) struct file_hash *h = file_hash_new(a);
-	char chunk[CHUNK];
-	int n = 0;
-
-	if (a->kind == KIND_LINK)
-		file_hash_add(h, link, strlen(link));
-	while (a->kind == KIND_FILE && (n = read(from, chunk, sizeof(chunk), e)) > 0)
-		file_hash_add(h, chunk, (size_t)n);
-	if (n >= 0)
-		file_hash_end(h, out);
-	return MIN(n, 0);
 }
 
 /* A text below www. False, and a finding: it is not there, or cannot be read. */
@@ -206,28 +190,6 @@ struct fullfiles {
 	size_t n, cap;
 };
 
-static int check_content(int fd, const struct digest *want, struct err *e)
-{
-	_cleanup_(tar_closep) struct tar *t = NULL;
-	struct tar_member m;
-	struct digest named, real;
-
-	int r = tar_open(fd, &t, e);
-	if (r >= 0)
-		r = tar_next(t, &m, e);
-	if (r < 0)
-		return r;
-	if (r == 0 || m.attrs.kind == KIND_NONE || digest_parse(m.name, &named) < 0 || !digest_equal(&named, want))
-		return err_set(e, -ERR_FORMAT, "its first member is not this object");
-	r = hash_member(&m.attrs, m.link, tar_read_source, t, &real, e);
-	if (r < 0)
-		return r;
-	if (!digest_equal(&real, want))
-		return err_set(e, -ERR_DIGEST, "it holds something else");
-	r = tar_next(t, &m, e);
-	return r > 0 ? err_set(e, -ERR_FORMAT, "it has a second member") : r;
-}
-
 static int check_fullfile(void *arg, size_t i, struct err *e)
 {
 	struct fullfiles *f = arg;
@@ -242,7 +204,7 @@ static int check_fullfile(void *arg, size_t i, struct err *e)
 		return 0;
 	if (fd < 0)
 		finding(f->v, "%s (%s) %s", path, x->name, errno == ENOENT ? "is missing" : "cannot be opened");
-	else if (!f->v->quick && check_content(fd, &x->hash, &why) < 0)
+	else if (!f->v->quick && fullfile_check(fd, &x->hash, &why) < 0)
 		finding(f->v, "%s (%s): %s", path, x->name, why.text);
 	err_clear(&why);
 	return 0;

@@ -142,11 +142,6 @@ static struct table *wanted(const struct packs *p, const struct job *j)
 	return want;
 }
 
-static int read_pack(void *from, void *data, size_t len, struct err *e)
-{
-	return pack_read(from, data, len, e);
-}
-
 static int apply(const struct packs *p, const struct pack_member *m, const struct buf *delta, struct digest *out,
 		 struct err *e)
 {
@@ -205,7 +200,7 @@ static int check_members(struct packs *p, const struct job *j, struct pack *pack
 		if (m.is_delta)
 			r = hash_delta(p, pack, &m, &real, e);
 		else
-			r = hash_member(&m.attrs, m.link, read_pack, pack, &real, e);
+			r = file_hash_source(&m.attrs, m.link, pack_read_source, pack, &real, e);
 		if (r < 0)
 			return err_in(e, r, "%s", x ? x->name : hex);
 		if (!x)

@@ -40,8 +40,3 @@ int validate_fullfiles(struct validating *v, struct err *e);
 int validate_packs(struct validating *v, struct err *e); /* and deltas of manifests */
 int validate_updates(struct validating *v, struct err *e);
 int validate_programs(struct validating *v, struct err *e);
-
-/* Hash what read gives of a member, by its attributes and, of a link, its target. */
-typedef int read_fn(void *from, void *data, size_t len, struct err *e);
-struct attrs;
-int hash_member(const struct attrs *a, const char *link, read_fn *read, void *from, struct digest *out, struct err *e);

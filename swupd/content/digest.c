@@ -194,6 +194,22 @@ void file_hash_mem(const struct attrs *a, const void *data, size_t len, struct d
 	file_hash_end(h, out);
 }
 
+int file_hash_source(const struct attrs *a, const char *link, file_read_fn *read, void *from, struct digest *out,
+		     struct err *e)
+{
+	_cleanup_(file_hash_freep) struct file_hash *h = file_hash_new(a);
+	_cleanup_free_ char *chunk = a->kind == KIND_FILE ? xmalloc(CHUNK) : NULL;
+	int n = 0;
+
+	if (a->kind == KIND_LINK)
+		file_hash_add(h, link, strlen(link));
+	while (a->kind == KIND_FILE && (n = read(from, chunk, CHUNK, e)) > 0)
+		file_hash_add(h, chunk, (size_t)n);
+	if (n >= 0)
+		file_hash_end(h, out);
+	return MIN(n, 0);
+}
+
 static int hash_content(int fd, const struct attrs *a, struct digest *out, struct err *e)
 {
 	_cleanup_(file_hash_freep) struct file_hash *h = file_hash_new(a);

@@ -45,6 +45,11 @@ void file_hash_end(struct file_hash *h, struct digest *out);
 
 void file_hash_mem(const struct attrs *a, const void *data, size_t len, struct digest *out);
 
+/* Of what read gives (at most len bytes each time, 0 at the end); of a link, of its target. */
+typedef int file_read_fn(void *from, void *data, size_t len, struct err *e);
+int file_hash_source(const struct attrs *a, const char *link, file_read_fn *read, void *from, struct digest *out,
+		     struct err *e);
+
 /*
  * Hash what lies at name in dirfd (the last component is not followed; a FIFO or device is -ERR_FORMAT, never waited for). attrs may be
  * NULL. -ENOENT when missing.

@@ -92,3 +92,27 @@ int fullfile_unpack_mem(const void *data, size_t len, const struct digest *want,
 		r = unpack(t, want, hex, dirfd, e);
 	return r < 0 ? err_in(e, r, "fullfile %s", hex) : 0;
 }
+
+int fullfile_check(int fd, const struct digest *want, struct err *e)
+{
+	_cleanup_(tar_closep) struct tar *t = NULL;
+	struct tar_member m;
+	struct digest real;
+	char hex[DIGEST_HEX];
+
+	digest_format(want, hex);
+	int r = tar_open(fd, &t, e);
+	if (r >= 0)
+		r = tar_next(t, &m, e);
+	if (r < 0)
+		return r;
+	if (r == 0 || m.attrs.kind == KIND_NONE || !is_named(&m, hex))
+		return err_set(e, -ERR_FORMAT, "its first member is not this object");
+	r = file_hash_source(&m.attrs, m.link, tar_read_source, t, &real, e);
+	if (r < 0)
+		return r;
+	if (!digest_equal(&real, want))
+		return err_set(e, -ERR_DIGEST, "it holds something else");
+	r = tar_next(t, &m, e);
+	return r > 0 ? err_set(e, -ERR_FORMAT, "it has a second member") : r;
+}

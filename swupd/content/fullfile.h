@@ -24,4 +24,7 @@ int fullfile_write(const struct digest *name, const struct attrs *a, const void 
  * takes at most the size that the tar claims, as fast as its bytes come; nothing remains of what fails.
  */
 int fullfile_unpack(int fd, const struct digest *want, int dirfd, struct err *e);
+
+/* Only look: the same errors. */
+int fullfile_check(int fd, const struct digest *want, struct err *e);
 int fullfile_unpack_mem(const void *data, size_t len, const struct digest *want, int dirfd, struct err *e);

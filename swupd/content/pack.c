@@ -83,6 +83,11 @@ int pack_read(struct pack *p, void *data, size_t len, struct err *e)
 	return r < 0 ? err_in(e, r, "pack") : r;
 }
 
+int pack_read_source(void *pack, void *data, size_t len, struct err *e)
+{
+	return pack_read(pack, data, len, e);
+}
+
 int pack_part_add(struct buf *part, const char *name, const struct attrs *a, const void *content, struct err *e)
 {
 	if (a->kind != KIND_FILE && a->kind != KIND_DIR && a->kind != KIND_LINK)

@@ -30,8 +30,9 @@ struct pack_member {
 int pack_open(int fd, struct pack **out, struct err *e); /* fd is lent until pack_close */
 void pack_close(struct pack *p);
 DEFINE_CLEANUP(struct pack *, pack_close);
-int pack_next(struct pack *p, struct pack_member *m, struct err *e);  /* 1 item, 0 end, negative failure */
-int pack_read(struct pack *p, void *data, size_t len, struct err *e); /* bytes of the member read, 0 at its end */
+int pack_next(struct pack *p, struct pack_member *m, struct err *e);     /* 1 item, 0 end, negative failure */
+int pack_read(struct pack *p, void *data, size_t len, struct err *e);    /* bytes of the member read, 0 at its end */
+int pack_read_source(void *pack, void *data, size_t len, struct err *e); /* the same, for who reads from any source */
 
 /*
  * Writing: a pack is a sequence of independently compressed parts, so that a part whose members did not change since the last release is copied, not compressed
