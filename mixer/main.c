@@ -36,6 +36,7 @@ static const struct command *const commands[] = {
 	&cmd_image_list,
 	&cmd_image_show,
 	&cmd_freshen,
+	&cmd_gc,
 	&cmd_key_show,
 	&cmd_key_rotate,
 	&cmd_key_drop,

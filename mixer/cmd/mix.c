@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mixer/input/cache.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
@@ -16,7 +17,8 @@
 struct open_mix {
 	struct mix mix; /* first: mix_close goes from it to the whole */
 	struct config *config;
-	int lock; /* the fd that holds the workspace's lock */
+	int lock;       /* the fd that holds the workspace's lock */
+	int cache_lock; /* and that of the cache */
 };
 
 void mix_close(struct mix *m)
@@ -30,7 +32,15 @@ void mix_close(struct mix *m)
 	closep(&m->cache);
 	config_free(o->config);
 	closep(&o->lock);
+	closep(&o->cache_lock);
 	free(o);
+}
+
+/* Who may only read the cache cannot keep others from removing something. */
+static int lock_cache(struct open_mix *o, bool alone, struct err *e)
+{
+	o->cache_lock = cache_lock(o->mix.cache, alone, alone ? e : NULL);
+	return alone && o->cache_lock < 0 ? err_in(e, o->cache_lock, "cache '%s'", o->config->cache) : 0;
 }
 
 static int open_cache(struct mix *m, struct err *e)
@@ -54,7 +64,7 @@ int mix_open(struct session *s, unsigned flags, struct mix **out, struct err *e)
 	struct mix_state state;
 
 	*m = (struct mix){.ui = &s->ui, .progress = s->progress, .cache = -1};
-	o->lock = -1;
+	o->lock = o->cache_lock = -1;
 	int r = config_load(s->workspace, &o->config, e);
 	if (r < 0)
 		return r;
@@ -76,8 +86,11 @@ int mix_open(struct session *s, unsigned flags, struct mix **out, struct err *e)
 	m->release = state.release;
 	m->previous = state.previous;
 	m->format = m->config->format;
-	if (flags & (MIX_CACHE | MIX_STORE))
+	if (flags & (MIX_CACHE | MIX_STORE | MIX_SWEEP)) {
 		r = open_cache(m, e);
+		if (r >= 0)
+			r = lock_cache(o, flags & MIX_SWEEP, e);
+	}
 	if (r >= 0 && flags & MIX_STORE)
 		r = store_open(m->cache, &m->store, e);
 	if (r < 0)

@@ -24,6 +24,7 @@ enum {
 	MIX_WRITE = 1 << 0, /* takes the workspace's lock: for all that write there */
 	MIX_CACHE = 1 << 1, /* opens the cache: for all that download */
 	MIX_STORE = 1 << 2, /* opens cache and store: for all that build */
+	MIX_SWEEP = 1 << 3, /* opens the cache for who removes something there: nobody else may use it */
 };
 
 /*

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mixer/input/cache.h"
 #include "mixer/input/tree.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -62,7 +63,10 @@ int store_has(const struct store *s, const struct node *n)
 		return 1;
 	object_path(&n->hash, path);
 	/* a crash of the machine may have left a name with less content than it had */
-	return fstatat(s->dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t)st.st_size == n->attrs.size;
+	if (fstatat(s->dir, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || (uint64_t)st.st_size != n->attrs.size)
+		return 0;
+	cache_used(s->dir, path, &st);
+	return 1;
 }
 
 int store_begin(struct store *s, const struct attrs *a, struct store_writer **out, struct err *e)

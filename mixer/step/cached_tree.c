@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "mixer/input/tree.h"
+#include "mixer/step/objects.h"
 #include "mixer/step/step.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
@@ -14,7 +15,8 @@ struct tree *cached_tree_load(const struct mix *m, const char *key, size_t max)
 	_cleanup_(tree_freep) struct tree *t = NULL;
 	_cleanup_(buf_free) struct buf text = {0};
 
-	if (fs_load(m->cache, key, max, &text, NULL) < 0 || tree_parse(text.data, text.len, &t, NULL) < 0)
+	if (!cache_has(m, key) || fs_load(m->cache, key, max, &text, NULL) < 0 ||
+	    tree_parse(text.data, text.len, &t, NULL) < 0)
 		return NULL;
 	for (size_t i = 0; i < t->n; i++)
 		if (!store_has(m->store, &t->nodes[i]))

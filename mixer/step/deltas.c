@@ -159,7 +159,7 @@ static int make_one(void *arg, size_t i, struct err *e)
 	progress_add(k->m->progress, p->to->attrs.size);
 	if (p->to->attrs.size < k->kind->min || MAX(p->from->attrs.size, p->to->attrs.size) > k->kind->max)
 		return 0;
-	int r = fs_load(k->m->cache, file, k->kind->max, &delta, NULL);
+	int r = cache_has(k->m, file) ? fs_load(k->m->cache, file, k->kind->max, &delta, NULL) : -ENOENT;
 	if (r >= 0)
 		r = k->kind->look(&delta);
 	if (r < 0)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "mixer/input/archive.h"
+#include "mixer/input/cache.h"
 #include "mixer/input/download.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -50,8 +51,11 @@ static bool is_cached(int debs, const struct locked_package *p)
 	_cleanup_free_ char *name = cached_name(p);
 	struct stat st;
 
-	return fstatat(debs, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-	       (uint64_t)st.st_size == p->size;
+	if (fstatat(debs, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+	    (uint64_t)st.st_size != p->size)
+		return false;
+	cache_used(debs, name, &st);
+	return true;
 }
 
 /* A copy, no hard link: who changes the file in the directory must not change our cache. */

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mixer/input/cache.h"
 #include "mixer/input/package.h"
 #include "mixer/step/step.h"
 #include "mixer/step/toolroot.h"
@@ -443,8 +444,11 @@ static int hand_over(const struct kernels *k, const struct kernel *kernel, int d
 /* 1: it was in the cache and is in debs now; 0: it was not */
 static int find_one(const struct kernels *k, const struct kernel *kernel, int debs, struct err *e)
 {
-	if (!fs_exists(k->dir, kernel->key))
+	struct stat st;
+
+	if (fstatat(k->dir, kernel->key, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
+	cache_used(k->dir, kernel->key, &st);
 	int r = hand_over(k, kernel, debs, e);
 	if (r < 0)
 		return r;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "mixer/input/cache.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -84,5 +85,8 @@ bool cache_has(const struct mix *m, const char *path)
 {
 	struct stat st;
 
-	return fstatat(m->cache, path, &st, 0) == 0 && st.st_size > 0;
+	if (fstatat(m->cache, path, &st, 0) < 0 || st.st_size == 0)
+		return false;
+	cache_used(m->cache, path, &st);
+	return true;
 }

@@ -23,5 +23,5 @@ int object_content(const struct mix *m, const struct node *n, struct buf *out, s
 /* <cache>/<kind>/<codec>-<level>/xx/<hex>, and its directory made. The caller frees it. */
 char *cache_path(const struct mix *m, const char *kind, const struct digest *d, struct err *e);
 
-/* Is it there? The cache is not synced: an empty file is what a loss of power left of one whose name came to the disk before its content. */
+/* Is it there? Then it counts as used (cache.h). The cache is not synced: an empty file is what a loss of power left of one whose name came to the disk before its content. */
 bool cache_has(const struct mix *m, const char *path);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "mixer/input/bundle.h"
+#include "mixer/input/cache.h"
 #include "mixer/input/deb.h"
 #include "mixer/input/lock.h"
 #include "mixer/input/tree.h"
@@ -346,6 +347,7 @@ int toolroot_open(const struct mix *m, const char *set, struct toolroot **out, s
 {
 	_cleanup_(toolroot_freep) struct toolroot *t = xcalloc(1, sizeof(*t));
 	struct lock part = {0};
+	struct stat st;
 
 	t->set = xstrdup(set);
 	int r = get_lock(m, &t->lock, e);
@@ -359,7 +361,9 @@ int toolroot_open(const struct mix *m, const char *set, struct toolroot **out, s
 	_cleanup_close_ int folder = fs_make_dir(m->cache, TOOLS, 0755, e);
 	if (folder < 0)
 		return folder;
-	if (!fs_exists(folder, t->key)) {
+	if (fstatat(folder, t->key, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		cache_used(folder, t->key, &st);
+	} else {
 		_cleanup_free_ struct locked_package *packages = xcalloc(b->n_packages, sizeof(*packages));
 		for (size_t i = 0; i < b->n_packages; i++)
 			packages[part.n_packages++] = *lock_find(t->lock, b->packages[i]);
