@@ -65,7 +65,8 @@ all: $(O)/bin/swupd $(O)/bin/mixer $(guests)
 tools: $(O)/bin/inject
 
 $(O)/bin/swupd: $(call objs,swupd) $(O)/client.a $(O)/content.a
-$(O)/bin/mixer: $(call objs,mixer) $(O)/step.a $(O)/content.a
+# its commands may use the client (mirror), its steps may not: what they call must not be found before them
+$(O)/bin/mixer: $(call objs,mixer) $(O)/client.a $(O)/step.a $(O)/content.a
 $(O)/bin/unit:  $(call objs,unit) $(O)/client.a $(O)/step.a $(O)/guest.a $(O)/content.a
 $(foreach a,content client step guest,$(eval $(O)/$(a).a: $(call objs,$(a))))
 

@@ -37,6 +37,7 @@ static const struct command *const commands[] = {
 	&cmd_image_show,
 	&cmd_freshen,
 	&cmd_gc,
+	&cmd_mirror,
 	&cmd_key_show,
 	&cmd_key_rotate,
 	&cmd_key_drop,

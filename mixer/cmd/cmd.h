@@ -17,3 +17,4 @@ extern const struct command cmd_key_show, cmd_key_rotate, cmd_key_drop, cmd_key_
 extern const struct command cmd_image, cmd_image_list, cmd_image_show;
 extern const struct command cmd_freshen;
 extern const struct command cmd_gc;
+extern const struct command cmd_mirror;
