@@ -43,7 +43,7 @@ struct announced {
 struct mirroring {
 	struct machine *m;
 	int target;
-	int local; /* the tree of a file:// URL; -1 */
+	int local; /* the tree of a file:// URL; negative: it is no directory */
 	struct scratch scratch;
 	struct needs *needs;
 	struct manifest **moms; /* of the set, from low to high once all are there */
@@ -668,6 +668,11 @@ static int open_source(struct mirroring *k, struct err *e)
 	if (r >= 0 && strncasecmp(k->m->content_url, "file://", 7) == 0) {
 		k->local = fs_open_dir(AT_FDCWD, k->m->content_url + 7, e);
 		r = k->local;
+		/* a tar of a tree is a server like any other */
+		if (r == -ENOTDIR) {
+			err_clear(e);
+			r = 0;
+		}
 	}
 	return r < 0 ? r : load_synced(k);
 }

@@ -335,6 +335,10 @@ complete()
 	# again: only what is signed anew is asked for
 	run -0 mixer -C "$MIX" mirror --releases=20,40 "$BATS_TEST_TMPDIR/copy"
 	assert_output --regexp '(^|'$'\n'')[0-3] files came, [1-9][0-9]+ were there'
+	# from a tar of it, too
+	tar -C "$BATS_TEST_TMPDIR/copy" -cf "$BATS_TEST_TMPDIR/copy.tar" .
+	run -0 mixer -C "$MIX" mirror --from="file://$BATS_TEST_TMPDIR/copy.tar" --releases=20,40 "$BATS_TEST_TMPDIR/from-tar"
+	diff -r -x .mirror "$BATS_TEST_TMPDIR/copy" "$BATS_TEST_TMPDIR/from-tar"
 	# one that is damaged there comes again
 	echo x >"$BATS_TEST_TMPDIR/copy/20/x" && mv "$BATS_TEST_TMPDIR/copy/20/x" "$BATS_TEST_TMPDIR/copy/70/pack-b1-from-0.tar"
 	run -0 mixer -C "$MIX" mirror "$BATS_TEST_TMPDIR/copy"
