@@ -11,8 +11,9 @@
 #include "swupd/client/alias.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/mounts.h"
+#include "swupd/content/ways.h"
 
-/* The small texts that a system has: configuration, aliases, os-release, mountinfo. */
+/* The small texts that a system has: configuration, aliases, os-release, mountinfo; and the ways that a server tells of. */
 
 static int on_key(void *arg, const char *section, const char *key, const char *value,
 		  struct err *e __attribute__((unused)))
@@ -38,6 +39,31 @@ static void try_json(const char *text)
 	}
 }
 
+#define NEWEST 1000
+
+/* Whatever the list says, each way that is chosen goes up and ends. */
+static void try_ways(const char *text, size_t len)
+{
+	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0}, again = {0}, same = {0};
+	_cleanup_(buf_free) struct buf list = {0};
+
+	ways_parse(text, len, NEWEST, &all);
+	ways_choose(&all, NEWEST, &chosen);
+	for (size_t i = 0; i < chosen.n; i++) {
+		unsigned steps = 0;
+		for (uint32_t at = chosen.items[i].from; at != NEWEST;) {
+			const struct way_step *step = ways_next(&chosen, at);
+			FUZZ_CHECK(step && step->to > at && step->to <= NEWEST && ++steps <= WAYS_STEPS_MAX);
+			at = step->to;
+		}
+	}
+	buf_puts(&list, "");
+	ways_format(&chosen, &list);
+	ways_parse(list.data, list.len, NEWEST, &again);
+	ways_choose(&again, NEWEST, &same);
+	FUZZ_CHECK(same.n == chosen.n);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	_cleanup_(strv_free) struct strv bundles = {0}, mounts = {0};
@@ -53,5 +79,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < mounts.n; i++)
 		FUZZ_CHECK(mounts.items[i][0] == '/' && mounts.items[i][1]);
 	try_json(text);
+	try_ways(exact, size);
 	return 0;
 }
