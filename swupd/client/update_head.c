@@ -20,11 +20,11 @@
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
 #include "swupd/content/manifest.h"
+#include "swupd/content/ways.h"
 
 /* Asked for before anything is known. What comes beyond the head is the section that nearly every client needs, and not fetched again. */
 #define FIRST_BYTES (64UL << 10)
 #define LIST_MAX    (1UL << 20)
-#define STEPS_MAX   64 /* files one after the other, to the new release */
 
 /* Where manifests of the new release are made from those of the old. */
 struct meta {
@@ -290,36 +290,25 @@ static int add_step(struct way *w, uint32_t from, uint32_t to, struct err *e)
 	return 0;
 }
 
-/* The release to which a file leads from this one; 0: the list has none. */
-static uint32_t next_of(const char *list, uint32_t from, uint32_t to)
-{
-	_cleanup_(strv_free) struct strv lines = {0};
-
-	strv_split(&lines, list, "\n");
-	for (size_t i = 0; i < lines.n; i++) {
-		const size_t digits = strcspn(lines.items[i], "\t");
-		uint64_t a, b;
-		if (text_u64_n(lines.items[i], digits, 0, INT32_MAX, &a) == 0 && a == from && lines.items[i][digits] &&
-		    text_u64(lines.items[i] + digits + 1, (uint64_t)from + 1, to, &b) == 0)
-			return (uint32_t)b;
-	}
-	return 0;
-}
-
 /* By way of other releases. */
 static int add_steps(struct way *w, uint32_t from, struct err *e)
 {
+	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0};
 	_cleanup_(buf_free) struct buf list = {0};
 	_cleanup_free_ char *path = layout_updates(w->to);
 	uint32_t at = from;
 
 	int r = fetch_text(w->m->fetch, w->m->content_url, path, LIST_MAX, &list, e);
-	for (unsigned i = 0; r >= 0 && at != w->to; i++) {
-		const uint32_t next = i < STEPS_MAX ? next_of(list.data, at, w->to) : 0;
-		if (next == 0)
+	if (r < 0)
+		return r;
+	ways_parse(list.data, list.len, w->to, &all);
+	ways_choose(&all, w->to, &chosen);
+	while (r >= 0 && at != w->to) {
+		const struct way_step *step = ways_next(&chosen, at);
+		if (!step)
 			return err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, at);
-		r = add_step(w, at, next, e);
-		at = next;
+		r = add_step(w, at, step->to, e);
+		at = step->to;
 	}
 	return r;
 }
