@@ -18,3 +18,4 @@ extern const struct command cmd_image, cmd_image_list, cmd_image_show;
 extern const struct command cmd_freshen;
 extern const struct command cmd_gc;
 extern const struct command cmd_mirror;
+extern const struct command cmd_job_run;

@@ -71,6 +71,8 @@ int mix_open(struct session *s, unsigned flags, struct mix **out, struct err *e)
 	m->config = o->config;
 	if (s->threads)
 		o->config->threads = s->threads;
+	if (s->executor && executor_parse(s->executor, &o->config->executor) < 0)
+		return err_set(e, -ERR_USAGE, "--executor is threads or slurm, not '%s'", s->executor);
 	if (s->cache) {
 		free(o->config->cache);
 		o->config->cache = path_absolute(NULL, s->cache);

@@ -18,6 +18,7 @@ struct session {
 	const char *workspace;     /* --workspace; "." by default */
 	const char *cache;         /* --cache; NULL: as configured */
 	uint32_t threads;          /* --threads; 0: as configured */
+	const char *executor;      /* --executor; NULL: as configured */
 };
 
 enum {

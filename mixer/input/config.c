@@ -90,6 +90,12 @@ const char config_template[] =
 	"# How many things to do at once; 0: as many as there are processors.\n"
 	"#threads = 0\n"
 	"\n"
+	"# How many MiB of memory those may take together that compress and compare; 0: half of the machine's.\n"
+	"#memory = 0\n"
+	"\n"
+	"# Who compresses and compares: threads, or slurm, whose nodes share the cache with this machine (mixer(8)).\n"
+	"#executor = threads\n"
+	"\n"
 	"[publish]\n"
 	"# Where clients will find update/www. The default is this workspace itself, which is enough to try it on one "
 	"machine.\n"
@@ -137,7 +143,7 @@ const char config_template[] =
 	"#   priority = 500\n"
 	"# The five below are also used when none is given.\n" DEFAULT_REPOSITORIES;
 
-enum kind { STRING, WORD, PATH, PATHS, WORDS, RELEASES, NUMBER, BOOL, CODEC, KEY };
+enum kind { STRING, WORD, PATH, PATHS, WORDS, RELEASES, NUMBER, BOOL, CODEC, KEY, EXECUTOR };
 
 /* A key of the file and where its value goes: in struct config, or in struct repository for section "repository" */
 struct key {
@@ -174,6 +180,8 @@ static const struct key keys[] = {
 	CONFIG("mix", "cache", PATH, cache),
 	CONFIG_NUMBER("mix", "cache-days", cache_days, 0, 36500),
 	CONFIG_NUMBER("mix", "threads", threads, 0, 256),
+	CONFIG_NUMBER("mix", "memory", memory, 0, 1 << 24),
+	CONFIG("mix", "executor", EXECUTOR, executor),
 	CONFIG("publish", "content-url", STRING, content_url),
 	CONFIG("publish", "version-url", STRING, version_url),
 	CONFIG("publish", "compression", CODEC, codec),
@@ -210,6 +218,14 @@ static bool is_word(const char *s)
 		if (!isalnum((unsigned char)*s) && !strchr("._+-/", *s))
 			return false;
 	return true;
+}
+
+int executor_parse(const char *name, enum executor *out)
+{
+	if (strcmp(name, "threads") != 0 && strcmp(name, "slurm") != 0)
+		return -EINVAL;
+	*out = name[0] == 's' ? EXECUTOR_SLURM : EXECUTOR_THREADS;
+	return 0;
 }
 
 static void set_text(char **field, char *value)
@@ -285,6 +301,10 @@ static int set_key(const struct key *k, void *into, const char *base, const char
 	case CODEC:
 		if (codec_parse(value, field) < 0)
 			return err_set(e, -ERR_CONFIG, "%s is zstd, xz, gzip, bzip2 or none, not '%s'", k->name, value);
+		return 0;
+	case EXECUTOR:
+		if (executor_parse(value, field) < 0)
+			return err_set(e, -ERR_CONFIG, "%s is threads or slurm, not '%s'", k->name, value);
 		return 0;
 	}
 	return 0;

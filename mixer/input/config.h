@@ -28,6 +28,10 @@ struct err;
  *     update/releases/<V>/   what 'build bundles' found out about release V (tree.h), input of 'build update' and of later deltas
  */
 
+/* Who does the jobs of a build (step/job.h): threads of this process; or Slurm, and they what it does not */
+enum executor { EXECUTOR_THREADS, EXECUTOR_SLURM };
+int executor_parse(const char *name, enum executor *out); /* -EINVAL */
+
 enum repository_kind { REPOSITORY_DEBIAN, REPOSITORY_DIRECTORY };
 
 struct repository {
@@ -65,6 +69,8 @@ struct config {
 	struct strv keep;           /* releases that gc never removes; numbers */
 	uint32_t cache_days;        /* gc leaves in the cache what was used in so many days */
 	unsigned threads;           /* 0: one per core */
+	uint32_t memory;            /* MiB that jobs of threads take together at most; 0: half of the machine's */
+	enum executor executor;
 	bool classic;               /* publish the predecessor's per-file names (for old clients) */
 };
 

@@ -4,9 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mixer/step/job.h"
 #include "mixer/step/objects.h"
 #include "mixer/step/release.h"
 #include "mixer/step/step.h"
+#include "swupd/base/compress.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
@@ -17,57 +19,51 @@
 #include "swupd/content/fullfile.h"
 #include "swupd/content/manifest.h"
 
-/* Files above this are compressed one at a time: a worker holds the content, its tar and its compressed form, about three times the size. */
-#define LARGE (64UL << 20)
-
-struct job {
-	const struct node *node;
-};
-
 struct compressing {
 	const struct mix *m;
-	int files; /* directory fd of .new-<V>/files */
-	struct job *jobs;
+	int files;              /* directory fd of .new-<V>/files */
+	struct member *objects; /* that this release brings, each once */
+	struct job *jobs;       /* of each object; in another order */
 	size_t n, cap;
 };
 
-static int compress_one(void *arg, size_t i, struct err *e)
+static char *file_of(const struct mix *m, const struct job *j, struct err *e)
 {
-	struct compressing *c = arg;
-	const struct node *n = c->jobs[i].node;
-	_cleanup_free_ char *cached = cache_path(c->m, "fullfiles", &n->hash, e);
-	_cleanup_(buf_free) struct buf content = {0}, tar = {0};
+	return cache_path(m, "fullfiles", &j->members[0].node->hash, e);
+}
+
+/* The content, its tar and what is made of that; 0.78 to 0.93 of this was measured, of 1 to 117 MB */
+static uint64_t memory_of(const struct mix *m, const struct job *j)
+{
+	const uint64_t size = j->members[0].size;
+
+	return 3 * size + compress_memory(m->config->codec, m->config->level, size);
+}
+
+static int make(const struct mix *m, const struct job *j, struct buf *out, struct err *e)
+{
+	const struct node *n = j->members[0].node;
+	_cleanup_(buf_free) struct buf content = {0};
+
+	int r = object_content(m, n, &content, e);
+	return r < 0 ? r
+		     : fullfile_write(&n->hash, &n->attrs, content.data, m->config->codec, m->config->level, out, e);
+}
+
+const struct job_kind job_fullfile = {
+	.name = "fullfile", .objects = 1, .file = file_of, .make = make, .memory = memory_of};
+
+static int link_one(void *arg, size_t i, struct err *e)
+{
+	const struct compressing *c = arg;
 	char hex[DIGEST_HEX];
 
-	progress_add(c->m->progress, n->attrs.size);
-	if (!cached)
-		return -EIO;
-	digest_format(&n->hash, hex);
+	digest_format(&c->jobs[i].members[0].node->hash, hex);
 	_cleanup_free_ char *name = xasprintf("%s.tar", hex);
-	if (!cache_has(c->m, cached)) {
-		int r = object_content(c->m, n, &content, e);
-		if (r >= 0)
-			r = fullfile_write(&n->hash, &n->attrs, content.data, c->m->config->codec, c->m->config->level,
-					   &tar, e);
-		if (r >= 0)
-			r = fs_save_cache(c->m->cache, cached, tar.data, tar.len, 0644, e);
-		if (r < 0)
-			return err_in(e, r, "fullfile of %s", n->path);
-	}
-	return fs_link_or_copy(c->m->cache, cached, c->files, name, e);
+	return fs_link_or_copy(c->m->cache, c->jobs[i].file, c->files, name, e);
 }
 
-static int by_size(const void *a, const void *b)
-{
-	const struct node *x = ((const struct job *)a)->node, *y = ((const struct job *)b)->node;
-
-	if (x->attrs.size != y->attrs.size)
-		return x->attrs.size < y->attrs.size ? 1 : -1;
-	return memcmp(&x->hash, &y->hash, sizeof(x->hash));
-}
-
-/* Each object that this release brings, once. */
-static int collect_jobs(struct compressing *c, const struct release *r, const struct objects *objects, struct err *e)
+static int collect_objects(struct compressing *c, const struct release *r, const struct objects *objects, struct err *e)
 {
 	_cleanup_(table_freep) struct table *seen = table_new();
 
@@ -84,35 +80,35 @@ static int collect_jobs(struct compressing *c, const struct release *r, const st
 						"run 'mixer build bundles' again");
 			if (table_add(seen, &n->hash, sizeof(n->hash), (void *)n))
 				continue;
-			VEC_GROW(c->jobs, c->n, c->cap);
-			c->jobs[c->n++] = (struct job){n};
+			VEC_GROW(c->objects, c->n, c->cap);
+			c->objects[c->n++] = (struct member){.node = n, .size = n->attrs.size};
 		}
 	}
-	if (c->n)
-		qsort(c->jobs, c->n, sizeof(*c->jobs), by_size);
 	return 0;
 }
 
 static void compressing_free(struct compressing *c)
 {
-	free(c->jobs);
+	jobs_free(c->jobs, c->jobs ? c->n : 0);
+	free(c->objects);
 	closep(&c->files);
 }
 
 static int compress_all(struct compressing *c, struct err *e)
 {
-	struct compressing rest = *c;
 	uint64_t bytes = 0;
-	size_t large = 0;
+	int r = 0;
 
-	for (size_t i = 0; i < c->n; i++)
-		bytes += c->jobs[i].node->attrs.size;
-	while (large < c->n && c->jobs[large].node->attrs.size > LARGE)
-		large++;
+	c->jobs = xcalloc(c->n, sizeof(*c->jobs));
+	for (size_t i = 0; r >= 0 && i < c->n; i++) {
+		c->jobs[i] = (struct job){.kind = &job_fullfile, .members = &c->objects[i], .n = 1};
+		r = job_name(c->m, &c->jobs[i], e);
+		bytes += c->jobs[i].size;
+	}
 	progress_stage(c->m->progress, "compress", bytes, true);
-	rest.jobs += large;
-	int r = work_each(1, large, compress_one, c, e);
-	return r < 0 ? r : work_each(c->m->config->threads, c->n - large, compress_one, &rest, e);
+	if (r >= 0)
+		r = jobs_run(c->m, c->jobs, c->n, e);
+	return r < 0 ? r : work_each(c->m->config->threads, c->n, link_one, c, e);
 }
 
 int compress(const struct mix *m, struct err *e)
@@ -130,7 +126,7 @@ int compress(const struct mix *m, struct err *e)
 		r = c.files = fs_make_dir(m->config->dir, files, 0755, e);
 	if (r >= 0) {
 		objects_add(objects, trees->full);
-		r = collect_jobs(&c, release, objects, e);
+		r = collect_objects(&c, release, objects, e);
 	}
 	if (r >= 0)
 		r = compress_all(&c, e);

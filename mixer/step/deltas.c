@@ -2,9 +2,8 @@
 #include "mixer/step/deltas.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mixer/step/objects.h"
 #include "mixer/step/step.h"
@@ -22,40 +21,6 @@ static const char not_worth_it[] = "FULLV20U";
 
 #define WORTH_MIN 200 /* bytes; delta_make makes none of smaller files, and its answer would only fill the cache */
 #define XZ_MEMORY (700ULL << 20)
-
-struct making {
-	const struct mix *m;
-	const struct delta_kind *kind;
-	struct delta_pair **pairs;
-	pthread_mutex_t lock;
-	pthread_cond_t freed;
-	uint64_t used; /* bytes of memory that running jobs may need */
-};
-
-/* Both contents, and first what matching needs (delta.h), then the result, its blocks and xz. */
-static uint64_t memory_of(const struct delta_pair *p)
-{
-	const uint64_t old = p->from->attrs.size, new = p->to->attrs.size;
-
-	return old + new + MAX(old / 2 * 9, 2 * new + MIN(11 * new, XZ_MEMORY));
-}
-
-static void take_memory(struct making *k, uint64_t bytes)
-{
-	pthread_mutex_lock(&k->lock);
-	while (k->used && k->used + bytes > DELTAS_MEMORY)
-		pthread_cond_wait(&k->freed, &k->lock);
-	k->used += bytes;
-	pthread_mutex_unlock(&k->lock);
-}
-
-static void give_memory(struct making *k, uint64_t bytes)
-{
-	pthread_mutex_lock(&k->lock);
-	k->used -= bytes;
-	pthread_cond_broadcast(&k->freed);
-	pthread_mutex_unlock(&k->lock);
-}
 
 int delta_make_checked(const struct buf *old, const struct buf *new, const struct attrs *attrs, struct buf *out,
 		       struct err *e)
@@ -91,18 +56,42 @@ static int load(const struct mix *m, const struct node *n, struct buf *out, stru
 			"remove <cache>/objects, then 'mixer build' makes it anew");
 }
 
-static int make(const struct making *k, const struct delta_pair *p, struct buf *out, struct err *e)
+int delta_job_make(const struct mix *m, const struct job *j, struct buf *out, struct err *e)
 {
+	const struct node *from = j->members[0].node, *to = j->members[1].node;
 	_cleanup_(buf_free) struct buf old = {0}, new = {0};
 
-	int r = load(k->m, p->from, &old, e);
+	int r = load(m, from, &old, e);
 	if (r >= 0)
-		r = load(k->m, p->to, &new, e);
+		r = load(m, to, &new, e);
 	if (r >= 0)
-		r = k->kind->make(&old, &new, &p->to->attrs, out, e);
+		r = j->kind->delta->make(&old, &new, &to->attrs, out, e);
 	if (r == 1)
 		buf_puts(out, not_worth_it);
 	return r;
+}
+
+char *delta_file(const struct delta_kind *kind, const struct digest *from, const struct digest *to)
+{
+	char hex_from[DIGEST_HEX], hex_to[DIGEST_HEX];
+
+	digest_format(from, hex_from);
+	digest_format(to, hex_to);
+	return xasprintf("%s/%.2s/%s-%s", kind->folder, hex_to, hex_from, hex_to);
+}
+
+char *delta_job_file(const struct mix *m __attribute__((unused)), const struct job *j,
+		     struct err *e __attribute__((unused)))
+{
+	return delta_file(j->kind->delta, &j->members[0].node->hash, &j->members[1].node->hash);
+}
+
+/* Both contents, and first what matching needs (delta.h), then the result, its blocks and xz; 0.71 to 0.91 of this was measured, of 1 to 33 MB */
+static uint64_t memory_of(const struct mix *m __attribute__((unused)), const struct job *j)
+{
+	const uint64_t old = j->members[0].size, new = j->members[1].size;
+
+	return old + new + MAX(old / 2 * 9, 2 * new + MIN(11 * new, XZ_MEMORY)) + (8UL << 20);
 }
 
 static int look_classic(const struct buf *delta)
@@ -121,84 +110,89 @@ const struct delta_kind delta_classic = {
 	.max = DELTA_RESULT_MAX, /* the client does not load larger ones either */
 };
 
-static char *path_of(const struct delta_kind *kind, const struct delta_pair *p)
+const struct job_kind job_delta = {
+	.name = "delta",
+	.objects = 2,
+	.file = delta_job_file,
+	.make = delta_job_make,
+	.memory = memory_of,
+	.delta = &delta_classic,
+};
+
+struct looking {
+	const struct mix *m;
+	const struct delta_kind *kind;
+	struct delta_pair **pairs;
+	int *found; /* of each: as delta_kind.look */
+	bool made;  /* all of them */
+};
+
+/* What is damaged counts as missing, and goes. */
+static int look_one(void *arg, size_t i, struct err *e)
 {
-	char from[DIGEST_HEX], to[DIGEST_HEX];
-
-	digest_format(&p->from->hash, from);
-	digest_format(&p->to->hash, to);
-	return xasprintf("%s/%.2s/%s-%s", kind->folder, to, from, to);
-}
-
-static int make_missing(struct making *k, const struct delta_pair *p, const char *file, struct buf *delta,
-			struct err *e)
-{
-	_cleanup_free_ char *dir = xstrndup(file, (size_t)(strrchr(file, '/') - file));
-	const uint64_t memory = memory_of(p);
-
-	buf_free(delta); /* a damaged one may have been looked up */
-	*delta = (struct buf){0};
-	take_memory(k, memory);
-	int r = make(k, p, delta, e);
-	give_memory(k, memory);
-	if (r < 0)
-		return err_in(e, r, "delta of %s", p->to->path);
-	int saved = fs_mkdirs(k->m->cache, dir, 0755, e);
-	if (saved >= 0)
-		saved = fs_save_cache(k->m->cache, file, delta->data, delta->len, 0644, e);
-	return saved < 0 ? saved : r;
-}
-
-static int make_one(void *arg, size_t i, struct err *e)
-{
-	struct making *k = arg;
-	struct delta_pair *p = k->pairs[i];
-	_cleanup_free_ char *file = path_of(k->kind, p);
+	struct looking *l = arg;
+	struct delta_pair *p = l->pairs[i];
+	_cleanup_free_ char *file = delta_file(l->kind, &p->from->hash, &p->to->hash);
 	_cleanup_(buf_free) struct buf delta = {0};
 
-	progress_add(k->m->progress, p->to->attrs.size);
-	if (p->to->attrs.size < k->kind->min || MAX(p->from->attrs.size, p->to->attrs.size) > k->kind->max)
+	if (l->found[i] >= 0)
 		return 0;
-	int r = cache_has(k->m, file) ? fs_load(k->m->cache, file, k->kind->max, &delta, NULL) : -ENOENT;
-	if (r >= 0)
-		r = k->kind->look(&delta);
-	if (r < 0)
-		r = make_missing(k, p, file, &delta, e);
+	l->found[i] = 1;
+	if (p->to->attrs.size < l->kind->min || MAX(p->from->attrs.size, p->to->attrs.size) > l->kind->max)
+		return 0;
+	(void)cache_has(l->m, file); /* it is used */
+	int r = fs_load(l->m->cache, file, l->kind->max, &delta, l->made ? e : NULL);
+	if (r >= 0) {
+		r = l->kind->look(&delta);
+		if (r < 0 && unlinkat(l->m->cache, file, 0) < 0)
+			return err_errno(e, "%s", file);
+		if (r < 0 && l->made)
+			return err_set(e, r, "%s is damaged", file);
+	}
 	if (r == 0) {
 		p->file = take(file);
 		p->size = delta.len;
 	}
-	return r < 0 ? r : 0;
+	l->found[i] = r;
+	return l->made ? MIN(r, 0) : 0;
 }
 
-static int by_memory(const void *a, const void *b)
+static int make_missing(const struct looking *l, const struct job_kind *kind, size_t n, struct err *e)
 {
-	const struct delta_pair *x = *(const struct delta_pair *const *)a, *y = *(const struct delta_pair *const *)b;
-	const uint64_t need_x = memory_of(x), need_y = memory_of(y);
-
-	if (need_x != need_y)
-		return need_x < need_y ? 1 : -1;
-	int r = memcmp(&x->to->hash, &y->to->hash, sizeof(x->to->hash));
-	return r ? r : memcmp(&x->from->hash, &y->from->hash, sizeof(x->from->hash));
-}
-
-int deltas_make(const struct mix *m, const struct delta_kind *kind, struct delta_pair **pairs, size_t n, struct err *e)
-{
-	struct making k = {.m = m,
-			   .kind = kind,
-			   .pairs = pairs,
-			   .lock = PTHREAD_MUTEX_INITIALIZER,
-			   .freed = PTHREAD_COND_INITIALIZER};
+	_cleanup_free_ struct member *members = xcalloc(2 * n, sizeof(*members));
+	struct job *jobs = xcalloc(n, sizeof(*jobs));
 	uint64_t bytes = 0;
+	size_t n_jobs = 0;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		const struct delta_pair *p = l->pairs[i];
+		struct member *x = &members[2 * i];
+		if (l->found[i] >= 0)
+			continue;
+		x[0] = (struct member){.node = p->from, .size = p->from->attrs.size};
+		x[1] = (struct member){.node = p->to, .size = p->to->attrs.size};
+		jobs[n_jobs] = (struct job){.kind = kind, .members = x, .n = 2};
+		r = job_name(l->m, &jobs[n_jobs], e);
+		bytes += jobs[n_jobs++].size;
+	}
+	progress_stage(l->m->progress, "deltas", bytes, true);
+	if (r >= 0)
+		r = jobs_run(l->m, jobs, n_jobs, e);
+	jobs_free(jobs, n_jobs);
+	return r;
+}
+
+int deltas_make(const struct mix *m, const struct job_kind *kind, struct delta_pair **pairs, size_t n, struct err *e)
+{
+	_cleanup_free_ int *found = xcalloc(n, sizeof(*found));
+	struct looking l = {.m = m, .kind = kind->delta, .pairs = pairs, .found = found};
 
 	for (size_t i = 0; i < n; i++)
-		bytes += pairs[i]->to->attrs.size;
-	progress_stage(m->progress, "deltas", bytes, true);
-	/* the longest job last would leave all other cores idle */
-	if (n)
-		qsort(pairs, n, sizeof(*pairs), by_memory);
-	int r = work_each(m->config->threads, n, make_one, &k, e);
-	pthread_cond_destroy(&k.freed);
-	pthread_mutex_destroy(&k.lock);
-	return r;
+		found[i] = -ENOENT;
+	int r = work_each(m->config->threads, n, look_one, &l, e);
+	if (r >= 0)
+		r = make_missing(&l, kind, n, e);
+	l.made = true;
+	return r < 0 ? r : work_each(m->config->threads, n, look_one, &l, e);
 }

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mixer/step/job.h"
 #include "swupd/content/file.h"
 
 struct attrs;
@@ -32,12 +33,16 @@ struct delta_pair {
 };
 
 /*
- * Make what is not in the cache yet, the largest first, on all cores; each is applied and compared before it counts. The content of both files must be in
- * the store. pairs are put into another order. Memory: the jobs that run at one time together need DELTAS_MEMORY at most, or it is a single one.
+ * Make what is not in the cache yet, as jobs (job.h); each is applied and compared before it counts. The content of both files must be in the store. kind: of a delta.
  */
-int deltas_make(const struct mix *m, const struct delta_kind *kind, struct delta_pair **pairs, size_t n, struct err *e);
+int deltas_make(const struct mix *m, const struct job_kind *kind, struct delta_pair **pairs, size_t n, struct err *e);
 
-#define DELTAS_MEMORY (2ULL << 30)
+/* Where the cache has one. The caller frees it. */
+char *delta_file(const struct delta_kind *kind, const struct digest *from, const struct digest *to);
+
+/* Of each kind of job that makes a delta. */
+char *delta_job_file(const struct mix *m, const struct job *j, struct err *e);
+int delta_job_make(const struct mix *m, const struct job *j, struct buf *out, struct err *e);
 
 /* One classic delta, applied and compared. attrs: of the new one. 1: not worth it. */
 int delta_make_checked(const struct buf *old, const struct buf *new, const struct attrs *attrs, struct buf *out,

@@ -281,7 +281,7 @@ static int make_packs(struct diffing *d, struct err *e)
 	if (r >= 0)
 		r = restore(d, e);
 	if (r >= 0)
-		r = deltas_make(d->m, &delta_classic, d->pairs, d->n_pairs, e);
+		r = deltas_make(d->m, &job_delta, d->pairs, d->n_pairs, e);
 	return r < 0 ? r : write_and_publish(d, e);
 }
 

@@ -323,6 +323,23 @@ static const struct delta_kind diffs = {
 	.folder = DIFFS, .make = make_cached, .look = look_cached, .max = SIZE_MAX / 2, /* what memory can hold */
 };
 
+/* Both contents and copies of them, what matching needs (diff.h), the streams; 0.38 to 0.86 of this was measured, of executables of 1 to 117 MB */
+static uint64_t memory_of(const struct mix *m __attribute__((unused)), const struct job *j)
+{
+	const uint64_t old = j->members[0].size, new = j->members[1].size;
+
+	return 2 * (old + new) + MIN(old / 2 * 9, 310UL << 20) + 2 * new + (16UL << 20);
+}
+
+const struct job_kind job_diff = {
+	.name = "diff",
+	.objects = 2,
+	.file = delta_job_file,
+	.make = delta_job_make,
+	.memory = memory_of,
+	.delta = &diffs,
+};
+
 static int make_pairs(struct updating *u, struct err *e)
 {
 	for (size_t i = 0; i < u->n; i++) {
@@ -334,7 +351,7 @@ static int make_pairs(struct updating *u, struct err *e)
 		VEC_GROW(u->pairs, u->n_pairs, u->cap_pairs);
 		u->pairs[u->n_pairs++] = it->pair;
 	}
-	return deltas_make(u->m, &diffs, u->pairs, u->n_pairs, e);
+	return deltas_make(u->m, &job_diff, u->pairs, u->n_pairs, e);
 }
 
 static int add_streams(const struct updating *u, const struct item *it, struct diff_streams *s, struct update_record *r,

@@ -23,16 +23,11 @@
 #define DELTA_MAX (1UL << 30)
 #define PART_MAX  (8 * PART_TARGET) /* a run of members that no cut ends */
 
-/* Parts above this (single files) are made one at a time: a worker holds the content, its tar and its compressed form, about three times the size. */
-#define ALONE (64UL << 20)
-
 struct part {
 	const struct pack_content *pack;
 	const struct member *members; /* a run of the pack's */
 	size_t n;
-	uint64_t size;
-	struct digest key; /* of its members' names */
-	char *cached;      /* where its compressed bytes are */
+	char *file; /* of the cache, with its compressed bytes */
 };
 
 struct packing {
@@ -41,8 +36,8 @@ struct packing {
 	const struct pack_content *packs;
 	struct part *parts; /* of all packs, in their order */
 	size_t n, cap;
-	size_t *first;      /* of each pack: its first part; one more for the end */
-	struct part **jobs; /* each different part once, the largest first */
+	size_t *first;    /* of each pack: its first part; one more for the end */
+	struct job *jobs; /* each different part once */
 	size_t n_jobs;
 };
 
@@ -64,8 +59,6 @@ static void add_part(struct packing *k, const struct pack_content *pack, size_t 
 {
 	struct part p = {.pack = pack, .members = pack->members + first, .n = end - first};
 
-	for (size_t i = first; i < end; i++)
-		p.size += pack->members[i].size;
 	if (p.n == 0)
 		return;
 	VEC_GROW(k->parts, k->n, k->cap);
@@ -116,28 +109,43 @@ static int add_member(const struct mix *m, const struct member *x, struct buf *t
 	return pack_part_add(text, name, &a, content.data, e);
 }
 
-static int name_part(const struct mix *m, struct part *p, struct err *e)
+static char *file_of(const struct mix *m, const struct job *j, struct err *e)
 {
 	_cleanup_(buf_free) struct buf key = {0};
+	struct digest d;
 
-	for (size_t i = 0; i < p->n; i++) {
-		_cleanup_free_ char *name = member_name(&p->members[i]);
+	for (size_t i = 0; i < j->n; i++) {
+		_cleanup_free_ char *name = member_name(&j->members[i]);
 		buf_printf(&key, "%s\n", name);
 	}
 	/* what a member holds is told by its name */
-	sha256_mem(key.data, key.len, &p->key);
-	p->cached = cache_path(m, "parts", &p->key, e);
-	return p->cached ? 0 : -EIO;
+	sha256_mem(key.data, key.len, &d);
+	return cache_path(m, "parts", &d, e);
 }
 
-static int by_size(const void *a, const void *b)
+/* One content, the tar and what is made of it; 0.54 to 0.92 of this was measured, of 1 to 117 MB */
+static uint64_t memory_of(const struct mix *m, const struct job *j)
 {
-	const struct part *x = *(const struct part *const *)a, *y = *(const struct part *const *)b;
+	uint64_t size = 0, largest = 0;
 
-	if (x->size != y->size)
-		return x->size < y->size ? 1 : -1;
-	return memcmp(&x->key, &y->key, sizeof(x->key));
+	for (size_t i = 0; i < j->n; i++) {
+		size += j->members[i].size + 512;
+		largest = MAX(largest, j->members[i].size);
+	}
+	return 2 * size + largest + compress_memory(m->config->codec, m->config->level, size);
 }
+
+static int make(const struct mix *m, const struct job *j, struct buf *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < j->n; i++)
+		r = add_member(m, &j->members[i], &text, e);
+	return r < 0 ? r : compress_mem(m->config->codec, m->config->level, text.data, text.len, out, e);
+}
+
+const struct job_kind job_part = {.name = "part", .file = file_of, .make = make, .memory = memory_of};
 
 static int plan(struct packing *k, size_t n_packs, struct err *e)
 {
@@ -149,50 +157,20 @@ static int plan(struct packing *k, size_t n_packs, struct err *e)
 		cut_parts(k, &k->packs[i]);
 		k->first[i + 1] = k->n;
 	}
-	k->jobs = xcalloc(k->n, sizeof(struct part *));
+	k->jobs = xcalloc(k->n, sizeof(*k->jobs));
 	for (size_t i = 0; r >= 0 && i < k->n; i++) {
 		struct part *p = &k->parts[i];
-		r = name_part(k->m, p, e);
-		if (table_add(seen, &p->key, sizeof(p->key), p))
-			progress_add(k->m->progress, p->size); /* bundles that do not include one another share much */
-		else
-			k->jobs[k->n_jobs++] = p;
+		struct job j = {.kind = &job_part, .members = p->members, .n = p->n};
+		r = job_name(k->m, &j, e);
+		p->file = j.file ? xstrdup(j.file) : NULL;
+		if (r >= 0 && !table_add_str(seen, p->file, p)) {
+			k->jobs[k->n_jobs++] = j;
+			continue;
+		}
+		progress_add(k->m->progress, j.size); /* bundles that do not include one another share much */
+		free(j.file);
 	}
-	/* the longest job last would leave all other cores idle */
-	if (k->n_jobs)
-		qsort(k->jobs, k->n_jobs, sizeof(struct part *), by_size);
 	return r;
-}
-
-static int make_part(void *arg, size_t i, struct err *e)
-{
-	const struct packing *k = arg;
-	const struct part *p = k->jobs[i];
-	_cleanup_(buf_free) struct buf text = {0}, out = {0};
-	int r = 0;
-
-	progress_add(k->m->progress, p->size);
-	if (cache_has(k->m, p->cached))
-		return 0;
-	for (size_t x = 0; r >= 0 && x < p->n; x++)
-		r = add_member(k->m, &p->members[x], &text, e);
-	if (r >= 0)
-		r = compress_mem(k->m->config->codec, k->m->config->level, text.data, text.len, &out, e);
-	if (r >= 0)
-		r = fs_save_cache(k->m->cache, p->cached, out.data, out.len, 0644, e);
-	return r < 0 ? err_in(e, r, "%s", p->pack->name) : 0;
-}
-
-static int make_parts(struct packing *k, struct err *e)
-{
-	struct packing rest = *k;
-	size_t alone = 0;
-
-	while (alone < k->n_jobs && k->jobs[alone]->size > ALONE)
-		alone++;
-	rest.jobs += alone;
-	int r = work_each(1, alone, make_part, k, e);
-	return r < 0 ? r : work_each(k->m->config->threads, k->n_jobs - alone, make_part, &rest, e);
 }
 
 static int append(const struct mix *m, const char *cached, int to, struct err *e)
@@ -225,7 +203,7 @@ static int write_pack(void *arg, size_t i, struct err *e)
 	if (r >= 0)
 		r = append_text(k->m, &begin, t.fd, e);
 	for (size_t p = k->first[i]; r >= 0 && p < k->first[i + 1]; p++)
-		r = append(k->m, k->parts[p].cached, t.fd, e);
+		r = append(k->m, k->parts[p].file, t.fd, e);
 	pack_part_end(&end);
 	if (r >= 0)
 		r = append_text(k->m, &end, t.fd, e);
@@ -237,10 +215,10 @@ static int write_pack(void *arg, size_t i, struct err *e)
 static void packing_clear(struct packing *k)
 {
 	for (size_t i = 0; i < k->n; i++)
-		free(k->parts[i].cached);
+		free(k->parts[i].file);
 	free(k->parts);
 	free(k->first);
-	free(k->jobs);
+	jobs_free(k->jobs, k->n_jobs);
 }
 
 int parts_write_packs(const struct mix *m, int dirfd, const struct pack_content *packs, size_t n, struct err *e)
@@ -249,7 +227,7 @@ int parts_write_packs(const struct mix *m, int dirfd, const struct pack_content 
 
 	int r = plan(&k, n, e);
 	if (r >= 0)
-		r = make_parts(&k, e);
+		r = jobs_run(m, k.jobs, k.n_jobs, e);
 	return r < 0 ? r : work_each(m->config->threads, n, write_pack, &k, e);
 }
 

@@ -4,23 +4,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "swupd/content/digest.h"
+#include "mixer/step/job.h"
 
 struct err;
 struct mix;
-struct node;
 
 /*
  * A pack is a sequence of independently compressed parts (pack.h). What a part holds is decided by its members alone, so a part of an older release with the same members
  * is found in <cache>/parts and copied: one changed file costs one part, not the whole pack.
  */
-struct member {
-	const struct node *node; /* an object; NULL: a delta */
-	struct digest from, to;  /* of a delta */
-	const char *file;        /* of a delta: in the cache; lent */
-	uint64_t size;           /* bytes of its content */
-};
-
 struct pack_content {
 	char *name;             /* of the file; owned */
 	struct member *members; /* each object and delta once, in the order of the pack; owned */
@@ -28,8 +20,8 @@ struct pack_content {
 };
 
 /*
- * Write these packs into dirfd; each is whole or not there. The parts of all of them are made on all cores, each different one once. Memory: a part needs 3 × its
- * size; as many as there are threads are made at once, files above 64 MiB one at a time.
+ * Write these packs into dirfd; each is whole or not there. The parts of all of them are jobs
+ * (job.h), each different one once.
  */
 int parts_write_packs(const struct mix *m, int dirfd, const struct pack_content *packs, size_t n, struct err *e);
 void pack_contents_free(struct pack_content *packs, size_t n);

@@ -155,6 +155,23 @@ int compress_mem(enum codec c, int level, const void *in, size_t len, struct buf
 	return r;
 }
 
+/* As the libraries' own estimates say (ZSTD_estimateCCtxSize, lzma_raw_encoder_memusage): up to the window so many bytes for one of input */
+uint64_t compress_memory(enum codec c, int level, uint64_t len)
+{
+	switch (c) {
+	case CODEC_NONE:
+		return 0;
+	case CODEC_GZIP:
+	case CODEC_BZIP2:
+		return 8UL << 20;
+	case CODEC_XZ:
+		return MIN((2UL << 20) + 12 * len, 680UL << 20);
+	case CODEC_ZSTD:
+		break;
+	}
+	return MIN((1UL << 20) + 18 * len, (level > 19 ? 650UL : 82UL) << 20);
+}
+
 int compress_xz(unsigned unit, size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e)
 {
 	int r = xz_mem(0, unit, dictionary, in, len, out, e);

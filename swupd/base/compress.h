@@ -22,6 +22,9 @@ enum codec codec_detect(const void *data, size_t len);
  */
 int compress_mem(enum codec c, int level, const void *in, size_t len, struct buf *out, struct err *e);
 
+/* Bytes of memory that it takes at most, besides in and out. */
+uint64_t compress_memory(enum codec c, int level, uint64_t len);
+
 /*
  * xz (as level 0) for data that comes in units of 1, 2, 4 or 8 bytes; text, code and the like are 4. dictionary: at most so many bytes, which
  * each reader needs in memory.

@@ -12,9 +12,12 @@
 
 struct list {
 	pthread_mutex_t lock;
+	pthread_cond_t freed;
 	size_t next, n;
+	work_need_fn *need; /* may be NULL */
 	work_fn *fn;
 	void *arg;
+	uint64_t used, most; /* bytes of memory that running jobs may take */
 	int result;
 	size_t failed_at;
 	struct err err;
@@ -30,35 +33,69 @@ unsigned work_cores(void)
 	return n > 0 ? (unsigned)n : 1;
 }
 
+/* The next job, when there is memory for it. false: there is none. */
+static bool begin(struct list *l, size_t *i, uint64_t *bytes)
+{
+	bool more;
+
+	pthread_mutex_lock(&l->lock);
+	while ((more = l->result == 0 && l->next < l->n)) {
+		*bytes = l->need ? l->need(l->arg, l->next) : 0;
+		if (l->used == 0 || l->used + *bytes <= l->most)
+			break;
+		pthread_cond_wait(&l->freed, &l->lock);
+	}
+	if (more) {
+		*i = l->next++;
+		l->used += *bytes;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return more;
+}
+
+static void end(struct list *l, size_t i, uint64_t bytes, int r, struct err *e)
+{
+	pthread_mutex_lock(&l->lock);
+	l->used -= bytes;
+	if (r < 0 && (l->result == 0 || i < l->failed_at)) {
+		l->result = r;
+		l->failed_at = i;
+		err_move(&l->err, e);
+	}
+	pthread_cond_broadcast(&l->freed);
+	pthread_mutex_unlock(&l->lock);
+	err_clear(e);
+}
+
 static void *worker(void *p)
 {
 	struct list *l = p;
+	uint64_t bytes;
+	size_t i;
 
-	for (;;) {
+	while (begin(l, &i, &bytes)) {
 		struct err e = ERR_INIT;
-		pthread_mutex_lock(&l->lock);
-		bool stop = l->result < 0 || l->next == l->n;
-		size_t i = stop ? 0 : l->next++;
-		pthread_mutex_unlock(&l->lock);
-		if (stop)
-			return NULL;
 		int r = l->fn(l->arg, i, &e);
-		if (r < 0) {
-			pthread_mutex_lock(&l->lock);
-			if (l->result == 0 || i < l->failed_at) {
-				l->result = r;
-				l->failed_at = i;
-				err_move(&l->err, &e);
-			}
-			pthread_mutex_unlock(&l->lock);
-		}
-		err_clear(&e);
+		end(l, i, bytes, r, &e);
 	}
+	return NULL;
 }
 
 int work_each(unsigned threads, size_t n, work_fn *fn, void *arg, struct err *e)
 {
-	struct list l = {.lock = PTHREAD_MUTEX_INITIALIZER, .n = n, .fn = fn, .arg = arg};
+	return work_each_within(0, threads, n, NULL, fn, arg, e);
+}
+
+int work_each_within(uint64_t most, unsigned threads, size_t n, work_need_fn *need, work_fn *fn, void *arg,
+		     struct err *e)
+{
+	struct list l = {.lock = PTHREAD_MUTEX_INITIALIZER,
+			 .freed = PTHREAD_COND_INITIALIZER,
+			 .n = n,
+			 .need = need,
+			 .fn = fn,
+			 .arg = arg,
+			 .most = most};
 	pthread_t ids[THREADS_MAX];
 	unsigned started = 0;
 

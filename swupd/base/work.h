@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct err;
 
@@ -13,6 +14,11 @@ typedef int work_fn(void *arg, size_t i, struct err *e);
  * job starts; the error of the failed job with the lowest number is returned. 0 on success.
  */
 int work_each(unsigned threads, size_t n, work_fn *fn, void *arg, struct err *e);
+
+/* The same, of jobs that take much memory, need(arg, i) bytes: those that run at one time take most together, or it is a single one. */
+typedef uint64_t work_need_fn(void *arg, size_t i);
+int work_each_within(uint64_t most, unsigned threads, size_t n, work_need_fn *need, work_fn *fn, void *arg,
+		     struct err *e);
 
 /*
  * A queue that threads (0: one per core) empty while it is filled: what was fetched is unpacked while the next is on its way. fn is called once for each

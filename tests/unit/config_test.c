@@ -63,7 +63,7 @@ TEST(config_template_shows_the_defaults)
 		if (!skip)
 			buf_printf(&live, "%.*s\n", (int)(n - key), line + key);
 	}
-	assert_int_equal(shown, 25); /* keys of [mix], [publish] and [sign]: see the table in config.c */
+	assert_int_equal(shown, 27); /* keys of [mix], [publish] and [sign]: see the table in config.c */
 	assert_ok(parse("", &none, &e), &e);
 	assert_ok(parse(live.data ? live.data : "", &all, &e), &e);
 	assert_string_equal(all->name, none->name);
@@ -75,6 +75,8 @@ TEST(config_template_shows_the_defaults)
 		assert_string_equal(all->bundle_dirs.items[i], none->bundle_dirs.items[i]);
 	assert_string_equal(all->update_bundle, none->update_bundle);
 	assert_int_equal(all->threads, none->threads);
+	assert_int_equal(all->memory, none->memory);
+	assert_int_equal(all->executor, none->executor);
 	assert_int_equal(all->codec, none->codec);
 	assert_int_equal(all->level, none->level);
 	assert_int_equal(all->freshness_days, none->freshness_days);
@@ -94,6 +96,7 @@ TEST(config_reads_every_key)
 	static const char text[] =
 		"[mix]\nname = My OS\nid = my\nformat = 7\narchitecture = arm64\nbundles = a /b\n"
 		"drop-file = d\nrules-file = r\nupdate-bundle = up\ncache = c\nthreads = 3\n"
+		"memory = 4096\nexecutor = slurm\n"
 		"[publish]\ncontent-url = https://x/c\nversion-url = https://x/v\ncompression = zstd\nlevel = 19\n"
 		"freshness-days = 5\nclassic = no\n"
 		"[sign]\ncertificate = cert\nkey = pkcs11:object=k\n"
@@ -116,6 +119,8 @@ TEST(config_reads_every_key)
 	assert_string_equal(c->update_bundle, "up");
 	assert_string_equal(c->cache, "/w/c");
 	assert_int_equal(c->threads, 3);
+	assert_int_equal(c->memory, 4096);
+	assert_int_equal(c->executor, EXECUTOR_SLURM);
 	assert_string_equal(c->content_url, "https://x/c");
 	assert_string_equal(c->version_url, "https://x/v");
 	assert_int_equal(c->codec, CODEC_ZSTD);
@@ -170,6 +175,7 @@ TEST(config_says_what_is_wrong_and_where)
 		{"[repository a b]\nsuite = x\n", "mixer.conf:2: 'a b' is no name for a repository"},
 		{"[mix]\nformat = 0\n", "mixer.conf:2: format must be a number from 1 to 999999, not '0'"},
 		{"[mix]\nthreads = many\n", "mixer.conf:2: threads must be a number from 0 to 256, not 'many'"},
+		{"[mix]\nexecutor = cloud\n", "mixer.conf:2: executor is threads or slurm, not 'cloud'"},
 		{"[mix]\nid = two words\n", "mixer.conf:2: id must be one word"},
 		{"[publish]\ncompression = lzma\n",
 		 "mixer.conf:2: compression is zstd, xz, gzip, bzip2 or none, not 'lzma'"},

@@ -3,7 +3,9 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
+#include "swupd/base/mem.h"
 #include "tests/unit/test.h"
 
 struct sum {
@@ -61,4 +63,40 @@ TEST(work_queue_may_stay_empty)
 	struct sum s = {0};
 
 	assert_int_equal(work_queue_end(work_queue_new(2, 4, add, &s), NULL), 0);
+}
+
+struct room {
+	atomic_ulong used, most;
+	atomic_int done;
+};
+
+static const uint64_t needs[] = {50, 200, 60, 40, 40, 30, 30, 30, 10, 10};
+
+static uint64_t need(void *arg __attribute__((unused)), size_t i)
+{
+	return needs[i % ARRAY_LEN(needs)];
+}
+
+static int use_room(void *arg, size_t i, struct err *e __attribute__((unused)))
+{
+	struct room *r = arg;
+	unsigned long used = atomic_fetch_add(&r->used, needs[i % ARRAY_LEN(needs)]) + needs[i % ARRAY_LEN(needs)];
+
+	/* the one that needs more than there is must be alone */
+	if (used > 100 && used != 200)
+		atomic_store(&r->most, used);
+	(void)nanosleep(&(struct timespec){0, 100000}, NULL);
+	(void)atomic_fetch_sub(&r->used, needs[i % ARRAY_LEN(needs)]);
+	(void)atomic_fetch_add(&r->done, 1);
+	return 0;
+}
+
+TEST(work_within_a_budget_never_takes_more_but_for_a_single_job)
+{
+	struct err e = ERR_INIT;
+	struct room r = {0};
+
+	assert_ok(work_each_within(100, 8, 200, need, use_room, &r, &e), &e);
+	assert_int_equal(r.done, 200);
+	assert_int_equal(r.most, 0);
 }
