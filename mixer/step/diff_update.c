@@ -9,21 +9,19 @@
 #include "mixer/step/diff.h"
 #include "mixer/step/objects.h"
 #include "mixer/step/restore.h"
+#include "mixer/step/section.h"
 #include "mixer/step/step.h"
-#include "swupd/base/compress.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
-#include "swupd/base/work.h"
 #include "swupd/content/diff.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
 #include "swupd/content/manifest.h"
 #include "swupd/content/update_file.h"
-#include "swupd/content/varint.h"
 
 /*
  * The update file between two releases (update_file.h). Objects that the same bundles have are a section: a client needs all of it or nothing. Sections of bundles that many
@@ -32,7 +30,6 @@
 
 #define WWW          "update/www/"
 #define META_BUNDLES 64 /* manifests of so many bundles are a section */
-#define DIFFS        "diffs"
 /* Bytes of objects in a section, about: several are made, and later unpacked, beside one another; the dictionary reaches no further than an eighth of it anyway */
 #define SECTION_TARGET (64UL << 20)
 /* Of all objects of a release also those fetch some who need but few. */
@@ -54,6 +51,7 @@ struct group {
 	uint64_t bytes;
 	struct item **items;
 	size_t n, cap;
+	char *file; /* of the cache */
 	struct buf stored;
 };
 
@@ -85,6 +83,7 @@ static void updating_clear(struct updating *u)
 	for (size_t i = 0; i < u->n_groups; i++) {
 		free(u->groups[i]->bundles);
 		free(u->groups[i]->items);
+		free(u->groups[i]->file);
 		buf_free(&u->groups[i]->stored);
 		free(u->groups[i]);
 	}
@@ -234,111 +233,7 @@ static void make_groups(struct updating *u)
 		qsort(u->groups, u->n_groups, sizeof(*u->groups), by_rank);
 }
 
-/* -- streams -- */
-
-static void save_streams(const struct diff_streams *s, struct buf *out)
-{
-	for (size_t k = 0; k < DIFF_STREAMS; k++)
-		varint_add(out, s->s[k].len);
-	for (size_t k = 0; k < DIFF_STREAMS; k++)
-		buf_add(out, s->s[k].data, s->s[k].len);
-}
-
-/* Adds them to s, and how many bytes of each that is to bytes. */
-static int load_streams(const struct buf *text, struct diff_streams *s, uint64_t bytes[DIFF_STREAMS])
-{
-	const uint8_t *at = (const uint8_t *)text->data, *end = at + text->len;
-
-	for (size_t k = 0; k < DIFF_STREAMS; k++)
-		if (varint_read(&at, end, &bytes[k]) < 0)
-			return -ERR_FORMAT;
-	for (size_t k = 0; k < DIFF_STREAMS; k++) {
-		if (bytes[k] > (size_t)(end - at))
-			return -ERR_FORMAT;
-		if (s)
-			buf_add(&s->s[k], at, bytes[k]);
-		at += bytes[k];
-	}
-	return at == end ? 0 : -ERR_FORMAT;
-}
-
-struct checking {
-	const struct buf *want;
-	size_t made;
-};
-
-static int compare_made(void *arg, const void *data, size_t len, struct err *e)
-{
-	struct checking *c = arg;
-
-	if (len > c->want->len - c->made || memcmp(c->want->data + c->made, data, len) != 0)
-		return err_set(e, -ERR_FORMAT, "it gives another file");
-	c->made += len;
-	return 0;
-}
-
-/* Make, apply and compare. */
-static int diff_checked(const struct buf *old, const struct buf *new, struct diff_streams *out, struct err *e)
-{
-	struct diff_cursor cursor = {.streams = out};
-	const struct diff_source source = {.read = diff_cursor_read, .arg = &cursor};
-	struct checking c = {.want = new};
-
-	int r = diff_make(old->data, old->len, new->data, new->len, out, e);
-	if (r >= 0)
-		r = diff_apply(old->data, old->len, new->len, &source, compare_made, &c, e);
-	if (r >= 0 && c.made != new->len)
-		r = err_set(e, -ERR_FORMAT, "it gives a shorter file");
-	return r < 0 ? err_in(e, r, "the difference that was just made") : 0;
-}
-
-static int make_cached(const struct buf *old, const struct buf *new, const struct attrs *attrs __attribute__((unused)),
-		       struct buf *out, struct err *e)
-{
-	_cleanup_(diff_streams_clear) struct diff_streams streams = {0};
-	_cleanup_(buf_free) struct buf text = {0};
-
-	int r = diff_checked(old, new, &streams, e);
-	if (r < 0)
-		return r;
-	save_streams(&streams, &text);
-	return compress_mem(CODEC_ZSTD, 3, text.data, text.len, out, e);
-}
-
-static int expand(const struct buf *cached, struct buf *text)
-{
-	return decompress_mem(CODEC_ZSTD, cached->data, cached->len, SIZE_MAX / 2, text, NULL);
-}
-
-static int look_cached(const struct buf *cached)
-{
-	_cleanup_(buf_free) struct buf text = {0};
-	uint64_t bytes[DIFF_STREAMS];
-
-	int r = expand(cached, &text);
-	return r < 0 ? r : load_streams(&text, NULL, bytes);
-}
-
-static const struct delta_kind diffs = {
-	.folder = DIFFS, .make = make_cached, .look = look_cached, .max = SIZE_MAX / 2, /* what memory can hold */
-};
-
-/* Both contents and copies of them, what matching needs (diff.h), the streams; 0.38 to 0.86 of this was measured, of executables of 1 to 117 MB */
-static uint64_t memory_of(const struct mix *m __attribute__((unused)), const struct job *j)
-{
-	const uint64_t old = j->members[0].size, new = j->members[1].size;
-
-	return 2 * (old + new) + MIN(old / 2 * 9, 310UL << 20) + 2 * new + (16UL << 20);
-}
-
-const struct job_kind job_diff = {
-	.name = "diff",
-	.objects = 2,
-	.file = delta_job_file,
-	.make = delta_job_make,
-	.memory = memory_of,
-	.delta = &diffs,
-};
+/* -- sections -- */
 
 static int make_pairs(struct updating *u, struct err *e)
 {
@@ -354,28 +249,6 @@ static int make_pairs(struct updating *u, struct err *e)
 	return deltas_make(u->m, &job_diff, u->pairs, u->n_pairs, e);
 }
 
-static int add_streams(const struct updating *u, const struct item *it, struct diff_streams *s, struct update_record *r,
-		       struct err *e)
-{
-	_cleanup_(buf_free) struct buf content = {0}, text = {0};
-
-	if (it->pair && it->pair->file) {
-		int result = fs_load(u->m->cache, it->pair->file, SIZE_MAX / 2, &content, e);
-		if (result >= 0)
-			result = expand(&content, &text);
-		return result < 0 ? result : load_streams(&text, s, r->bytes);
-	}
-	uint64_t before[DIFF_STREAMS];
-	for (size_t k = 0; k < DIFF_STREAMS; k++)
-		before[k] = s->s[k].len;
-	int result = object_content(u->m, it->node, &content, e);
-	if (result >= 0)
-		result = diff_make(NULL, 0, content.data, content.len, s, e);
-	for (size_t k = 0; k < DIFF_STREAMS; k++)
-		r->bytes[k] = s->s[k].len - before[k];
-	return result;
-}
-
 static size_t shape_of(struct update_index *x, const struct attrs *a)
 {
 	for (size_t i = 0; i < x->n_shapes; i++) {
@@ -388,25 +261,57 @@ static size_t shape_of(struct update_index *x, const struct attrs *a)
 	return x->n_shapes++;
 }
 
-static int pack_group(void *arg, size_t i, struct err *e)
+static void set_records(struct updating *u)
 {
-	struct updating *u = arg;
-	struct group *g = u->groups[i];
-	struct update_section *s = &u->index.sections[u->n_meta + i];
-	_cleanup_(diff_streams_clear) struct diff_streams streams = {0};
+	for (size_t i = 0; i < u->n_groups; i++) {
+		const struct group *g = u->groups[i];
+		for (size_t k = 0; k < g->n; k++) {
+			const struct item *it = g->items[k];
+			struct update_record *x = &u->index.records[u->index.sections[u->n_meta + i].first + k];
+			x->hash = it->node->hash;
+			if (it->pair && it->pair->file)
+				x->from = it->base->hash;
+			x->size = it->node->attrs.size;
+		}
+	}
+}
+
+/* What each section is made of: one behind the other in members, as the records are. */
+static int make_sections(struct updating *u, struct err *e)
+{
+	_cleanup_free_ struct member *members = xcalloc(u->n, sizeof(*members));
+	struct job *jobs = xcalloc(u->n_groups, sizeof(*jobs));
+	uint64_t bytes = 0;
+	size_t at = 0;
 	int r = 0;
 
-	for (size_t k = 0; r >= 0 && k < g->n; k++) {
-		const struct item *it = g->items[k];
-		struct update_record *x = &u->index.records[s->first + k];
-		x->hash = it->node->hash;
-		if (it->pair && it->pair->file)
-			x->from = it->base->hash;
-		x->size = it->node->attrs.size;
-		r = add_streams(u, it, &streams, x, e);
-		progress_add(u->m->progress, it->node->attrs.size);
+	for (size_t i = 0; r >= 0 && i < u->n_groups; i++) {
+		struct group *g = u->groups[i];
+		jobs[i] = (struct job){.kind = &job_section, .members = &members[at], .n = g->n};
+		for (size_t k = 0; k < g->n; k++) {
+			const struct item *it = g->items[k];
+			struct member *x = &members[at++];
+			*x = (struct member){.node = it->node, .size = it->node->attrs.size};
+			if (it->pair && it->pair->file)
+				*x = (struct member){.from = it->base->hash,
+						     .to = it->node->hash,
+						     .file = it->pair->file,
+						     .size = it->node->attrs.size};
+		}
+		r = job_name(u->m, &jobs[i], e);
+		g->file = jobs[i].file ? xstrdup(jobs[i].file) : NULL;
+		bytes += jobs[i].size;
 	}
-	return r < 0 ? r : update_pack(&streams, s, &g->stored, e);
+	progress_stage(u->m->progress, "update file", bytes, true);
+	if (r >= 0)
+		r = jobs_run(u->m, jobs, u->n_groups, e);
+	jobs_free(jobs, u->n_groups);
+	set_records(u);
+	for (size_t i = 0; r >= 0 && i < u->n_groups; i++) {
+		struct update_section *s = &u->index.sections[u->n_meta + i];
+		r = section_load(u->m, u->groups[i]->file, s, &u->index.records[s->first], &u->groups[i]->stored, e);
+	}
+	return r;
 }
 
 /* -- manifests -- */
@@ -595,8 +500,6 @@ static int restore(const struct updating *u, struct err *e)
 
 static int make(struct updating *u, const char *path, struct err *e)
 {
-	uint64_t bytes = 0;
-
 	int r = between_load_trees(u->b, e);
 	if (r >= 0)
 		r = find_items(u, e);
@@ -609,12 +512,9 @@ static int make(struct updating *u, const char *path, struct err *e)
 	make_groups(u);
 	_cleanup_free_ const struct entry **lines = xcalloc(u->b->to->n + 1, sizeof(struct entry *));
 	const size_t n = lay_out(u, lines);
-	for (size_t i = 0; i < u->n; i++)
-		bytes += u->items[i]->node->attrs.size;
-	progress_stage(u->m->progress, "update file", bytes, true);
 	r = make_meta(u, lines, n, e);
 	if (r >= 0)
-		r = work_each(u->m->config->threads, u->n_groups, pack_group, u, e);
+		r = make_sections(u, e);
 	return r < 0 ? r : write_file(u, path, e);
 }
 

@@ -19,7 +19,7 @@
 
 #define FIRST "limpid-jobs 1 "
 
-static const struct job_kind *const kinds[] = {&job_fullfile, &job_part, &job_delta, &job_diff};
+static const struct job_kind *const kinds[] = {&job_fullfile, &job_part, &job_delta, &job_diff, &job_section};
 
 /* -- doing -- */
 
@@ -159,7 +159,8 @@ void job_list_free(struct job_list *l)
 	free(l);
 }
 
-static int parse_member(const struct table *objects, const char *word, struct arena *arena, struct member *out)
+static int parse_member(const struct table *objects, const struct job_kind *kind, const char *word, struct arena *arena,
+			struct member *out)
 {
 	char hex[DIGEST_HEX];
 	const char *to = strchr(word, '-');
@@ -168,9 +169,9 @@ static int parse_member(const struct table *objects, const char *word, struct ar
 	if (strlen(word) != (to ? 2 * DIGEST_HEX - 1 : DIGEST_HEX - 1) || digest_parse(hex, &out->from) < 0)
 		return -ERR_FORMAT;
 	if (to) {
-		if (digest_parse(to + 1, &out->to) < 0)
+		if (kind->objects || digest_parse(to + 1, &out->to) < 0)
 			return -ERR_FORMAT;
-		_cleanup_free_ char *file = delta_file(&delta_classic, &out->from, &out->to);
+		_cleanup_free_ char *file = delta_file(kind->delta, &out->from, &out->to);
 		out->file = arena_strdup(arena, file);
 		return 0;
 	}
@@ -193,8 +194,7 @@ static int parse_job(struct job_list *l, const struct table *objects, const char
 	j->members = members;
 	for (j->n = 0; j->n + 1 < words.n; j->n++) {
 		members[j->n] = (struct member){0};
-		if (parse_member(objects, words.items[j->n + 1], l->arena, &members[j->n]) < 0 ||
-		    (j->kind->objects && !members[j->n].node))
+		if (parse_member(objects, j->kind, words.items[j->n + 1], l->arena, &members[j->n]) < 0)
 			return -ERR_FORMAT;
 	}
 	return 0;

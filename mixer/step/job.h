@@ -23,7 +23,8 @@ struct node;
  *     fullfile <object>                      → fullfiles/…     compress.c
  *     part     <object> or <from>-<to> …     → parts/…         parts.c
  *     delta    <from> <to>                   → deltas/…        deltas.c
- *     diff     <from> <to>                   → diffs/…         diff_update.c
+ *     diff     <from> <to>                   → diffs/…         section.c
+ *     section  <object> or <from>-<to> …     → sections/…      section.c
  *
  * Threads of this process do them; or Slurm's nodes (slurm.h), and the threads what is missing then.
  */
@@ -42,9 +43,9 @@ struct job_kind {
 	int (*make)(const struct mix *m, const struct job *j, struct buf *out, struct err *e);
 	uint64_t (*memory)(const struct mix *m,
 			   const struct job *j); /* bytes at most, with all that it reads and writes */
-	const struct delta_kind *delta;
+	const struct delta_kind *delta;          /* that it makes, or has among its members */
 };
-extern const struct job_kind job_fullfile, job_part, job_delta, job_diff;
+extern const struct job_kind job_fullfile, job_part, job_delta, job_diff, job_section;
 
 struct job {
 	const struct job_kind *kind;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mixer/step/deltas.h"
 #include "mixer/step/objects.h"
 #include "mixer/step/step.h"
 #include "swupd/base/compress.h"
@@ -145,7 +146,8 @@ static int make(const struct mix *m, const struct job *j, struct buf *out, struc
 	return r < 0 ? r : compress_mem(m->config->codec, m->config->level, text.data, text.len, out, e);
 }
 
-const struct job_kind job_part = {.name = "part", .file = file_of, .make = make, .memory = memory_of};
+const struct job_kind job_part = {
+	.name = "part", .file = file_of, .make = make, .memory = memory_of, .delta = &delta_classic};
 
 static int plan(struct packing *k, size_t n_packs, struct err *e)
 {

@@ -22,15 +22,15 @@ static struct node add_object(struct mixed *x, const char *path, const char *con
 	return n;
 }
 
-/* One job of each kind; the part has the delta of the third. */
-struct four {
+/* One job of each kind; the part has the delta of the first, the section the difference of the second. */
+struct five {
 	struct node old, new, link;
-	struct member members[7];
-	struct job jobs[4];
-	char *delta;
+	struct member members[9];
+	struct job jobs[5];
+	char *delta, *diff;
 };
 
-static void four_begin(struct four *f, struct mixed *x)
+static void five_begin(struct five *f, struct mixed *x)
 {
 	_cleanup_free_ char *noise = mixed_noise(20000, 1);
 	struct err e = ERR_INIT;
@@ -42,23 +42,28 @@ static void four_begin(struct four *f, struct mixed *x)
 		.path = "/usr/l", .attrs = {.kind = KIND_LINK, .size = 4}, .link = "to a", .origin = "test"};
 	file_hash_mem(&f->link.attrs, "to a", 4, &f->link.hash);
 	f->delta = delta_file(&delta_classic, &f->old.hash, &f->new.hash);
+	f->diff = delta_file(job_diff.delta, &f->old.hash, &f->new.hash);
 	f->members[0] = f->members[2] = (struct member){.node = &f->old, .size = 20000};
 	f->members[1] = f->members[3] = (struct member){.node = &f->new, .size = 20000};
 	f->members[4] = (struct member){.from = f->old.hash, .to = f->new.hash, .file = f->delta};
 	f->members[5] = f->members[6] = (struct member){.node = &f->link, .size = 4};
+	f->members[7] = (struct member){.from = f->old.hash, .to = f->new.hash, .file = f->diff};
+	f->members[8] = (struct member){.node = &f->link, .size = 4};
 	f->jobs[0] = (struct job){.kind = &job_delta, .members = f->members, .n = 2};
 	f->jobs[1] = (struct job){.kind = &job_diff, .members = f->members + 2, .n = 2};
 	f->jobs[2] = (struct job){.kind = &job_part, .members = f->members + 3, .n = 3};
 	f->jobs[3] = (struct job){.kind = &job_fullfile, .members = f->members + 6, .n = 1};
-	for (size_t i = 0; i < 4; i++)
+	f->jobs[4] = (struct job){.kind = &job_section, .members = f->members + 7, .n = 2};
+	for (size_t i = 0; i < ARRAY_LEN(f->jobs); i++)
 		assert_ok(job_name(&x->m, &f->jobs[i], &e), &e);
 }
 
-static void four_end(struct four *f)
+static void five_end(struct five *f)
 {
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < ARRAY_LEN(f->jobs); i++)
 		free(f->jobs[i].file);
 	free(f->delta);
+	free(f->diff);
 }
 
 static void format_one(const struct mixed *x, struct job *j, struct buf *out)
@@ -70,12 +75,12 @@ static void format_one(const struct mixed *x, struct job *j, struct buf *out)
 TEST(jobs_of_a_list_make_the_files_that_the_jobs_make)
 {
 	struct mixed x;
-	struct four f;
+	struct five f;
 	struct err e = ERR_INIT;
 
 	mixed_begin(&x);
-	four_begin(&f, &x);
-	for (size_t i = 0; i < 4; i++) {
+	five_begin(&f, &x);
+	for (size_t i = 0; i < ARRAY_LEN(f.jobs); i++) {
 		_cleanup_(job_list_freep) struct job_list *l = NULL;
 		_cleanup_(buf_free) struct buf text = {0}, made = {0}, want = {0};
 		struct config c = {.dir = -1, .threads = 1};
@@ -95,38 +100,38 @@ TEST(jobs_of_a_list_make_the_files_that_the_jobs_make)
 		assert_int_equal(made.len, want.len);
 		assert_memory_equal(made.data, want.data, want.len);
 	}
-	four_end(&f);
+	five_end(&f);
 	mixed_end(&x);
 }
 
 TEST(jobs_that_are_done_are_not_done_again)
 {
 	struct mixed x;
-	struct four f;
+	struct five f;
 	_cleanup_(buf_free) struct buf text = {0};
 	struct err e = ERR_INIT;
 
 	mixed_begin(&x);
-	four_begin(&f, &x);
+	five_begin(&f, &x);
 	assert_ok(fs_save_cache(x.m.cache, f.jobs[3].file, "kept", 4, 0644, &e), &e);
 	assert_ok(jobs_run(&x.m, &f.jobs[3], 1, &e), &e);
 	assert_ok(fs_load(x.m.cache, f.jobs[3].file, 100, &text, &e), &e);
 	assert_string_equal(text.data, "kept");
-	four_end(&f);
+	five_end(&f);
 	mixed_end(&x);
 }
 
 TEST(a_list_of_jobs_that_is_none_or_not_whole_is_refused)
 {
 	struct mixed x;
-	struct four f;
+	struct five f;
 	_cleanup_(buf_free) struct buf text = {0};
 	struct err e = ERR_INIT;
 	struct config c = {.dir = -1};
 	struct job_list *l = NULL;
 
 	mixed_begin(&x);
-	four_begin(&f, &x);
+	five_begin(&f, &x);
 	format_one(&x, &f.jobs[0], &text);
 	for (size_t len = 0; len < text.len; len++)
 		assert_int_equal(jobs_parse(text.data, len, &c, &l, NULL), -ERR_FORMAT);
@@ -146,6 +151,6 @@ TEST(a_list_of_jobs_that_is_none_or_not_whole_is_refused)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		assert_int_equal(jobs_parse(bad[i], strlen(bad[i]), &c, &l, &e), -ERR_FORMAT);
 	err_clear(&e);
-	four_end(&f);
+	five_end(&f);
 	mixed_end(&x);
 }

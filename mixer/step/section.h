@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+struct buf;
+struct diff_streams;
+struct err;
+struct mix;
+struct update_record;
+struct update_section;
+
+/*
+ * What sections of update files (update_file.h) are made of and where both lie in the cache, made by jobs (job.h):
+ *
+ *     diffs/xx/<from>-<to>   varints, how long each stream of the difference is, then the streams; compressed
+ *     sections/xx/<digest>   varints: of each stream its codec, its length, the stored length; of each record, how much of each stream it takes;
+ *                            then the stored streams. The digest is of what the section is made of, in its order: objects and differences.
+ */
+
+/* Make, apply and compare. */
+int diff_checked(const struct buf *old, const struct buf *new, struct diff_streams *out, struct err *e);
+
+/* Read one that a job has made: the table of s, whose n records say how much they take, and what is stored of it, added to out. */
+int section_load(const struct mix *m, const char *file, struct update_section *s, struct update_record *records,
+		 struct buf *out, struct err *e);
