@@ -236,6 +236,8 @@ static int submit(struct slurm *s, size_t first, size_t end, struct err *e)
 	_cleanup_(buf_free) struct buf out = {0};
 
 	int r = ask(argv, &out, e);
+	if (r >= 0 && out.len == 0)
+		r = err_set(e, -ERR_CHILD, "sbatch gave no number");
 	if (r < 0)
 		return r;
 	out.data[strcspn(out.data, ";\n")] = '\0'; /* "1234;cluster" */

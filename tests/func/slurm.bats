@@ -159,13 +159,32 @@ slurm_build()
 	mixer -C "$MIX" -v build --no-signing --executor=slurm "$@"
 }
 
-# background: a build in one, $BUILD, with tasks that take seconds; returns when one runs
+# background [NODE]: a build in a session of its own, $BUILD, with tasks that take seconds; returns in the midst of them, when one runs on that node
 background()
 {
 	sed -i 's/^level = 3/level = 19/' "$MIX/mixer.conf"
-	mixer -C "$MIX" -v build --no-signing --skip-packs --executor=slurm >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- &
+	setsid mixer -C "$MIX" -v build --no-signing --skip-packs --executor=slurm >"$BATS_TEST_TMPDIR/log" 2>&1 3>&- &
 	BUILD=$!
 	until_true 20 runs "${1:-n}"
+	until_true 20 some_made
+}
+
+nothing_left()
+{
+	[ -z "$(squeue -h)" ]
+}
+
+# kill_task NODE: one that runs there
+kill_task()
+{
+	local id
+	id=$(squeue -h -t RUNNING -w "$1" -o %A | head -n 1)
+	[ -n "$id" ] && scancel --batch --signal=KILL "$id"
+}
+
+some_made()
+{
+	[ "$(find "$MIX/cache/fullfiles" -type f | wc -l)" -gt 20 ]
 }
 
 runs()
@@ -180,9 +199,9 @@ threads_build()
 
 two_releases()
 {
-	threads_build
+	threads_build "$@"
 	second_content
-	threads_build
+	threads_build "$@"
 }
 
 @test "slurm: two releases on two nodes are what threads make, file by file" {
@@ -206,14 +225,13 @@ two_releases()
 	without_slurm threads_build --skip-packs >"$BATS_TEST_TMPDIR/log" 2>&1
 	background n2
 	kill -KILL "$(cat "$SLURM/n2")"
-	# of the other node a task
-	until_true 20 runs n1
-	scancel --batch --signal=KILL "$(squeue -h -t RUNNING -w n1 -o %A | head -n 1)"
+	# and of the other node a task
+	until_true 20 kill_task n1
 	wait "$BUILD" || fail "$(cat "$BATS_TEST_TMPDIR/log")"
 	node2
 	run -0 cat "$BATS_TEST_TMPDIR/log"
 	assert_output --regexp 'Slurm left [0-9]+ of [0-9]+ jobs undone, task [0-9]+: (NODE_FAIL|FAILED)'
-	assert_output --regexp 'Slurm did [1-9][0-9]* of'
+	assert_output --regexp 'Slurm did [1-9][0-9]* of [0-9]+ jobs; tasks by node: n1 [1-9][0-9]*, n2 1'
 	diff <(published "$OTHER") <(published "$MIX")
 }
 
@@ -231,12 +249,16 @@ two_releases()
 }
 
 @test "slurm: with mixer its arrays end, however it ends" {
-	for signal in KILL TERM; do
-		background
-		kill -s "$signal" "$BUILD"
-		wait "$BUILD" || true
-		until_true 10 eval '[ -z "$(squeue -h)" ]'
-	done
+	background
+	kill -KILL "$BUILD"
+	wait "$BUILD" || true
+	until_true 10 nothing_left
+	rm -r "$MIX/cache"
+	background
+	# the whole group, as a terminal does it
+	kill -TERM -- "-$BUILD"
+	wait "$BUILD" || true
+	until_true 10 nothing_left
 }
 
 @test "slurm: without Slurm it says so" {
