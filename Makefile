@@ -12,6 +12,7 @@
 #   make bench      writes the tables of README's "Performance"
 #   make bench-update  writes the table of README's "Performance" that compares updates
 #   make bench-commit  writes the table of README's "Reliability"
+#   make bench-scaling  how builder and client grow with files, bundles and releases; LONG=1: also the largest mixes
 #   make bench-boot writes the table of README's "Guests": starts, memory and sizes
 #   make deb        swupd and mixer as Debian packages in $(O)/deb
 #   make install    into $(DESTDIR)$(PREFIX)
@@ -167,6 +168,9 @@ bench-update: setup
 bench-commit: all
 	ci/bench-commit
 
+bench-scaling: all
+	ci/bench-scaling
+
 bench-boot: setup
 	$(MAKE) all deb $(O)/bin/count.so $(O)/bin/mark $(O)/bin/init
 	ci/bench-boot
@@ -193,5 +197,5 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all tools setup unit fuzzers fuzz func inject vm powercut lint check release bench bench-update bench-commit bench-boot deb format install clean
+.PHONY: all tools setup unit fuzzers fuzz func inject vm powercut lint check release bench bench-update bench-commit bench-scaling bench-boot deb format install clean
 .DELETE_ON_ERROR:

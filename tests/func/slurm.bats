@@ -4,9 +4,21 @@
 
 load lib
 
+# why not, or nothing
+hindrance()
+{
+	if [ "$(id -u)" != 0 ]; then
+		echo "the daemons need root"
+	elif ! command -v slurmctld >/dev/null; then
+		echo "there is no slurmctld (ci/setup installs it)"
+	elif ! unshare -pf --mount-proc true 2>/dev/null; then
+		echo "a node needs a namespace of processes"
+	fi
+}
+
 setup_file()
 {
-	command -v slurmctld >/dev/null && [ "$(id -u)" = 0 ] || return 0
+	[ -z "$(hindrance)" ] || return 0
 	export SLURM=$BATS_FILE_TMPDIR/slurm
 	export SLURM_CONF=$SLURM/slurm.conf
 	local -a ports
@@ -103,8 +115,7 @@ until_true()
 
 setup()
 {
-	[ "$(id -u)" = 0 ] || skip "the daemons need root"
-	command -v slurmctld >/dev/null || skip "there is no slurmctld (ci/setup installs it)"
+	[ -z "$(hindrance)" ] || skip "$(hindrance)"
 	until_true 20 idle
 	mix_init
 	printf '[publish]\nlevel = 3\n' >>"$MIX/mixer.conf"
