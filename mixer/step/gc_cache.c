@@ -22,7 +22,8 @@
 #define TREE_MAX (2UL << 30)
 
 /* Folders of the cache, by what has a time of its own there. What else lies in the cache is not ours to remove. */
-static const char *const of_files[] = {"objects", "packages", "made", "fullfiles", "parts", "deltas", "diffs", "debs"};
+static const char *const of_files[] = {"objects", "packages", "made",     "fullfiles", "parts",
+				       "deltas",  "diffs",    "sections", "jobs",      "debs"};
 static const char *const of_trees[] = {"tools", "kernels"};
 
 struct sweeping {
