@@ -71,7 +71,7 @@ struct config {
 	unsigned threads;           /* 0: one per core */
 	uint32_t memory;            /* MiB that jobs of threads take together at most; 0: half of the machine's */
 	enum executor executor;
-	bool classic;               /* publish the predecessor's per-file names (for old clients) */
+	bool classic; /* publish the predecessor's per-file names (for old clients) */
 };
 
 /* Read <path>/mixer.conf. Unknown sections and keys are -ERR_CONFIG with file and line; relative paths are taken from the workspace. */

@@ -218,7 +218,7 @@ int update_parse(const void *file, size_t len, struct update_index *x, struct er
 {
 	const uint8_t *p = file;
 	_cleanup_(buf_free) struct buf text = {0};
-	size_t index, head;
+	size_t index = 0, head;
 
 	*x = (struct update_index){0};
 	int r = update_head_size(file, len, &index, &head, e);
@@ -237,7 +237,7 @@ int update_load(int fd, struct update_index *x, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
 	uint8_t fixed[UPDATE_FIXED];
-	size_t len, head;
+	size_t len = 0, head;
 
 	*x = (struct update_index){0};
 	int r = fs_read_at(fd, 0, fixed, sizeof(fixed), e);
