@@ -39,10 +39,12 @@ int scratch_open(int cache, struct scratch *out, struct err *e)
 	out->fd = hold(cache, SHARED, e);
 	if (out->fd != -EWOULDBLOCK)
 		return out->fd < 0 ? out->fd : 0;
-	out->name = xasprintf(SHARED "-%d", (int)getpid());
-	out->fd = hold(cache, out->name, e);
-	if (out->fd == -EWOULDBLOCK)
-		return err_set(e, -ERR_LOCKED, "the directory %s of the cache is in use", out->name);
+	/* one run may want a second one, while it has the first */
+	for (unsigned i = 0; out->fd == -EWOULDBLOCK; i++) {
+		free(take(out->name));
+		out->name = xasprintf(SHARED "-%d-%u", (int)getpid(), i);
+		out->fd = hold(cache, out->name, e);
+	}
 	return out->fd < 0 ? out->fd : 0;
 }
 

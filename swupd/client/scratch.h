@@ -8,7 +8,7 @@ struct err;
 /*
  * A directory in the cache to download into that no other run uses meanwhile: the cache may be shared by the runs of several roots, and what
  * they fetch has the same names. It is "download", where what an interrupted run left is gone on with; while another run has that, it is one of
- * our own, "download-<pid>", which is gone afterwards.
+ * our own, "download-<pid>-<number>", which is gone afterwards.
  */
 struct scratch {
 	int cache, fd; /* lent; open until scratch_close */
