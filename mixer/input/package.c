@@ -187,7 +187,7 @@ int packages_parse(const char *text, size_t len, const char *arch, const char *r
 	int r;
 
 	while ((r = stanza_next(&pos, copy + len, &line, &s, e)) > 0) {
-		struct package p = {0};
+		struct package p;
 		r = stanza_to_package(&s, &p, e);
 		if (r < 0)
 			return err_in(e, r, "before line %u", line);
