@@ -345,6 +345,8 @@ static int find_way(struct way *w, uint32_t from, struct err *e)
 	}
 	if (r != -ERR_MISSING)
 		ui_note(m->ui, "%s", why.text);
+	else if (!from)
+		m->no_whole = w->to;
 	err_clear(&why);
 	return 0;
 }
@@ -360,7 +362,10 @@ int update_head_fetch_whole(struct machine *m, uint32_t to, bool manifests, stru
 {
 	struct way w = {.m = m, .to = to, .manifests = manifests};
 
-	return find_way(&w, 0, e);
+	if (m->no_whole != to)
+		return find_way(&w, 0, e);
+	update_head_free(take(m->update));
+	return 0;
 }
 
 bool update_head_is_whole(const struct update_head *h)

@@ -109,6 +109,19 @@ requests() { sleep 0.2; wc -l <"$ACCESS"; }
 	as_new b3
 }
 
+@test "an installation asks once whether a way leads from nothing, and a bundle that is added" {
+	serve "$WWW"
+	machine a
+	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+	run -0 sw os-install -V 20 -B os-core,b1
+	sleep 0.2
+	assert_equal "$(grep -c /20/updates "$ACCESS")" 1
+	: >"$ACCESS"
+	run -0 sw bundle-add b3
+	sleep 0.2
+	assert_equal "$(grep -c /20/updates "$ACCESS")" 1
+}
+
 @test "a server without ranges, and a directory" {
 	serve "$WWW" 'max_ranges 0;'
 	installed a
