@@ -227,16 +227,16 @@ static int mark_release(struct collecting *c, const struct manifest *mom, struct
 /* The steps from one release to another, each with its file. */
 static void mark_way(struct collecting *c, const struct ways *chosen, uint32_t from, uint32_t to)
 {
-	for (uint32_t at = from; at != to;) {
-		const struct way_step *step = ways_next(chosen, at);
-		if (!step)
-			return;
-		_cleanup_free_ char *path = layout_update(step->to, at);
-		if (!needs_find(c->needs, path)) {
-			needs_add_update(c->needs, at, step->to);
-			ways_add(&c->kept, at, step->to, step->bytes);
-		}
-		at = step->to;
+	_cleanup_(ways_clear) struct ways way = {0};
+
+	ways_follow(chosen, from, to, &way);
+	for (size_t i = 0; i < way.n; i++) {
+		const struct way_step *step = &way.items[i];
+		_cleanup_free_ char *path = layout_update(step->to, step->from);
+		if (needs_find(c->needs, path))
+			continue;
+		needs_add_update(c->needs, step->from, step->to);
+		ways_add(&c->kept, step->from, step->to, step->bytes);
 	}
 }
 

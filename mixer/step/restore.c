@@ -170,12 +170,11 @@ static int restore_step(const struct mix *m, const struct way_step *step, struct
 /* All that update files bring from nothing to this release. */
 static int restore_way(const struct mix *m, uint32_t release, struct err *e)
 {
-	_cleanup_free_ struct way_step *way = NULL;
-	size_t n;
+	_cleanup_(ways_clear) struct ways way = {0};
 
-	int r = ways_from_nothing(m, release, &way, &n, e);
-	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = restore_step(m, &way[i], e);
+	int r = ways_from_nothing(m, release, &way, e);
+	for (size_t i = 0; r >= 0 && i < way.n; i++)
+		r = restore_step(m, &way.items[i], e);
 	return r;
 }
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "mixer/step/release.h"
 #include "mixer/step/step.h"
@@ -16,90 +15,55 @@
 #include "swupd/content/manifest.h"
 #include "swupd/content/update_file.h"
 
-/* A file on the way, as far as its index says what it has. */
-struct level {
-	struct update_index index;
-	const struct update_record **by_hash;
-};
-
+/* The files on the way, as far as their indexes say what they have; that from nothing first. */
 struct way {
-	struct level *levels; /* that from nothing first */
+	struct update_index *files;
 	size_t n;
 };
 
 static void way_clear(struct way *w)
 {
-	for (size_t i = 0; i < w->n; i++) {
-		update_index_clear(&w->levels[i].index);
-		free(w->levels[i].by_hash);
-	}
-	free(w->levels);
-}
-
-static int by_hash(const void *a, const void *b)
-{
-	const struct update_record *const *x = a, *const *y = b;
-
-	return memcmp(&(*x)->hash, &(*y)->hash, sizeof(struct digest));
-}
-
-static const struct digest *hash_at(const void *arg, size_t i)
-{
-	const struct level *l = arg;
-
-	return &l->by_hash[i]->hash;
-}
-
-static const struct update_record *find(const struct level *l, const struct digest *hash, unsigned bytes)
-{
-	const unsigned prefix = MIN(bytes, l->index.prefix);
-	const size_t i = digest_search(hash_at, l, l->index.n_records, hash, prefix);
-
-	return i < l->index.n_records && memcmp(hash_at(l, i), hash, prefix) == 0 ? l->by_hash[i] : NULL;
+	for (size_t i = 0; i < w->n; i++)
+		update_index_clear(&w->files[i]);
+	free(w->files);
 }
 
 /* It comes from one of the first n files, with all that it is made from. */
 static bool can_be_had(const struct way *w, size_t n, const struct digest *hash, unsigned bytes)
 {
 	for (size_t i = n; i-- > 0;) {
-		const struct update_record *r = find(&w->levels[i], hash, bytes);
-		if (r && (!update_has_base(r) || can_be_had(w, i, &r->from, w->levels[i].index.prefix)))
+		const struct update_record *r = update_find(&w->files[i], hash, bytes);
+		if (r && (!update_has_base(r) || can_be_had(w, i, &r->from, w->files[i].prefix)))
 			return true;
 	}
 	return false;
 }
 
 /* False, and a finding: it cannot be read. */
-static bool load(struct validating *v, const struct way_step *step, struct level *out)
+static bool load(struct validating *v, const struct way_step *step, struct update_index *out)
 {
 	_cleanup_free_ char *path = layout_update(step->to, step->from), *below = xasprintf("update/www/%s", path);
 	_cleanup_close_ int fd = openat(v->m->config->dir, below, O_RDONLY | O_CLOEXEC);
 	struct err why = ERR_INIT;
 
-	int r = fd < 0 ? err_errno(&why, "cannot be opened") : update_load(fd, &out->index, &why);
+	int r = fd < 0 ? err_errno(&why, "cannot be opened") : update_load(fd, out, &why);
 	if (r < 0)
 		finding(v, "%s: %s", path, why.text);
+	else
+		update_sort(out);
 	err_clear(&why);
-	if (r < 0)
-		return false;
-	out->by_hash = xcalloc(out->index.n_records, sizeof(*out->by_hash));
-	for (size_t i = 0; i < out->index.n_records; i++)
-		out->by_hash[i] = &out->index.records[i];
-	if (out->index.n_records)
-		qsort(out->by_hash, out->index.n_records, sizeof(*out->by_hash), by_hash);
-	return true;
+	return r >= 0;
 }
 
 int validate_ways(struct validating *v, struct err *e)
 {
-	_cleanup_free_ struct way_step *steps = NULL;
+	_cleanup_(ways_clear) struct ways steps = {0};
 	_cleanup_(way_clear) struct way w = {0};
-	size_t n;
 
-	int r = ways_from_nothing(v->m, v->release->mom->release, &steps, &n, e);
-	w.levels = xcalloc(n + 1, sizeof(*w.levels));
-	for (size_t i = 0; r >= 0 && i < n; i++) {
-		if (!load(v, &steps[i], &w.levels[i]))
+	int r = ways_from_nothing(v->m, v->release->mom->release, &steps, e);
+	w.files = xcalloc(steps.n + 1, sizeof(*w.files));
+	for (size_t i = 0; r >= 0 && i < steps.n; i++) {
+		if (!load(v, &steps.items[i], &w.files[i]))
 			return 0;
 		w.n++;
 	}

@@ -77,41 +77,34 @@ int ways_publish(const struct mix *m, uint32_t to, struct err *e)
 	return r < 0 ? err_in(e, r, "cannot list the updates to release %" PRIu32, to) : 0;
 }
 
-int ways_from_nothing(const struct mix *m, uint32_t to, struct way_step **way, size_t *n, struct err *e)
+int ways_from_nothing(const struct mix *m, uint32_t to, struct ways *out, struct err *e)
 {
 	_cleanup_(ways_clear) struct ways chosen = {0};
-	const struct way_step *step = NULL;
-	size_t cap = 0;
 
-	*n = 0;
 	int r = list_chosen(m, to, &chosen, e);
-	for (uint32_t at = 0; at != to && (step = ways_next(&chosen, at)); at = step->to) {
-		VEC_GROW(*way, *n, cap);
-		(*way)[(*n)++] = *step;
-	}
+	ways_follow(&chosen, 0, to, out);
 	return r;
 }
 
 /* All objects of a release once more cost what they are; a way of changes costs their sum, and what they are made from. */
-static bool is_short(const struct way_step *way, size_t n)
+static bool is_short(const struct ways *way)
 {
 	uint64_t changes = 0;
 
-	for (size_t i = 1; i < n; i++)
-		changes += way[i].bytes;
-	return n && n <= STEPS_MAX && changes <= way[0].bytes / 2;
+	for (size_t i = 1; i < way->n; i++)
+		changes += way->items[i].bytes;
+	return way->n && way->n <= STEPS_MAX && changes <= way->items[0].bytes / 2;
 }
 
 int ways_complete(const struct mix *m, uint32_t to, struct err *e)
 {
 	_cleanup_(between_clear) struct between b = {0};
-	_cleanup_free_ struct way_step *way = NULL;
-	size_t n;
+	_cleanup_(ways_clear) struct ways way = {0};
 
 	if (m->config->classic)
 		return 0;
-	int r = ways_from_nothing(m, to, &way, &n, e);
-	if (r < 0 || is_short(way, n))
+	int r = ways_from_nothing(m, to, &way, e);
+	if (r < 0 || is_short(&way))
 		return r;
 	r = between_open(m, 0, to, &b, e);
 	if (r >= 0)

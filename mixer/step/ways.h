@@ -13,11 +13,12 @@ struct mix;
  * The ways that clients go from release to release, by update files (update(5)). They go as swupd/content/ways.h chooses; what leads from nothing, as for an installation,
  * is a file with all objects of a release, "update-from-0".
  */
+
 /* The files of all releases up to this one, added to out. */
 int ways_list(const struct mix *m, uint32_t to, struct ways *out, struct err *e);
 
-/* Those from nothing to this release, as clients take them; *n 0: there is no such way. The caller frees them. */
-int ways_from_nothing(const struct mix *m, uint32_t to, struct way_step **way, size_t *n, struct err *e);
+/* Those from nothing to this release, as clients take them, added to out; none: there is no such way. */
+int ways_from_nothing(const struct mix *m, uint32_t to, struct ways *out, struct err *e);
 
 /* Write what tells clients of them, "<to>/updates". */
 int ways_publish(const struct mix *m, uint32_t to, struct err *e);

@@ -458,14 +458,10 @@ static int add_bundles(struct mirroring *k, const struct manifest *mom, struct e
 
 static void add_way(struct mirroring *k, const struct ways *chosen, uint32_t from, uint32_t to)
 {
-	for (uint32_t at = from; at != to;) {
-		const struct way_step *step = ways_next(chosen, at);
-		if (!step)
-			return;
-		needs_add_update(k->needs, at, step->to);
-		ways_add(&k->ways, at, step->to, 0);
-		at = step->to;
-	}
+	size_t i = k->ways.n;
+
+	for (ways_follow(chosen, from, to, &k->ways); i < k->ways.n; i++)
+		needs_add_update(k->needs, k->ways.items[i].from, k->ways.items[i].to);
 }
 
 /* How clients of the set's releases, and new ones, get to this one. */

@@ -52,8 +52,7 @@ struct level {
 	struct transfer *t;
 	struct update_head *head;
 	size_t number;
-	uint8_t *uses;   /* of each record */
-	size_t *by_hash; /* records */
+	uint8_t *uses; /* of each record */
 	struct chosen *chosen;
 	size_t n;
 	struct range *ranges;
@@ -92,28 +91,12 @@ static struct want *find_want(const struct level *l, const struct update_record 
 	return i < t->s->n && update_is(&l->head->index, &r->hash, want_at(t, i)) ? t->wants[i] : NULL;
 }
 
-static int by_record_hash(const void *a, const void *b, void *arg)
-{
-	const struct update_record *records = arg;
-
-	return memcmp(&records[*(const size_t *)a].hash, &records[*(const size_t *)b].hash, sizeof(struct digest));
-}
-
-static const struct digest *record_at(const void *arg, size_t i)
-{
-	const struct level *l = arg;
-
-	return &l->head->index.records[l->by_hash[i]].hash;
-}
-
 /* The record whose hash has these first bytes; SIZE_MAX: there is none. */
 static size_t find_record(const struct level *l, const struct digest *hash, unsigned bytes)
 {
-	const struct update_index *x = &l->head->index;
-	const unsigned prefix = MIN(bytes, x->prefix);
-	const size_t i = digest_search(record_at, l, x->n_records, hash, prefix);
+	const struct update_record *r = update_find(&l->head->index, hash, bytes);
 
-	return i < x->n_records && memcmp(record_at(l, i), hash, prefix) == 0 ? l->by_hash[i] : SIZE_MAX;
+	return r ? (size_t)(r - l->head->index.records) : SIZE_MAX;
 }
 
 /* The level below this one that makes what the record is made from, and which of its records; NULL: none does. */
@@ -179,13 +162,15 @@ static void add_range(struct level *l, size_t section)
 {
 	const struct update_section *x = &l->head->index.sections[section];
 	const uint64_t end = x->at + x->stored, have = l->head->have;
-	struct range *last = l->n_ranges ? &l->ranges[l->n_ranges - 1] : NULL;
 
 	l->chosen[l->n++].section = section;
-	if (last && (end <= have || (last->name && x->at - last->end <= GAP_MAX))) {
-		last->end = end;
-		last->n++;
-		return;
+	if (l->n_ranges > 0) {
+		struct range *last = &l->ranges[l->n_ranges - 1];
+		if (end <= have || (last->name && x->at - last->end <= GAP_MAX)) {
+			last->end = end;
+			last->n++;
+			return;
+		}
 	}
 	VEC_GROW(l->ranges, l->n_ranges, l->cap_ranges);
 	struct range *g = &l->ranges[l->n_ranges++];
@@ -434,7 +419,6 @@ static void level_clear(struct level *l)
 	free(l->ranges);
 	free(l->chosen);
 	free(l->uses);
-	free(l->by_hash);
 }
 
 static void transfer_clear(struct transfer *t)
@@ -452,11 +436,8 @@ static void begin_level(struct transfer *t, size_t number, struct update_head *h
 
 	*l = (struct level){.t = t, .head = head, .number = number};
 	l->uses = xcalloc(n + 1, sizeof(*l->uses));
-	l->by_hash = xcalloc(n + 1, sizeof(*l->by_hash));
 	l->chosen = xcalloc(head->index.n_sections + 1, sizeof(*l->chosen));
-	for (size_t i = 0; i < n; i++)
-		l->by_hash[i] = i;
-	qsort_r(l->by_hash, n, sizeof(*l->by_hash), by_record_hash, head->index.records);
+	update_sort(&head->index);
 }
 
 /* Which sections of which ranges of which files. */

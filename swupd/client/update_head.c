@@ -293,23 +293,20 @@ static int add_step(struct way *w, uint32_t from, uint32_t to, struct err *e)
 /* By way of other releases. */
 static int add_steps(struct way *w, uint32_t from, struct err *e)
 {
-	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0};
+	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0}, way = {0};
 	_cleanup_(buf_free) struct buf list = {0};
 	_cleanup_free_ char *path = layout_updates(w->to);
-	uint32_t at = from;
 
 	int r = fetch_text(w->m->fetch, w->m->content_url, path, LIST_MAX, &list, e);
 	if (r < 0)
 		return r;
 	ways_parse(list.data, list.len, w->to, &all);
 	ways_choose(&all, w->to, &chosen);
-	while (r >= 0 && at != w->to) {
-		const struct way_step *step = ways_next(&chosen, at);
-		if (!step)
-			return err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, at);
-		r = add_step(w, at, step->to, e);
-		at = step->to;
-	}
+	ways_follow(&chosen, from, w->to, &way);
+	if (way.n == 0)
+		return err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, from);
+	for (size_t i = 0; r >= 0 && i < way.n; i++)
+		r = add_step(w, way.items[i].from, way.items[i].to, e);
 	return r;
 }
 

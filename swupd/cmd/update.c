@@ -71,9 +71,8 @@ static bool is_downloaded(const struct machine *m, int r, uint32_t wanted, uint3
 	if ((r != -ERR_CONNECT && r != -ERR_TLS && r != -ERR_DOWNLOAD) ||
 	    fs_load(m->cache, DOWNLOADED, 32, &text, NULL) < 0)
 		return false;
-	buf_puts(&text, "");
-	text.data[strcspn(text.data, "\n")] = '\0';
-	return text_u32(text.data, m->release + 1, INT32_MAX, release) == 0 && (!wanted || wanted == *release);
+	return text_u32(text_trim(text.data), m->release + 1, INT32_MAX, release) == 0 &&
+	       (!wanted || wanted == *release);
 }
 
 /* The release to go to; m->release when there is nothing to do. */

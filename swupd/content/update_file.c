@@ -22,6 +22,7 @@ void update_index_clear(struct update_index *x)
 	free(x->shapes);
 	free(x->sections);
 	free(x->records);
+	free(x->by_hash);
 }
 
 static uint32_t u32_at(const uint8_t *p)
@@ -247,6 +248,38 @@ int update_load(int fd, struct update_index *x, struct err *e)
 		return r;
 	r = fs_read_at(fd, 0, buf_reserve(&text, len), len, e);
 	return r < 0 ? r : update_parse(text.data, len, x, e);
+}
+
+static int by_record_hash(const void *a, const void *b, void *arg)
+{
+	const struct update_record *records = arg;
+
+	return memcmp(&records[*(const size_t *)a].hash, &records[*(const size_t *)b].hash, sizeof(struct digest));
+}
+
+void update_sort(struct update_index *x)
+{
+	if (x->by_hash)
+		return;
+	x->by_hash = xcalloc(x->n_records + 1, sizeof(*x->by_hash));
+	for (size_t i = 0; i < x->n_records; i++)
+		x->by_hash[i] = i;
+	qsort_r(x->by_hash, x->n_records, sizeof(*x->by_hash), by_record_hash, x->records);
+}
+
+static const struct digest *record_at(const void *arg, size_t i)
+{
+	const struct update_index *x = arg;
+
+	return &x->records[x->by_hash[i]].hash;
+}
+
+const struct update_record *update_find(const struct update_index *x, const struct digest *hash, unsigned bytes)
+{
+	const unsigned prefix = MIN(bytes, x->prefix);
+	const size_t i = digest_search(record_at, x, x->n_records, hash, prefix);
+
+	return i < x->n_records && memcmp(record_at(x, i), hash, prefix) == 0 ? &x->records[x->by_hash[i]] : NULL;
 }
 
 bool update_has_base(const struct update_record *r)

@@ -83,8 +83,15 @@ struct update_index {
 	size_t n_sections;
 	struct update_record *records;
 	size_t n_records;
+	size_t *by_hash; /* records; NULL until update_sort() */
 };
 void update_index_clear(struct update_index *x);
+
+/* Before records are looked for. */
+void update_sort(struct update_index *x);
+
+/* The record of the object whose hash has these first bytes, as far as the index tells hashes apart; NULL: there is none. x is sorted. */
+const struct update_record *update_find(const struct update_index *x, const struct digest *hash, unsigned bytes);
 
 /*
  * Bytes from the start to the end of the index and of the manifests, by the first UPDATE_FIXED. -ERR_FORMAT: no update file, or of a version that we do not know. -ERR_LIMIT.

@@ -54,6 +54,14 @@ const struct way_step *ways_next(const struct ways *chosen, uint32_t from)
 	return chosen->n ? bsearch(&key, chosen->items, chosen->n, sizeof(key), by_from) : NULL;
 }
 
+void ways_follow(const struct ways *chosen, uint32_t from, uint32_t to, struct ways *out)
+{
+	const struct way_step *step = NULL;
+
+	for (uint32_t at = from; at != to && (step = ways_next(chosen, at)); at = step->to)
+		ways_add(out, step->from, step->to, step->bytes);
+}
+
 /* How many steps it takes from where this one leads to; WAYS_STEPS_MAX: there is no such way. done: from high to low, counts beside it. */
 static unsigned rest_of(const struct ways *done, const unsigned *counts, const struct way_step *s, uint32_t to)
 {

@@ -41,4 +41,7 @@ void ways_choose(const struct ways *all, uint32_t to, struct ways *out);
 /* The chosen step from this release; NULL: there is none. */
 const struct way_step *ways_next(const struct ways *chosen, uint32_t from);
 
+/* The chosen steps from one release to another, in the order in which they are gone, added to out; none: they do not lead there. */
+void ways_follow(const struct ways *chosen, uint32_t from, uint32_t to, struct ways *out);
+
 void ways_format(const struct ways *chosen, struct buf *out);

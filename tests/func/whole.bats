@@ -48,6 +48,14 @@ own()
 	WWW=$BATS_TEST_TMPDIR/www
 }
 
+# other_mix: $MIX, the caller's own, is a copy in which releases can be made
+other_mix()
+{
+	MIX=$BATS_TEST_TMPDIR/other
+	cp -a "$BATS_FILE_TMPDIR/mix" "$MIX"
+	sed -i "s|$BATS_FILE_TMPDIR/mix|$MIX|" "$MIX/mixer.conf"
+}
+
 # served NAME: a machine whose releases are served
 served()
 {
@@ -155,9 +163,8 @@ only_whole()
 
 @test "a release that changes much has all objects again, and what came before is no longer asked for" {
 	own
-	local MIX=$BATS_TEST_TMPDIR/other
-	cp -a "$BATS_FILE_TMPDIR/mix" "$MIX"
-	sed -i "s|$BATS_FILE_TMPDIR/mix|$MIX|" "$MIX/mixer.conf"
+	local MIX
+	other_mix
 	WWW=$MIX/update/www
 	cp -a "$BATS_FILE_TMPDIR/mix/bundles/tree/os-core/usr/bin/program" "$BATS_TEST_TMPDIR/program"
 	head -c 900000 /dev/urandom >"$MIX/bundles/tree/b1/usr/share/b1/file"
@@ -172,9 +179,8 @@ only_whole()
 }
 
 @test "the cache is lost: the next release is made from what is published" {
-	local MIX=$BATS_TEST_TMPDIR/other
-	cp -a "$BATS_FILE_TMPDIR/mix" "$MIX"
-	sed -i "s|$BATS_FILE_TMPDIR/mix|$MIX|" "$MIX/mixer.conf"
+	local MIX
+	other_mix
 	rm -rf "$MIX/cache"
 	content b1 usr/share/b1/file "$(seq 1 7 200000 | sed "s/^177.*/60/")"
 	release --previous-versions=1
@@ -200,9 +206,8 @@ only_whole()
 }
 
 @test "mixer build validate finds what cannot be had" {
-	local MIX=$BATS_TEST_TMPDIR/other
-	cp -a "$BATS_FILE_TMPDIR/mix" "$MIX"
-	sed -i "s|$BATS_FILE_TMPDIR/mix|$MIX|" "$MIX/mixer.conf"
+	local MIX
+	other_mix
 	WWW=$MIX/update/www
 	mv "$WWW/10/update-from-0" "$BATS_TEST_TMPDIR/good"
 	run mixer -C "$MIX" build validate
@@ -214,9 +219,9 @@ only_whole()
 }
 
 @test "classic = yes again, with --min-version: clients that know no update files have all" {
-	local MIX=$BATS_TEST_TMPDIR/other
-	cp -a "$BATS_FILE_TMPDIR/mix" "$MIX"
-	sed -i "s|$BATS_FILE_TMPDIR/mix|$MIX|; /^classic/d" "$MIX/mixer.conf"
+	local MIX
+	other_mix
+	sed -i '/^classic/d' "$MIX/mixer.conf"
 	content b1 usr/share/b1/file "another"
 	release --min-version=60
 	rm "$MIX"/update/www/*/update-from-* "$MIX"/update/www/*/updates
