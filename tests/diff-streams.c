@@ -14,6 +14,7 @@
 #include "swupd/base/text.h"
 #include "swupd/content/delta.h"
 #include "swupd/content/diff.h"
+#include "swupd/content/diff_elf.h"
 #include "swupd/content/digest.h"
 #include "swupd/content/file.h"
 
@@ -31,7 +32,7 @@ static const char *const stream_names[DIFF_STREAMS] = {"control", "copy",    "in
 
 struct sums {
 	struct diff_streams streams;
-	size_t files, programs, bytes, deltas;
+	size_t files, programs, deflated, bytes, deltas;
 	double make, apply;
 };
 
@@ -53,16 +54,11 @@ static double cpu(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static int collect(void *arg, const void *data, size_t len, struct err *e __attribute__((unused)))
-{
-	buf_add(arg, data, len);
-	return 0;
-}
-
 static int try_file(struct sums *sums, const struct buf *old, const struct buf *new, struct err *e)
 {
 	_cleanup_(diff_streams_clear) struct diff_streams streams = {0};
 	_cleanup_(buf_free) struct buf out = {0}, delta = {0};
+	struct view base = VIEW_OF((const uint8_t *)old->data, old->len);
 	struct diff_cursor cursor = {.streams = &streams};
 	const struct diff_source in = {.read = diff_cursor_read, .arg = &cursor};
 	const struct attrs attrs = {.kind = KIND_FILE, .mode = 0644, .size = new->len};
@@ -72,7 +68,7 @@ static int try_file(struct sums *sums, const struct buf *old, const struct buf *
 	int r = diff_make(old->data, old->len, new->data, new->len, &streams, e);
 	double made = cpu();
 	if (r == 0)
-		r = diff_apply(old->data, old->len, new->len, &in, collect, &out, e);
+		r = diff_apply(&base, new->len, &in, -1, diff_collect, &out, e);
 	sums->make += made - begin;
 	sums->apply += cpu() - made;
 	if (r == 0 && (out.len != new->len || (out.len > 0 && memcmp(out.data, new->data, out.len) != 0)))
@@ -84,7 +80,8 @@ static int try_file(struct sums *sums, const struct buf *old, const struct buf *
 	if (r < 0)
 		return r;
 	sums->files++;
-	sums->programs += streams.s[DIFF_CONTROL].data[0] != 0;
+	sums->programs += streams.s[DIFF_CONTROL].data[0] == DIFF_PROGRAM;
+	sums->deflated += streams.s[DIFF_CONTROL].data[0] == DIFF_DEFLATED;
 	sums->bytes += new->len;
 	sums->deltas += delta.len;
 	for (size_t i = 0; i < DIFF_STREAMS; i++)
@@ -111,8 +108,8 @@ static int report(const struct sums *sums, struct err *e)
 		total[2] += zstd.len;
 	}
 	printf("%-12s %9zu %9zu %9zu\n", "all", total[0], total[1], total[2]);
-	printf("%zu files (%zu as programs), %zu bytes; single deltas %zu\n", sums->files, sums->programs, sums->bytes,
-	       sums->deltas);
+	printf("%zu files (%zu as programs, %zu expanded), %zu bytes; single deltas %zu\n", sums->files, sums->programs,
+	       sums->deflated, sums->bytes, sums->deltas);
 	printf("CPU: making %.2f s, applying %.2f s\n", sums->make, sums->apply);
 	return 0;
 }

@@ -80,12 +80,15 @@ static int by_memory(const void *a, const void *b)
 	return x->memory != y->memory ? (x->memory < y->memory ? 1 : -1) : strcmp(x->file, y->file);
 }
 
-/* Half of the machine's when it is not said. */
+#define THREAD_MEMORY (512UL << 20)
+
 static uint64_t budget(const struct config *c)
 {
+	const uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+
 	if (c->memory)
 		return (uint64_t)c->memory << 20;
-	return (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 * (uint64_t)sysconf(_SC_PAGESIZE);
+	return MIN(machine / 2, THREAD_MEMORY * (c->threads ? c->threads : work_cores()));
 }
 
 int jobs_run(const struct mix *m, struct job *jobs, size_t n, struct err *e)

@@ -61,8 +61,7 @@ static int load_base(struct checking *c, const struct indexed *x)
 	return fs_load(c->v->m->config->dir, path, MANIFEST_MAX, &c->base, NULL);
 }
 
-static int begin(void *arg, const struct update_record *r, const void **base, size_t *len,
-		 struct err *e __attribute__((unused)))
+static int begin(void *arg, const struct update_record *r, struct view *base, struct err *e __attribute__((unused)))
 {
 	struct checking *c = arg;
 	const bool has_base = update_has_base(r);
@@ -83,8 +82,7 @@ static int begin(void *arg, const struct update_record *r, const void **base, si
 	c->attrs = *r->shape;
 	c->attrs.size = c->attrs.kind == KIND_DIR ? 0 : r->size;
 	c->hash = file_hash_new(&c->attrs);
-	*base = c->base.data;
-	*len = c->base.len;
+	*base = VIEW_OF((const uint8_t *)c->base.data, c->base.len);
 	return 1;
 }
 
@@ -136,7 +134,7 @@ static void report_missing(const struct checking *c, const struct release *old)
 
 static int check_sections(struct checking *c, int fd, struct err *e)
 {
-	const struct update_target target = {.begin = begin, .write = add_bytes, .end = end, .arg = c};
+	const struct update_target target = {.begin = begin, .write = add_bytes, .end = end, .arg = c, .scratch = -1};
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < c->index.n_sections; i++)

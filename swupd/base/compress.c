@@ -118,15 +118,34 @@ static int xz_mem(int level, unsigned unit, size_t dictionary, const void *in, s
 	return 0;
 }
 
-static int zstd_mem(int level, const void *in, size_t len, struct buf *out, struct err *e)
+/* dictionary: 0, the level's own */
+static int zstd_mem(int level, size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e)
 {
-	size_t bound = ZSTD_compressBound(len);
-	size_t n = ZSTD_compress(buf_reserve(out, bound), bound, in, len, level ? level : 19);
+	const size_t bound = ZSTD_compressBound(len);
+	char *to = buf_reserve(out, bound);
+	ZSTD_CCtx *c = ZSTD_createCCtx();
 
+	if (!c)
+		return err_set(e, -ENOMEM, "zstd");
+	size_t n = ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, level ? level : 19);
+	if (!ZSTD_isError(n) && dictionary)
+		n = ZSTD_CCtx_setParameter(c, ZSTD_c_windowLog, __builtin_ctzl(dictionary));
+	if (!ZSTD_isError(n))
+		n = ZSTD_compress2(c, to, bound, in, len);
+	ZSTD_freeCCtx(c);
 	if (ZSTD_isError(n))
 		return err_set(e, -EIO, "zstd: %s", ZSTD_getErrorName(n));
 	out->len += n;
 	return 0;
+}
+
+int compress_zstd(size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e)
+{
+	int r = zstd_mem(0, dictionary, in, len, out, e);
+
+	if (r == 0)
+		out->data[out->len] = '\0';
+	return r;
 }
 
 int compress_mem(enum codec c, int level, const void *in, size_t len, struct buf *out, struct err *e)
@@ -147,7 +166,7 @@ int compress_mem(enum codec c, int level, const void *in, size_t len, struct buf
 		r = xz_mem(level, 4, SIZE_MAX, in, len, out, e);
 		break;
 	case CODEC_ZSTD:
-		r = zstd_mem(level, in, len, out, e);
+		r = zstd_mem(level, 0, in, len, out, e);
 		break;
 	}
 	if (r == 0 && out->data)

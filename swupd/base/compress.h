@@ -31,6 +31,9 @@ uint64_t compress_memory(enum codec c, int level, uint64_t len);
  */
 int compress_xz(unsigned unit, size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e);
 
+/* zstd (as level 0) that looks back at most dictionary bytes, a power of two: what each reader needs in memory. */
+int compress_zstd(size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e);
+
 /*
  * Decompress all streams of in, one after the other (added to out). -ERR_LIMIT: more than max bytes come out (max
  * bounds memory). -ERR_FORMAT: damaged, or something follows the last stream. xz needing over 80 MiB to decode is

@@ -49,3 +49,16 @@ int conf_parse(const char *text, size_t len, const char *name, conf_fn *fn, void
 	}
 	return 0;
 }
+
+char *conf_title(const char *text, size_t len)
+{
+	const char *pos = text, *line;
+	size_t n;
+
+	while (text_line(&pos, text + len, &line, &n, NULL)) {
+		_cleanup_free_ char *copy = xstrndup(line, n);
+		if (copy[0] == '#' && !strstr(copy, "SPDX-License-Identifier"))
+			return xstrdup(text_trim(copy + 1));
+	}
+	return xstrdup("");
+}

@@ -19,3 +19,6 @@ typedef int conf_fn(void *arg, const char *section, const char *key, const char 
 
 /* text[0..len) is read as name (for messages). -ERR_CONFIG: a line of no known form. */
 int conf_parse(const char *text, size_t len, const char *name, conf_fn *fn, void *arg, struct err *e);
+
+/* The first line of comment that is not the licence's, "" when there is none: what such a text is of. The caller frees it. */
+char *conf_title(const char *text, size_t len);

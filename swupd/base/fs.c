@@ -19,6 +19,7 @@
 #include "swupd/base/text.h"
 
 #define TMP_PREFIX ".new."
+#define DEPTH_MAX  64 /* of folders: each level holds some memory of the stack and a descriptor */
 
 int fs_open_beneath(int root, const char *path, int flags, mode_t mode, struct err *e)
 {
@@ -402,6 +403,33 @@ int fs_list(int dirfd, const char *name, struct strv *out, struct err *e)
 	*out = v;
 	v = (struct strv){0};
 	return 0;
+}
+
+static int each_file(int dir, const char *path, unsigned depth, fs_file_fn *fn, void *arg, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+
+	if (depth > DEPTH_MAX)
+		return err_set(e, -ERR_LIMIT, "%s: more than %d folders inside each other", path, DEPTH_MAX);
+	int r = fs_list(dir, ".", &names, e);
+	for (size_t i = 0; r >= 0 && i < names.n; i++) {
+		_cleanup_free_ char *name = xasprintf("%s/%s", path, names.items[i]);
+		struct stat st;
+		if (fstatat(dir, names.items[i], &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+			continue;
+		_cleanup_close_ int fd = openat(dir, names.items[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		if (fd < 0)
+			r = err_errno(e, "%s", name);
+		else
+			r = S_ISDIR(st.st_mode) ? each_file(fd, name, depth + 1, fn, arg, e) : fn(arg, name, fd, e);
+	}
+	return r;
+}
+
+int fs_each_file(int dir, fs_file_fn *fn, void *arg, struct err *e)
+{
+	return each_file(dir, "", 0, fn, arg, e);
 }
 
 bool fs_exists(int dirfd, const char *name)

@@ -58,6 +58,13 @@ int fs_remove_tree(int dirfd, const char *name, struct err *e);
 /* The names in a directory, bytewise sorted, without "." and "..". */
 int fs_list(int dirfd, const char *name, struct strv *out, struct err *e);
 
+/*
+ * Call fn for each regular file below dir, by name; links are not followed. path begins with a "/" at dir; fd is lent. Ends at the first failure. -ERR_LIMIT: folders are too deep inside
+ * each other.
+ */
+typedef int fs_file_fn(void *arg, const char *path, int fd, struct err *e);
+int fs_each_file(int dir, fs_file_fn *fn, void *arg, struct err *e);
+
 bool fs_exists(int dirfd, const char *name); /* a dangling link exists, too */
 int fs_sync_dir(int dirfd, const char *name, struct err *e);
 int fs_free_space(int fd, uint64_t *bytes, struct err *e);

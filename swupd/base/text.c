@@ -203,6 +203,21 @@ int text_u32(const char *s, uint32_t min, uint32_t max, uint32_t *out)
 	return r;
 }
 
+int text_mode(const char *s, uint32_t *out)
+{
+	uint32_t mode = 0;
+
+	if (!*s)
+		return -EINVAL;
+	for (; *s; s++) {
+		if (*s < '0' || *s > '7' || mode > 0777)
+			return -EINVAL;
+		mode = mode * 8 + (uint32_t)(*s - '0');
+	}
+	*out = mode;
+	return 0;
+}
+
 void text_hex(const void *data, size_t n, char *out)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -48,6 +48,7 @@ char *text_trim(char *s); /* in place; returns the first non-blank */
 int text_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
 int text_u32(const char *s, uint32_t min, uint32_t max, uint32_t *out);
 int text_u64_n(const char *s, size_t len, uint64_t min, uint64_t max, uint64_t *out);
+int text_mode(const char *s, uint32_t *out); /* octal digits, at most 07777 */
 
 /* Lower-case hex. out has room for 2 * n + 1. text_unhex accepts exactly 2 * n lower-case digits: 0 or -EINVAL. */
 void text_hex(const void *data, size_t n, char *out);

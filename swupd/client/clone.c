@@ -16,6 +16,7 @@
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
+#include "swupd/base/table.h"
 #include "swupd/base/text.h"
 #include "swupd/client/commit.h"
 
@@ -61,6 +62,7 @@ struct walk {
 	int (*entry)(struct walk *w, int dir, const char *name, bool is_dir, struct err *e);
 	bool top;
 	int to; /* clone: the directory that is made */
+	const struct table *without;
 	struct clone_size *size;
 	const struct timespec *since;
 	bool files;
@@ -216,12 +218,34 @@ static int clone_dir(const struct walk *w, int fd, int to_dir, const char *name,
 	return r <= 0 ? r : finish_dir(from, to, path, e);
 }
 
+static bool is_without(const struct walk *w, const char *name)
+{
+	_cleanup_free_ char *path = w->without ? xasprintf("/%s/%s", w->path, name) : NULL;
+
+	return path && table_find_str(w->without, path);
+}
+
+/* What is left out is not touched, but who made it immutable does not want that it goes. 1: it may. */
+static int leave_out(const struct walk *w, int dir, const char *name, struct err *e)
+{
+	struct statx sx;
+
+	if (statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &sx) < 0)
+		return errno == ENOENT ? 1 : err_errno(e, "%s/%s", w->path, name);
+	if (!(sx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)))
+		return 1;
+	*w->why = xasprintf("/%s/%s is immutable", w->path, name);
+	return 0;
+}
+
 static int clone_entry(struct walk *w, int dir, const char *name, bool is_dir, struct err *e)
 {
 	_cleanup_free_ char *path = NULL;
 	int fd = -1;
 
 	if (!is_dir) {
+		if (is_without(w, name))
+			return leave_out(w, dir, name, e);
 		if (linkat(dir, name, w->to, name, 0) == 0 || errno == ENOENT)
 			return 1;
 		int failed = errno;
@@ -258,9 +282,9 @@ static int snapshot(int root, const char *from, const char *to, struct err *e)
 	return r < 0 ? r : 1;
 }
 
-int clone_make(int root, const char *from, const char *to, char **why, struct err *e)
+int clone_make(int root, const char *from, const char *to, const struct table *without, char **why, struct err *e)
 {
-	struct walk w = {.why = why, .entry = clone_entry, .top = true};
+	struct walk w = {.why = why, .entry = clone_entry, .top = true, .without = without};
 	struct stat st;
 	int fd = -1;
 

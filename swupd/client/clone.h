@@ -6,6 +6,7 @@
 #include <time.h>
 
 struct err;
+struct table;
 
 /*
  * A second tree of the same files: names are relative to root, a directory fd. What the work directory of swupd in the tree's root holds
@@ -28,9 +29,10 @@ int clone_measure(int root, const char *name, struct clone_size *out, char **why
 
 /*
  * Make to from: a snapshot where from is a subvolume, else directories with owner, mode, times and extended attributes in which all else is a
- * second link. 1: made; 0: this cannot be done here, *why says what stands against it. On 0 and failures the caller removes to.
+ * second link. Of what has a name in without (absolute paths; may be NULL) and is no directory, no link is made; a snapshot has it all the same.
+ * 1: made; 0: this cannot be done here, *why says what stands against it. On 0 and failures the caller removes to.
  */
-int clone_make(int root, const char *from, const char *to, char **why, struct err *e);
+int clone_make(int root, const char *from, const char *to, const struct table *without, char **why, struct err *e);
 
 /* A time such that what is changed after the call is later or equal. Takes some milliseconds. */
 struct timespec clone_now(void);

@@ -14,6 +14,7 @@
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
+#include "swupd/base/table.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
 #include "swupd/client/back.h"
@@ -77,19 +78,21 @@ static int look_at_mounts(const struct machine *m, char **why, struct err *e)
 	return r < 0 ? r : 1;
 }
 
-/* Room for a clone by links. */
-static int look_at_room(const struct machine *m, uint64_t *need, char **why, struct err *e)
+/* Room for a clone by links. measure: also where all inodes of the file system, were they directories, would have room as well. */
+static int look_at_room(const struct machine *m, bool measure, uint64_t *need, char **why, struct err *e)
 {
 	struct clone_size size;
 	struct statvfs fs;
 
+	if (fstatvfs(m->root, &fs) < 0)
+		return err_errno(e, "%s", m->path);
+	const uint64_t have = (uint64_t)fs.f_bavail * fs.f_frsize, inodes = fs.f_files - fs.f_ffree;
+	if (!measure && inodes && inodes * DIR_BYTES <= have && inodes <= fs.f_favail)
+		return 1;
 	int r = clone_measure(m->root, "usr", &size, why, e);
 	if (r <= 0)
 		return r;
-	if (fstatvfs(m->root, &fs) < 0)
-		return err_errno(e, "%s", m->path);
 	*need = size.dirs * DIR_BYTES + size.others * NAME_BYTES;
-	const uint64_t have = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (*need > have || (fs.f_files && fs.f_favail < size.dirs)) {
 		_cleanup_free_ char *n = text_size(*need), *h = text_size(have);
 		*why = xasprintf("a second tree takes %s and %llu inodes, %s and %llu are left", n,
@@ -128,7 +131,7 @@ static int look_at_usr(const struct machine *m, struct exchange_look *l, struct 
 	return l->why ? 0 : 1;
 }
 
-int exchange_look(const struct machine *m, struct exchange_look *out, struct err *e)
+int exchange_look(const struct machine *m, bool measure, struct exchange_look *out, struct err *e)
 {
 	struct exchange_look l = {0};
 
@@ -136,7 +139,7 @@ int exchange_look(const struct machine *m, struct exchange_look *out, struct err
 	if (r > 0)
 		r = look_at_mounts(m, &l.why, e);
 	if (r > 0 && !l.snapshot)
-		r = look_at_room(m, &l.bytes, &l.why, e);
+		r = look_at_room(m, measure, &l.bytes, &l.why, e);
 	if (r < 0) {
 		exchange_look_free(&l);
 		return err_in(e, r, "cannot tell whether /usr can be exchanged");
@@ -196,16 +199,28 @@ int exchange_keep(const struct machine *m, struct err *e)
 	return fsync(m->root) < 0 ? err_errno(e, "%s: fsync", m->path) : 0;
 }
 
+/* Names that the plan gives other content or takes away: no tree of links needs them. */
+static struct table *names_changed(const struct plan *p)
+{
+	struct table *names = table_new();
+
+	for (size_t i = 0; i < p->n_changes; i++)
+		if (!p->changes[i].want || p->changes[i].want->kind != KIND_DIR)
+			(void)table_add_str(names, p->changes[i].name, (void *)p);
+	return names;
+}
+
 /* The next tree with its journals. 1: prepared; 0: others write below usr, or something stands against it (*why). */
 static int prepare_next(const struct machine *m, const struct plan *p, struct journal *outside, char **why,
 			struct err *e)
 {
 	_cleanup_(journal_freep) struct journal *inside = journal_new(p->from, p->to);
+	_cleanup_(table_freep) struct table *changed = names_changed(p);
 	const struct timespec since = clone_now();
 	const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
 
 	progress_stage(m->progress, "clone", 0, false);
-	int r = clone_make(m->root, "usr", TREE_NEXT, why, e);
+	int r = clone_make(m->root, "usr", TREE_NEXT, changed, why, e);
 	if (r <= 0)
 		return r;
 	r = commit_prepare(m, p, TREE_NEXT, inside, outside, e);
@@ -307,7 +322,7 @@ int exchange(struct machine *m, const struct plan *p, char **why, struct err *e)
 
 	int r = next_boot_cancel(m, e);
 	if (r >= 0)
-		r = exchange_look(m, &look, e);
+		r = exchange_look(m, false, &look, e);
 	if (r >= 0 && look.possible) {
 		r = exchange_now(m, p, why, e);
 		progress_end(m->progress);

@@ -11,7 +11,7 @@ struct plan;
 /*
  * The commit by exchange. Everything the plan needs is staged. In order:
  *
- *  1. .usr-next: a second tree of the files of usr (clone.h), then the plan's changes in it; no file that usr has is written to
+ *  1. .usr-next: a second tree of the files of usr that stay (clone.h), with the plan's changes in it; no file that usr has is written to
  *  2. usr/.swupd/back: the journal that will lead back to what is usr now
  *  3. syncfs: all of that is durable; nothing installed has changed
  *  4. .usr-next/.swupd/journal: what is to be done outside of usr, marks of bundles, and to keep the old tree; synced
@@ -27,13 +27,13 @@ struct plan;
 struct exchange_look {
 	bool possible;
 	bool snapshot;  /* by a snapshot, not by links */
-	uint64_t bytes; /* that a tree of links takes */
+	uint64_t bytes; /* that a tree of links takes; only when it was asked for */
 	char *why;      /* not possible: what stands against it */
 };
 void exchange_look_free(struct exchange_look *l);
 
-/* Can usr be exchanged? Changes nothing. */
-int exchange_look(const struct machine *m, struct exchange_look *out, struct err *e);
+/* Can usr be exchanged? Changes nothing. measure: the bytes are counted also where it is plain that there is room for them. */
+int exchange_look(const struct machine *m, bool measure, struct exchange_look *out, struct err *e);
 
 /* Commit by exchange; where that is not possible in place, and *why (the caller frees it) says what stood against it. */
 int exchange(struct machine *m, const struct plan *p, char **why, struct err *e);

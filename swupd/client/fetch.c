@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/client/fetch.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -434,11 +435,25 @@ static int find_member(struct slot *s, struct err *e)
 	return 0;
 }
 
+/* Names of sources have '#', '+', '%' and the like, ours have not. */
+static char *make_url(const char *base, const char *path)
+{
+	_cleanup_(buf_free) struct buf url = {0};
+
+	buf_printf(&url, "%s/", base);
+	for (const char *s = path; *s; s++)
+		if (isalnum((unsigned char)*s) || strchr("-._~/", *s))
+			buf_putc(&url, *s);
+		else
+			buf_printf(&url, "%%%02X", (unsigned char)*s);
+	return take(url.data);
+}
+
 /* 1: there is nothing to ask for. */
 static int begin_job(struct slot *s, const struct fetch_job *job, struct err *e)
 {
 	s->job = job;
-	s->url = xasprintf("%s/%s", s->batch->base, job->path);
+	s->url = make_url(s->batch->base, job->path);
 	s->fd = -1;
 	s->batch->busy++;
 	int r = find_member(s, e);

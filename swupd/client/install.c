@@ -40,6 +40,7 @@ struct prepare {
 	const struct machine *m;
 	const struct plan *p;
 	const char *tree;                 /* where what will be usr lies now */
+	bool unused;                      /* that is not usr itself */
 	int staged, next;                 /* directory fds */
 	struct volume volume;             /* of next */
 	struct table *leaves;             /* names that will be files or links */
@@ -234,6 +235,28 @@ static int prepare_dir(struct prepare *w, const struct attrs *a, const char *pre
 	return place_attributes(dir, base, a, e);
 }
 
+/* Put it where it belongs in a tree that nobody uses yet. 1: done; 0: something is in the way, or it is not that simple: by the journal, then. */
+static int put_at_once(const struct prepare *w, const struct change *c, const char *target, struct err *e)
+{
+	const char *base;
+	char hex[DIGEST_HEX];
+	struct stat st;
+	struct attrs a;
+
+	_cleanup_close_ int dir = fs_open_parent(w->m->root, target, &base, NULL);
+	if (dir < 0)
+		return 0;
+	digest_format(&c->want->hash, hex);
+	if (c->want->kind != KIND_DIR)
+		return linkat(w->staged, hex, dir, base, 0) == 0;
+	if (fstatat(w->staged, hex, &st, AT_SYMLINK_NOFOLLOW) < 0 || mkdirat(dir, base, 0700) < 0)
+		return 0;
+	int r = attrs_from_stat(&st, &a, e);
+	if (r >= 0)
+		r = place_attributes(dir, base, &a, e);
+	return r < 0 ? r : 1;
+}
+
 static int prepare_put(struct prepare *w, const struct change *c, size_t number, struct err *e)
 {
 	const char *path = c->name + 1;
@@ -245,6 +268,11 @@ static int prepare_put(struct prepare *w, const struct change *c, size_t number,
 	struct volume volume = {0};
 	mode_t kind = 0;
 
+	if (w->unused && is_usr(path)) {
+		int r = put_at_once(w, c, target, e);
+		if (r != 0)
+			return r;
+	}
 	int there = look_at_target(w, target, c->want->kind == KIND_DIR, &kind, &volume, e);
 	if (there < 0)
 		return there;
@@ -377,6 +405,7 @@ int commit_prepare(const struct machine *m, const struct plan *p, const char *tr
 		.m = m,
 		.p = p,
 		.tree = tree,
+		.unused = strcmp(tree, "usr") != 0,
 		.staged = -1,
 		.next = -1,
 		.leaves = table_new(),

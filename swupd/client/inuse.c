@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "swupd/base/err.h"
@@ -21,6 +22,10 @@
 	(64UL << 20) /* the kernel's limit of mappings (vm.max_map_count, at most some 10^5 in use) with their names */
 #define DELETED " (deleted)"
 
+/* How long what becomes the program of a service is waited for, all of them together: milliseconds where nothing blocks it */
+#define BECOMES_MS      1000L
+#define BECOMES_POLL_MS 10L
+
 /* How a mount namespace names this root: what is before "/usr" in the names of its files. */
 struct space {
 	ino_t ns;
@@ -35,6 +40,7 @@ struct walk {
 	struct stat root;
 	struct space *spaces;
 	size_t n_spaces, cap_spaces;
+	long waited_ms;
 	struct arena *arena;
 	struct table *seen; /* "namespace inode path" → seen_same or seen_other: libraries are in many processes */
 };
@@ -263,8 +269,34 @@ static char *find_in_threads(struct walk *w, int dir, const char *pid, ino_t ns,
 	return file;
 }
 
+/* The first file that the process or one of its threads has, see find_other() */
+static char *find_in_process(struct walk *w, int dir, const char *pid, ino_t ns, const char *prefix)
+{
+	char *file = find_other(w, dir, ns, prefix);
+
+	return file ? file : find_in_threads(w, dir, pid, ns, prefix);
+}
+
+/*
+ * Is it still the service manager's own program on its way to the one of a service? User managers and what they leave beside them ("(sd-pam)") are that
+ * program, too, and stay.
+ */
+static bool becomes_service(int dir, const char *pid, const char *unit)
+{
+	char exe[PATH_MAX];
+	ssize_t len = readlinkat(dir, "exe", exe, sizeof(exe) - 1);
+
+	if (len < 0 || strcmp(pid, "1") == 0 || !unit || text_starts(unit, "user@"))
+		return false;
+	exe[len] = '\0';
+	if (text_ends(exe, DELETED))
+		exe[len - (ssize_t)strlen(DELETED)] = '\0';
+	return text_ends(exe, "/systemd/systemd-executor") || text_ends(exe, "/systemd/systemd");
+}
+
 static void look_at(struct walk *w, const char *pid, struct inuse *out)
 {
+	const struct timespec pause = {.tv_nsec = BECOMES_POLL_MS * 1000000};
 	_cleanup_close_ int dir = open_process(w, pid);
 	uint32_t number;
 
@@ -274,17 +306,26 @@ static void look_at(struct walk *w, const char *pid, struct inuse *out)
 	const char *prefix = ns ? space_get(w, ns)->prefix : space_get(w, w->own_ns)->prefix;
 	if (!prefix)
 		return;
-	char *file = find_other(w, dir, ns, prefix);
-	if (!file)
-		file = find_in_threads(w, dir, pid, ns, prefix);
+	_cleanup_free_ char *file = find_in_process(w, dir, pid, ns, prefix);
 	if (!file)
 		return;
 	_cleanup_free_ char *cgroup = read_text(dir, "cgroup");
+	_cleanup_free_ char *unit = inuse_unit(cgroup);
+	if (becomes_service(dir, pid, unit)) {
+		while (w->waited_ms < BECOMES_MS && becomes_service(dir, pid, unit)) {
+			(void)nanosleep(&pause, NULL);
+			w->waited_ms += BECOMES_POLL_MS;
+		}
+		free(take(file));
+		file = find_in_process(w, dir, pid, ns, prefix);
+		if (!file)
+			return;
+	}
 	char *name = read_text(dir, "comm");
 	name[strcspn(name, "\n")] = '\0';
 	VEC_GROW(out->items, out->n, out->cap);
 	out->items[out->n++] =
-		(struct inuse_process){.pid = (pid_t)number, .name = name, .unit = inuse_unit(cgroup), .file = file};
+		(struct inuse_process){.pid = (pid_t)number, .name = name, .unit = take(unit), .file = take(file)};
 }
 
 static int by_unit(const void *a, const void *b)

@@ -35,7 +35,7 @@ static int answer_commit(struct machine *m, enum commit how, const struct stage_
 		ui_answer(m->ui, "commit: at the next boot");
 		return 0;
 	}
-	int r = exchange_look(m, &look, e);
+	int r = exchange_look(m, true, &look, e);
 	if (r < 0)
 		return r;
 	if (!look.possible)

@@ -203,7 +203,9 @@ struct making {
 	struct attrs attrs;
 	struct object *object;
 	int base_file; /* -1: others are not made from it */
-	struct buf base, link;
+	int old;       /* what base views; -1: nothing */
+	struct view base;
+	struct buf link;
 };
 
 static char *base_name(const struct level *l, size_t record)
@@ -211,49 +213,59 @@ static char *base_name(const struct level *l, size_t record)
 	return xasprintf("base-%" PRIu32 "-%" PRIu32 "-%zu", l->head->from, l->head->to, record);
 }
 
+static void close_base(struct making *k)
+{
+	closep(&k->old);
+	k->old = -1;
+}
+
+/* Takes fd. */
+static bool open_base(struct making *k, int fd)
+{
+	close_base(k);
+	k->old = fd;
+	return fd >= 0 && view_open(&k->base, fd, "", DELTA_RESULT_MAX, NULL) >= 0;
+}
+
 /* A file that is installed under that hash. It is not hashed: what is made from another one is not what is wanted. */
-static int load_installed(struct making *k, const struct update_record *r)
+static bool open_installed(struct making *k, const struct update_record *r)
 {
 	size_t n;
 	const struct entry *const *from = installed_find(k->l->t->s, &r->from, k->l->head->index.prefix, &n);
 
-	for (size_t i = 0; i < n; i++) {
-		k->base.len = 0;
-		_cleanup_close_ int fd =
-			fs_open_beneath(k->l->t->s->m->root, from[i]->name + 1, O_RDONLY | O_NONBLOCK, 0, NULL);
-		if (fd >= 0 && from[i]->kind == KIND_FILE &&
-		    fs_load_fd(fd, from[i]->name, DELTA_RESULT_MAX, &k->base, NULL) >= 0)
-			return 1;
-	}
-	return 0;
+	for (size_t i = 0; i < n; i++)
+		if (from[i]->kind == KIND_FILE && open_base(k, fs_open_beneath(k->l->t->s->m->root, from[i]->name + 1,
+									       O_RDONLY | O_NONBLOCK, 0, NULL)))
+			return true;
+	return false;
 }
 
-static int load_base(struct making *k, const struct update_record *r)
+static bool find_base(struct making *k, const struct update_record *r)
 {
 	size_t record;
 
-	if (!k->l->t->whole && load_installed(k, r))
-		return 1;
+	if (!k->l->t->whole && open_installed(k, r))
+		return true;
 	const struct level *below = find_below(k->l, r, &record);
 	if (!below)
-		return 0;
+		return false;
 	_cleanup_free_ char *name = base_name(below, record);
-	k->base.len = 0;
-	return fs_load(k->l->t->s->download, name, DELTA_RESULT_MAX, &k->base, NULL) >= 0;
+	return open_base(k, openat(k->l->t->s->download, name, O_RDONLY | O_CLOEXEC));
 }
 
-static int begin(void *arg, const struct update_record *r, const void **base, size_t *len, struct err *e)
+static int begin(void *arg, const struct update_record *r, struct view *base, struct err *e)
 {
 	struct making *k = arg;
 	const size_t record = (size_t)(r - k->l->head->index.records);
 	const uint8_t uses = k->l->uses[record];
 	struct want *w = uses & FOR_OBJECT ? find_want(k->l, r) : NULL;
 
-	k->base.len = k->link.len = 0;
+	k->link.len = 0;
 	k->want = w && want_claim(k->l->t->s, &w->entry->hash) ? w : NULL;
 	if (!k->want && !(uses & FOR_BASE))
 		return 0;
-	if (update_has_base(r) && !load_base(k, r)) {
+	if (update_has_base(r) && !find_base(k, r)) {
+		close_base(k);
 		if (k->want)
 			want_settle(k->l->t->s, k->want, false);
 		return 0;
@@ -266,8 +278,8 @@ static int begin(void *arg, const struct update_record *r, const void **base, si
 	}
 	k->attrs = *r->shape;
 	k->attrs.size = k->attrs.kind == KIND_DIR ? 0 : r->size;
-	*base = k->base.data;
-	*len = k->base.len;
+	if (update_has_base(r))
+		*base = k->base;
 	return 1;
 }
 
@@ -308,6 +320,7 @@ static int end(void *arg, const struct update_record *r __attribute__((unused)),
 	/* of one that is damaged nothing can be made that is wanted */
 	closep(&k->base_file);
 	k->base_file = -1;
+	close_base(k);
 	if (!k->want)
 		return stage_is_fatal(result) ? result : 0;
 	if (result >= 0)
@@ -326,8 +339,9 @@ static int unpack(void *arg, void *item, struct err *e)
 	const struct level *l = arg;
 	const struct chosen *c = item;
 	const struct range *g = c->range;
-	struct making k = {.l = l, .base_file = -1};
-	const struct update_target target = {.begin = begin, .write = write_object, .end = end, .arg = &k};
+	struct making k = {.l = l, .base_file = -1, .old = -1};
+	const struct update_target target = {
+		.begin = begin, .write = write_object, .end = end, .arg = &k, .scratch = l->t->s->download};
 	const uint64_t at = l->head->index.sections[c->section].at;
 	struct err why = ERR_INIT;
 
@@ -337,7 +351,8 @@ static int unpack(void *arg, void *item, struct err *e)
 		return err_errno(e, "%s", g->name);
 	int r = update_read(&l->head->index, c->section, own ? fd : l->head->fd, own && !g->whole ? at - g->at : at,
 			    &target, &why);
-	buf_free(&k.base);
+	close_base(&k);
+	view_close(&k.base);
 	buf_free(&k.link);
 	if (stage_is_fatal(r)) {
 		err_move(e, &why);

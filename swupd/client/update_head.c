@@ -83,8 +83,7 @@ static int begin_manifest(struct meta *t, const struct update_record *r)
 	return load_base(t, manifest_find(t->old_mom, t->entry->name), r);
 }
 
-static int begin(void *arg, const struct update_record *r, const void **base, size_t *len,
-		 struct err *e __attribute__((unused)))
+static int begin(void *arg, const struct update_record *r, struct view *base, struct err *e __attribute__((unused)))
 {
 	struct meta *t = arg;
 
@@ -98,8 +97,7 @@ static int begin(void *arg, const struct update_record *r, const void **base, si
 	} else if (!t->mom || !begin_manifest(t, r)) {
 		return 0;
 	}
-	*base = t->base.data;
-	*len = t->base.len;
+	*base = VIEW_OF((const uint8_t *)t->base.data, t->base.len);
 	return 1;
 }
 
@@ -151,7 +149,7 @@ static int take_manifests(struct machine *m, const struct update_head *h, const 
 {
 	_cleanup_(meta_clear) struct meta t = {
 		.m = m, .index = &h->index, .installed = installed, .old_mom = old_mom, .store = -1};
-	const struct update_target target = {.begin = begin, .write = take_text, .end = end, .arg = &t};
+	const struct update_target target = {.begin = begin, .write = take_text, .end = end, .arg = &t, .scratch = -1};
 	struct err why = ERR_INIT;
 	int r = 0;
 

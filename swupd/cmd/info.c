@@ -63,7 +63,7 @@ static int info_run(void *context, void *opts, const struct strv *args, struct e
 	ui_answer(m->ui, "version URL: %s", m->version_url ? m->version_url : "not set");
 	if (fs_exists(m->root, STAGE_PARENT "/journal"))
 		ui_answer(m->ui, "interrupted run: yes, the next change completes it");
-	if (exchange_look(m, &look, &why) < 0) {
+	if (exchange_look(m, true, &look, &why) < 0) {
 		ui_answer(m->ui, "updates: unknown: %s", why.text);
 		err_clear(&why);
 	} else {

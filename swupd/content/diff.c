@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
+#include "swupd/content/diff_deflated.h"
 #include "swupd/content/diff_elf.h"
 
 #define CHUNK (64UL << 10)
@@ -31,9 +33,14 @@ int diff_cursor_read(void *cursor, enum diff_stream s, void *data, size_t len, s
 	return 0;
 }
 
+int diff_collect(void *buf, const void *data, size_t len, struct err *e __attribute__((unused)))
+{
+	buf_add(buf, data, len);
+	return 0;
+}
+
 struct diff {
-	const uint8_t *old;
-	size_t old_len;
+	struct view *old;
 	uint64_t new_len;
 	const struct diff_source *in;
 	diff_write_fn *write;
@@ -112,7 +119,7 @@ static int read_piece(struct diff *d, uint64_t new, int64_t *align, struct diff_
 	if (r < 0)
 		return r;
 	if (__builtin_add_overflow(*align, turn, align) || __builtin_add_overflow(*align, (int64_t) new, &old) ||
-	    old < 0 || (uint64_t)old > d->old_len || p->copy > d->old_len - (uint64_t)old)
+	    old < 0 || (uint64_t)old > d->old->len || p->copy > d->old->len - (uint64_t)old)
 		return err_set(d->e, -ERR_FORMAT, "a piece leads out of the old file");
 	p->old = (uint64_t)old;
 	return 0;
@@ -206,10 +213,12 @@ static int next_wrong(struct diff *d)
 }
 
 /* A reference that has just been copied to p */
-static int refer(struct diff *d, const struct reference *ref, uint8_t *p, uint64_t at)
+static int refer(struct diff *d, struct reference *ref, uint8_t *p, uint64_t at)
 {
-	uint64_t field = predictor_predict(&d->predictor, ref, at);
 	int64_t correction = 0;
+
+	reference_resolve(&d->predictor.old, ref, p);
+	uint64_t field = predictor_predict(&d->predictor, ref, at);
 
 	if (d->no_wrong || d->right > 0) {
 		d->right--;
@@ -234,18 +243,19 @@ static int refer(struct diff *d, const struct reference *ref, uint8_t *p, uint64
 static int refer_all(struct diff *d, uint64_t old, uint64_t end, uint8_t *p, size_t *len)
 {
 	const struct elf *f = &d->predictor.old;
+	struct reference_walk walk = references_from(f, old);
+	struct reference ref;
 	int r = 0;
 
-	for (size_t i = predictor_seek(&d->predictor, old); r == 0 && i < f->n_refs; i++) {
-		uint64_t at = f->refs[i].at;
-		unsigned size = reference_size(f->refs[i].kind);
-		if (at >= old + *len || at + size > end)
+	while (r == 0 && references_next(f, &walk, &ref)) {
+		const unsigned size = reference_size(ref.kind);
+		if (ref.at >= old + *len || ref.at + size > end)
 			break;
-		if (at + size > old + *len) {
-			*len = at - old;
+		if (ref.at + size > old + *len) {
+			*len = ref.at - old;
 			break;
 		}
-		r = refer(d, &f->refs[i], p + (at - old), d->made + (at - old));
+		r = refer(d, &ref, p + (ref.at - old), d->made + (ref.at - old));
 	}
 	return r;
 }
@@ -255,7 +265,9 @@ static void begin_to_predict(struct diff *d)
 {
 	if (!d->program || d->predicts || d->made < ELF_HEAD)
 		return;
-	elf_read_head(&d->predictor.new, d->chunk, ELF_HEAD);
+	struct view head = VIEW_OF(d->chunk, ELF_HEAD);
+	elf_read_head(&d->predictor.new, &head);
+	d->predictor.new.view = NULL;
 	d->predicts = true;
 }
 
@@ -270,7 +282,7 @@ static int copy(struct diff *d, uint64_t old, uint64_t len)
 			n = MIN(n, ELF_HEAD - d->made);
 		uint8_t *p = d->chunk + d->filled;
 		if (r == 0)
-			memcpy(p, d->old + old, n);
+			view_copy(d->old, old, p, n);
 		if (r == 0 && d->predicts)
 			r = refer_all(d, old, end, p, &n);
 		if (r == 0)
@@ -382,15 +394,27 @@ static int make_new(struct diff *d)
 		return err_set(d->e, -ERR_FORMAT, "the difference changes bytes behind the last copied one");
 	if (r == 0 && d->program && !d->no_wrong)
 		return err_set(d->e, -ERR_FORMAT, "the difference changes references behind the last one");
+	if (r == 0)
+		r = view_check(d->old, d->e);
 	return r < 0 ? r : flush(d);
 }
 
-int diff_apply(const void *old, size_t old_len, uint64_t new_len, const struct diff_source *in, diff_write_fn *write,
-	       void *arg, struct err *e)
+static int read_kind(const struct diff_source *in, uint64_t last, uint64_t *out, struct err *e)
+{
+	struct diff d = {.in = in, .e = e};
+	int r = read_varint(&d, DIFF_CONTROL, out);
+
+	if (r == 0 && *out > last)
+		return err_set(e, -ERR_FORMAT, "the difference is of an unknown kind, %" PRIu64, *out);
+	return r;
+}
+
+/* What the kind says comes next. */
+static int apply(struct view *old, uint64_t new_len, const struct diff_source *in, uint64_t kind, diff_write_fn *write,
+		 void *arg, struct err *e)
 {
 	_cleanup_(diff_clear) struct diff d = {
 		.old = old,
-		.old_len = old_len,
 		.new_len = new_len,
 		.in = in,
 		.write = write,
@@ -398,20 +422,129 @@ int diff_apply(const void *old, size_t old_len, uint64_t new_len, const struct d
 		.e = e,
 		.chunk = xmalloc(CHUNK),
 	};
-	uint64_t kind = 0;
-	int r = read_varint(&d, DIFF_CONTROL, &kind);
+	int r = read_pieces(&d);
 
-	if (r == 0 && kind > DIFF_PROGRAM)
-		r = err_set(e, -ERR_FORMAT, "the difference is of an unknown kind, %" PRIu64, kind);
-	if (r == 0)
-		r = read_pieces(&d);
 	if (r < 0)
 		return r;
 	d.program = kind == DIFF_PROGRAM;
 	if (d.program) {
-		elf_read_head(&d.predictor.old, old, old_len);
+		elf_read_head(&d.predictor.old, old);
 		elf_find_references(&d.predictor.old);
 		predictor_map(&d.predictor, d.pieces, d.n_pieces);
 	}
 	return make_new(&d);
+}
+
+/* A stream of a file of len bytes, which begins at end or behind it */
+static int read_deflated(struct diff *d, bool of_new, uint64_t len, uint64_t end, struct deflated *out)
+{
+	uint64_t gap = 0, level = 1, memory = 1, blocks = 0;
+	int r = read_varint(d, DIFF_CONTROL, &gap);
+
+	if (r == 0)
+		r = read_varint(d, DIFF_CONTROL, &out->packed);
+	if (r == 0)
+		r = read_varint(d, DIFF_CONTROL, &out->expanded);
+	if (r == 0 && of_new)
+		r = read_varint(d, DIFF_CONTROL, &level);
+	if (r == 0 && of_new)
+		r = read_varint(d, DIFF_CONTROL, &memory);
+	if (r == 0 && of_new)
+		r = read_varint(d, DIFF_CONTROL, &blocks);
+	if (r < 0)
+		return r;
+	if (gap > len - end || out->packed > len - end - gap || out->packed == 0 || out->expanded == 0 ||
+	    out->expanded > deflated_form_max(len) || level < 1 || level > 9 || memory < 1 || memory > 9 ||
+	    blocks > out->packed || (blocks && out->packed > DEFLATED_ANEW_MAX))
+		return err_set(d->e, -ERR_FORMAT, "the difference tells of a deflated stream that cannot be");
+	out->at = end + gap;
+	out->level = (uint8_t)level;
+	out->memory = (uint8_t)memory;
+	r = read_stream(d, DIFF_CONTROL, buf_reserve(&out->blocks, blocks), blocks);
+	out->blocks.len = r == 0 ? blocks : 0;
+	return r;
+}
+
+static int read_list(const struct diff_source *in, bool of_new, uint64_t len, struct deflated_list *out, struct err *e)
+{
+	struct diff d = {.in = in, .e = e};
+	uint64_t n = 0, end = 0;
+	int r = read_varint(&d, DIFF_CONTROL, &n);
+
+	if (r == 0 && n > DEFLATED_MAX)
+		r = err_set(e, -ERR_LIMIT, "the difference tells of more than %lu deflated streams", DEFLATED_MAX);
+	for (; r == 0 && n > 0; n--) {
+		struct deflated x = {0};
+		r = read_deflated(&d, of_new, len, end, &x);
+		end = x.at + x.packed;
+		deflated_add(out, &x);
+		if (r < 0)
+			break;
+		if (deflated_form_size(out, len) > deflated_form_max(len) || out->blocks > DEFLATED_ANEW_MAX)
+			r = err_set(e, -ERR_LIMIT, "the difference tells of deflated streams that are too large");
+	}
+	return r;
+}
+
+static int write_bytes(void *arg, const void *data, size_t len, struct err *e)
+{
+	const struct fs_tmp *t = arg;
+
+	return fs_write_all(t->fd, data, len, e);
+}
+
+/* The old file's expanded form: in memory, or, where it is large, in a file */
+static int expand_old(struct view *old, const struct deflated_list *l, struct fs_tmp *t, struct view *out,
+		      struct err *e)
+{
+	const uint64_t size = deflated_form_size(l, old->len);
+	const bool in_memory = size <= VIEW_WHOLE || t->dirfd == -1;
+	int r = in_memory ? 0 : fs_tmp_open(t->dirfd, 0600, t, e);
+
+	if (r == 0 && in_memory)
+		(void)buf_reserve(&out->whole, size);
+	if (r == 0)
+		r = deflated_form(old, l, in_memory ? diff_collect : write_bytes, in_memory ? (void *)&out->whole : t,
+				  e);
+	if (r == 0)
+		r = view_check(old, e);
+	if (r < 0 || !in_memory)
+		return r < 0 ? r : view_open(out, t->fd, "what the old file expands to", SIZE_MAX, e);
+	out->data = (const uint8_t *)out->whole.data;
+	out->len = out->whole.len;
+	return 0;
+}
+
+static int apply_deflated(struct view *old, uint64_t new_len, const struct diff_source *in, int scratch,
+			  diff_write_fn *write, void *arg, struct err *e)
+{
+	_cleanup_(deflated_list_clear) struct deflated_list was = {0}, now = {0};
+	_cleanup_(fs_tmp_abort) struct fs_tmp t = {.fd = -1, .dirfd = scratch};
+	_cleanup_(view_close) struct view form = {0};
+	uint64_t kind = 0;
+	int r = read_list(in, false, old->len, &was, e);
+
+	if (r == 0)
+		r = read_list(in, true, new_len, &now, e);
+	if (r == 0)
+		r = read_kind(in, DIFF_PROGRAM, &kind, e);
+	if (r == 0)
+		r = expand_old(old, &was, &t, &form, e);
+	if (r < 0)
+		return r;
+	_cleanup_(repacker_freep) struct repacker *repacker = repacker_new(&now, write, arg);
+	return apply(&form, deflated_form_size(&now, new_len), in, kind, repacker_write, repacker, e);
+}
+
+int diff_apply(struct view *old, uint64_t new_len, const struct diff_source *in, int scratch, diff_write_fn *write,
+	       void *arg, struct err *e)
+{
+	uint64_t kind = 0;
+	int r = read_kind(in, DIFF_DEFLATED, &kind, e);
+
+	if (r < 0)
+		return r;
+	if (kind == DIFF_DEFLATED)
+		return apply_deflated(old, new_len, in, scratch, write, arg, e);
+	return apply(old, new_len, in, kind, write, arg, e);
 }

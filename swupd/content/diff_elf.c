@@ -8,7 +8,6 @@
 
 #include "swupd/base/mem.h"
 
-#define PAGE_BITS   12
 #define TABLE_RUN   4UL     /* fewer numbers in a row that could be a table's are something else */
 #define TABLE_FAR   65536   /* from code, at most, that a table's number points to when taken from its own place */
 #define LOW_NUMBERS 0x1000U /* smaller ones are hardly addresses */
@@ -74,12 +73,16 @@ static void add_segment(struct elf *f, const uint8_t *h)
 	f->segments[f->n_segments++] = s;
 }
 
-void elf_read_head(struct elf *f, const uint8_t *p, size_t len)
+void elf_read_head(struct elf *f, struct view *file)
 {
 	static const uint8_t magic[] = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB};
+	size_t have;
 
-	*f = (struct elf){.p = p, .len = len};
-	if (len < ELF_HEAD || memcmp(p, magic, sizeof(magic)) != 0)
+	*f = (struct elf){.view = file};
+	if (file->len < ELF_HEAD)
+		return;
+	const uint8_t *p = view_at(file, 0, &have);
+	if (memcmp(p, magic, sizeof(magic)) != 0)
 		return;
 	uint64_t at = get64(p + offsetof(Elf64_Ehdr, e_phoff));
 	unsigned n = get16(p + offsetof(Elf64_Ehdr, e_phnum));
@@ -97,7 +100,9 @@ void elf_read_head(struct elf *f, const uint8_t *p, size_t len)
 
 void elf_clear(struct elf *f)
 {
-	free(f->refs);
+	free(f->refs.items);
+	free(f->refs.pages);
+	free(f->refs.tables);
 	*f = (struct elf){0};
 }
 
@@ -112,10 +117,21 @@ const struct segment *elf_code(const struct elf *f, uint64_t offset, uint64_t le
 	return NULL;
 }
 
+/* The address of a place in the file; the offset itself when it has none */
+static uint64_t address_of(const struct elf *f, uint64_t offset)
+{
+	for (unsigned i = 0; i < f->n_segments; i++) {
+		const struct segment *s = &f->segments[i];
+		if (offset >= s->offset && offset - s->offset < s->size)
+			return s->address + (offset - s->offset);
+	}
+	return f->low + offset;
+}
+
 /* ---- its references ---- */
 
 struct section {
-	const char *name;
+	char name[16]; /* the first bytes of it */
 	uint32_t type;
 	uint64_t flags, address, offset, size;
 };
@@ -125,13 +141,30 @@ static bool is_address(const struct elf *f, uint64_t v)
 	return v >= f->low && v < f->high && v >= LOW_NUMBERS;
 }
 
-static void add(struct elf *f, uint64_t at, enum reference_kind kind, uint64_t target)
+/* At least 8 bytes, if the file has them */
+static const uint8_t *bytes(const struct elf *f, uint64_t at)
 {
-	if (f->n_refs == ELF_REFERENCES)
+	size_t have;
+
+	return view_at(f->view, at, &have);
+}
+
+/* What comes now is in this page, or behind it. */
+static void turn_pages(struct references *x, size_t page)
+{
+	for (; x->n_pages <= page; x->n_pages++)
+		x->pages[x->n_pages] = (uint32_t)x->n;
+}
+
+static inline void add(struct elf *f, uint64_t at, enum reference_kind kind)
+{
+	struct references *x = &f->refs;
+
+	if (x->n == ELF_REFERENCES)
 		return;
-	VEC_GROW(f->refs, f->n_refs, f->cap_refs);
-	f->refs[f->n_refs++] = (struct reference){
-		.at = (uint32_t)at & (2 * ELF_MAX - 1), .kind = kind, .target = (uint32_t)(target - f->low)};
+	turn_pages(x, at >> PAGE_BITS);
+	VEC_GROW(x->items, x->n, x->cap);
+	x->items[x->n++] = (uint16_t)(at & PAGE_MASK) | (uint16_t)(kind << PAGE_BITS);
 }
 
 static uint64_t behind(enum reference_kind kind)
@@ -140,72 +173,91 @@ static uint64_t behind(enum reference_kind kind)
 }
 
 /* In code whose addresses are absolute, any number that could be one */
-static void scan_absolute(struct elf *f, const struct section *s, size_t from, size_t end)
+static void scan_absolute(struct elf *f, uint64_t from, uint64_t end)
 {
-	const uint8_t *p = f->p + s->offset;
-
-	for (size_t i = from; i + 4 <= end; i++)
-		if (is_address(f, get32(p + i))) {
-			add(f, s->offset + i, REF_ADDRESS4, get32(p + i));
+	for (uint64_t i = from; i + 4 <= end; i++)
+		if (is_address(f, get32(bytes(f, i)))) {
+			add(f, i, REF_ADDRESS4);
 			i += 3;
 		}
 }
 
-static void scan_code(struct elf *f, const struct section *s)
-{
-	const uint8_t *p = f->p + s->offset;
-	enum reference_kind kind = REF_PC;
-	size_t from = 0, at = 0;
+/* The numbers that code refers to in the section with jump tables: a bit each */
+struct labels {
+	uint64_t address, size;
+	uint8_t *bits;
+};
 
-	if (s->size < 4)
-		return;
-	for (size_t end = s->size - 3; (at = f->machine->next(p, from, at, end, &kind)) < end;) {
-		uint64_t field = reference_field(p + at, 4), target = s->address + at + behind(kind) + field;
+static void add_label(struct labels *l, uint64_t target)
+{
+	const uint64_t at = target - l->address;
+
+	if (at < l->size && at % 4 == 0)
+		l->bits[at / 32] |= (uint8_t)(1U << at / 4 % 8);
+}
+
+static void scan_code(struct elf *f, const struct section *s, struct labels *labels)
+{
+	const uint64_t end = s->offset + s->size;
+	uint64_t from = s->offset, at = from;
+	enum reference_kind kind = REF_PC;
+	size_t have;
+
+	while (at + 4 <= end) {
+		/* what may be looked at: bytes before, and as many behind as there are at once */
+		const size_t back = MIN(at - from, MACHINE_BACK);
+		const uint8_t *p = view_at(f->view, at - back, &have);
+		have = MIN(have, end - (at - back)) - 3;
+		const size_t i = f->machine->next(p, 0, back, have, &kind);
+		at += i - back;
+		if (i >= have)
+			continue;
+		const uint64_t field = reference_field(p + i, 4);
+		const uint64_t target = s->address + (at - s->offset) + behind(kind) + field;
 		if (field == 0 || target < f->low || target >= f->high) {
 			at++;
 			continue;
 		}
 		if (f->fixed)
-			scan_absolute(f, s, from, at);
-		add(f, s->offset + at, kind, target);
+			scan_absolute(f, from, at);
+		add(f, at, kind);
+		if (kind == REF_PC)
+			add_label(labels, target);
 		from = at += 4;
 	}
 	if (f->fixed)
-		scan_absolute(f, s, from, s->size);
+		scan_absolute(f, from, end);
 }
 
 static void scan_words(struct elf *f, const struct section *s)
 {
 	for (size_t i = 0; i + 8 <= s->size; i += 8) {
-		uint64_t v = get64(f->p + s->offset + i);
-		if (is_address(f, v))
-			add(f, s->offset + i, REF_ADDRESS, v);
+		if (is_address(f, get64(bytes(f, s->offset + i))))
+			add(f, s->offset + i, REF_ADDRESS);
 	}
 }
 
 static void scan_relocations(struct elf *f, const struct section *s)
 {
-	const uint8_t *p = f->p + s->offset;
+	const uint64_t end = s->offset + s->size;
 
-	for (size_t i = 0; i + sizeof(Elf64_Rela) <= s->size; i += sizeof(Elf64_Rela)) {
-		uint64_t place = get64(p + i), addend = get64(p + i + offsetof(Elf64_Rela, r_addend));
-		uint64_t symbol = ELF64_R_SYM(get64(p + i + offsetof(Elf64_Rela, r_info)));
-		if (is_address(f, place))
-			add(f, s->offset + i, REF_ADDRESS, place);
-		if (symbol != 0 && f->symbols != 0)
-			add(f, s->offset + i + offsetof(Elf64_Rela, r_info) + 4, REF_SYMBOL,
-			    f->symbols + symbol * SYMBOL_SIZE);
-		if (is_address(f, addend))
-			add(f, s->offset + i + offsetof(Elf64_Rela, r_addend), REF_ADDRESS, addend);
+	for (uint64_t at = s->offset; at + sizeof(Elf64_Rela) <= end; at += sizeof(Elf64_Rela)) {
+		const uint8_t *p = bytes(f, at);
+		if (is_address(f, get64(p)))
+			add(f, at, REF_ADDRESS);
+		if (ELF64_R_SYM(get64(p + offsetof(Elf64_Rela, r_info))) != 0 && f->symbols != 0)
+			add(f, at + offsetof(Elf64_Rela, r_info) + 4, REF_SYMBOL);
+		if (is_address(f, get64(p + offsetof(Elf64_Rela, r_addend))))
+			add(f, at + offsetof(Elf64_Rela, r_addend), REF_ADDRESS);
 	}
 }
 
 static void scan_symbols(struct elf *f, const struct section *s)
 {
 	for (size_t i = 0; i + SYMBOL_SIZE <= s->size; i += SYMBOL_SIZE) {
-		uint64_t at = s->offset + i + offsetof(Elf64_Sym, st_value), v = get64(f->p + at);
-		if (is_address(f, v))
-			add(f, at, REF_ADDRESS, v);
+		const uint64_t at = s->offset + i + offsetof(Elf64_Sym, st_value);
+		if (is_address(f, get64(bytes(f, at))))
+			add(f, at, REF_ADDRESS);
 	}
 }
 
@@ -213,22 +265,21 @@ static void scan_symbols(struct elf *f, const struct section *s)
 static void scan_frame_header(struct elf *f, const struct section *s)
 {
 	for (size_t i = 12; i + 4 <= s->size; i += 4)
-		add(f, s->offset + i, REF_HEADER, f->frame_header + reference_field(f->p + s->offset + i, 4));
+		add(f, s->offset + i, REF_HEADER);
 }
 
 /* Entries with a length in front. Those of functions begin with how far back their common part is, and the address */
 static void scan_frames(struct elf *f, const struct section *s)
 {
-	const uint8_t *p = f->p + s->offset;
-
 	for (size_t i = 0, len; i + 12 <= s->size; i += len + 4) {
-		len = get32(p + i);
+		const uint8_t *p = bytes(f, s->offset + i);
+		len = get32(p);
 		if (len < 8 || len > s->size - i - 4)
 			break;
-		if (get32(p + i + 4) == 0)
+		if (get32(p + 4) == 0)
 			continue;
-		add(f, s->offset + i + 4, REF_BACK, s->address + i + 4 - get32(p + i + 4));
-		add(f, s->offset + i + 8, REF_HERE, s->address + i + 8 + reference_field(p + i + 8, 4));
+		add(f, s->offset + i + 4, REF_BACK);
+		add(f, s->offset + i + 8, REF_HERE);
 	}
 }
 
@@ -238,43 +289,32 @@ struct range {
 
 static bool in_table(const struct elf *f, const struct section *s, size_t i, const struct range *code)
 {
-	int64_t v = (int64_t)reference_field(f->p + s->offset + i, 4);
+	int64_t v = (int64_t)reference_field(bytes(f, s->offset + i), 4);
 	int64_t to = (int64_t)(s->address + i) + v;
 
 	return v < 0 && to >= (int64_t)code->from - TABLE_FAR && to < (int64_t)code->to;
 }
 
-/* Which of the numbers in this section code refers to: a bit each */
-static uint8_t *find_labels(const struct elf *f, const struct section *s)
-{
-	uint8_t *labels = xcalloc(s->size / 32 + 1, 1);
-
-	for (size_t i = 0; i < f->n_refs; i++) {
-		uint64_t at = f->low + f->refs[i].target - s->address;
-		if (f->refs[i].kind == REF_PC && at < s->size && at % 4 == 0)
-			labels[at / 32] |= (uint8_t)(1U << at / 4 % 8);
-	}
-	return labels;
-}
-
 /* Jump tables among constants: numbers relative to the table's begin, which code refers to. Code lies before them. */
-static void scan_tables(struct elf *f, const struct section *s, const struct range *code)
+static void scan_tables(struct elf *f, const struct section *s, const struct range *code, const struct labels *labels)
 {
-	_cleanup_free_ uint8_t *labels = find_labels(f, s);
+	const bool labelled = labels->size == s->size && labels->address == s->address;
+	struct references *x = &f->refs;
 
 	for (size_t i = 0, end; i + 4 <= s->size; i = MAX(end, i + 4)) {
-		size_t begin = i;
 		for (end = i; end + 4 <= s->size && in_table(f, s, end, code); end += 4)
 			;
 		for (size_t k = i; end - i >= TABLE_RUN * 4 && k < end; k += 4) {
-			if (labels[k / 32] >> k / 4 % 8 & 1)
-				begin = k;
-			add(f, s->offset + k, REF_TABLE, s->address + begin + reference_field(f->p + s->offset + k, 4));
+			if (k == i || (labelled && labels->bits[k / 32] >> k / 4 % 8 & 1)) {
+				VEC_GROW(x->tables, x->n_tables, x->cap_tables);
+				x->tables[x->n_tables++] = (uint32_t)(s->offset + k);
+			}
+			add(f, s->offset + k, REF_TABLE);
 		}
 	}
 }
 
-static void scan_section(struct elf *f, const struct section *s, const struct range *code)
+static void scan_section(struct elf *f, const struct section *s, const struct range *code, struct labels *labels)
 {
 	switch (s->type) {
 	case SHT_DYNSYM:
@@ -296,32 +336,35 @@ static void scan_section(struct elf *f, const struct section *s, const struct ra
 	default:
 		return;
 	}
-	if (s->flags & SHF_EXECINSTR)
-		scan_code(f, s);
+	const bool placed = address_of(f, s->offset) == s->address;
+	if (s->flags & SHF_EXECINSTR && placed)
+		scan_code(f, s, labels);
 	else if (strcmp(s->name, ".eh_frame_hdr") == 0 && s->address == f->frame_header)
 		scan_frame_header(f, s);
-	else if (strcmp(s->name, ".eh_frame") == 0)
+	else if (strcmp(s->name, ".eh_frame") == 0 && placed)
 		scan_frames(f, s);
 	else if (s->flags & SHF_WRITE || (f->fixed && strcmp(s->name, ".rodata") == 0))
 		scan_words(f, s);
-	else if (strcmp(s->name, ".rodata") == 0)
-		scan_tables(f, s, code);
+	else if (strcmp(s->name, ".rodata") == 0 && placed)
+		scan_tables(f, s, code, labels);
 }
 
 /* names: of the strings, NUL at the end. false: it is not in the file */
-static bool read_section(const struct elf *f, const uint8_t *h, struct range names, struct section *out)
+static bool read_section(const struct elf *f, uint64_t header, struct range names, struct section *out)
 {
-	uint64_t name = names.from + get32(h);
+	const uint8_t *h = bytes(f, header);
+	const uint64_t name = names.from + get32(h);
 
 	*out = (struct section){
-		.name = name < names.to ? (const char *)f->p + name : "",
 		.type = get32(h + offsetof(Elf64_Shdr, sh_type)),
 		.flags = get64(h + offsetof(Elf64_Shdr, sh_flags)),
 		.address = get64(h + offsetof(Elf64_Shdr, sh_addr)),
 		.offset = get64(h + offsetof(Elf64_Shdr, sh_offset)),
 		.size = get64(h + offsetof(Elf64_Shdr, sh_size)),
 	};
-	return out->type != SHT_NOBITS && out->offset <= f->len && out->size <= f->len - out->offset;
+	if (name < names.to)
+		memcpy(out->name, bytes(f, name), MIN(names.to - name, sizeof(out->name) - 1));
+	return out->type != SHT_NOBITS && out->offset <= f->view->len && out->size <= f->view->len - out->offset;
 }
 
 static int by_offset(const void *a, const void *b)
@@ -335,20 +378,21 @@ static int by_offset(const void *a, const void *b)
 
 static size_t read_sections(const struct elf *f, struct section **out)
 {
-	uint64_t at = get64(f->p + offsetof(Elf64_Ehdr, e_shoff));
-	unsigned n = get16(f->p + offsetof(Elf64_Ehdr, e_shnum)), k = get16(f->p + offsetof(Elf64_Ehdr, e_shstrndx));
+	const uint8_t *p = bytes(f, 0);
+	uint64_t at = get64(p + offsetof(Elf64_Ehdr, e_shoff));
+	unsigned n = get16(p + offsetof(Elf64_Ehdr, e_shnum)), k = get16(p + offsetof(Elf64_Ehdr, e_shstrndx));
 	struct range names = {0};
 	struct section s;
 	size_t read = 0;
 
-	if (at > f->len || n * sizeof(Elf64_Shdr) > f->len - at)
+	if (at > f->view->len || n * sizeof(Elf64_Shdr) > f->view->len - at)
 		return 0;
-	if (k < n && read_section(f, f->p + at + k * sizeof(Elf64_Shdr), names, &s) && s.size > 0 &&
-	    f->p[s.offset + s.size - 1] == '\0')
+	if (k < n && read_section(f, at + k * sizeof(Elf64_Shdr), names, &s) && s.size > 0 &&
+	    *bytes(f, s.offset + s.size - 1) == '\0')
 		names = (struct range){s.offset, s.offset + s.size};
 	struct section *sections = xcalloc(n + 1, sizeof(*sections));
 	for (unsigned i = 0; i < n; i++)
-		if (read_section(f, f->p + at + i * sizeof(Elf64_Shdr), names, &s))
+		if (read_section(f, at + i * sizeof(Elf64_Shdr), names, &s))
 			sections[read++] = s;
 	qsort(sections, read, sizeof(*sections), by_offset);
 	*out = sections;
@@ -358,11 +402,15 @@ static size_t read_sections(const struct elf *f, struct section **out)
 void elf_find_references(struct elf *f)
 {
 	_cleanup_free_ struct section *sections = NULL;
+	_cleanup_free_ uint8_t *bits = NULL;
+	struct references *x = &f->refs;
 	struct range code = {.from = INT64_MAX};
+	struct labels labels = {0};
 	uint64_t done = 0;
 
-	if (!f->machine || f->len > ELF_MAX)
+	if (!f->machine || f->view->len > ELF_MAX)
 		return;
+	x->pages = xcalloc((f->view->len >> PAGE_BITS) + 2, sizeof(*x->pages));
 	size_t n = read_sections(f, &sections);
 	for (size_t i = 0; i < n; i++) {
 		const struct section *s = &sections[i];
@@ -372,13 +420,100 @@ void elf_find_references(struct elf *f)
 			code.from = MIN(code.from, s->address);
 			code.to = MAX(code.to, s->address + s->size);
 		}
+		if (!bits && strcmp(s->name, ".rodata") == 0) {
+			bits = xcalloc(s->size / 32 + 1, 1);
+			labels = (struct labels){s->address, s->size, bits};
+		}
 	}
 	for (size_t i = 0; i < n; i++) {
 		if (sections[i].offset < done)
 			continue;
-		scan_section(f, &sections[i], &code);
+		scan_section(f, &sections[i], &code, &labels);
 		done = sections[i].offset + sections[i].size;
 	}
+	turn_pages(x, (f->view->len >> PAGE_BITS) + 1);
+}
+
+struct reference_walk references_from(const struct elf *f, uint64_t at)
+{
+	const struct references *x = &f->refs;
+	const size_t page = at >> PAGE_BITS;
+
+	if (page + 1 >= x->n_pages)
+		return (struct reference_walk){x->n, page};
+	size_t low = x->pages[page], high = x->pages[page + 1];
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+		if ((x->items[middle] & PAGE_MASK) < (at & PAGE_MASK))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return (struct reference_walk){low, page};
+}
+
+bool references_next(const struct elf *f, struct reference_walk *w, struct reference *out)
+{
+	const struct references *x = &f->refs;
+
+	if (w->i >= x->n)
+		return false;
+	while (w->i >= x->pages[w->page + 1])
+		w->page++;
+	const uint16_t item = x->items[w->i++];
+	*out = (struct reference){.at = (w->page << PAGE_BITS) | (item & PAGE_MASK),
+				  .kind = (enum reference_kind)(item >> PAGE_BITS)};
+	return true;
+}
+
+/* The last table that begins here or before */
+static uint64_t table_of(const struct references *x, uint64_t at)
+{
+	size_t low = 0, high = x->n_tables;
+
+	while (high - low > 1) {
+		const size_t middle = low + (high - low) / 2;
+		if (x->tables[middle] <= at)
+			low = middle;
+		else
+			high = middle;
+	}
+	return x->tables[low];
+}
+
+void reference_resolve(const struct elf *f, struct reference *r, const uint8_t *p)
+{
+	const uint64_t field = reference_field(p, reference_size(r->kind));
+	uint64_t target = field;
+
+	switch (r->kind) {
+	case REF_PC:
+	case REF_PC_1:
+	case REF_PC_4:
+	case REF_HERE:
+		target = address_of(f, r->at) + behind(r->kind) + field;
+		break;
+	case REF_BACK:
+		target = address_of(f, r->at) - (uint32_t)field;
+		break;
+	case REF_HEADER:
+		target = f->frame_header + field;
+		break;
+	case REF_TABLE:
+		target = address_of(f, table_of(&f->refs, r->at));
+		r->table = (uint32_t)(target - f->low);
+		target += field;
+		break;
+	case REF_SYMBOL:
+		target = f->symbols + (uint32_t)field * SYMBOL_SIZE;
+		break;
+	case REF_ADDRESS4:
+		target = (uint32_t)field;
+		break;
+	case REF_ADDRESS:
+		break;
+	}
+	r->target = (uint32_t)(target - f->low);
 }
 
 /* ---- what they become ---- */
@@ -405,7 +540,7 @@ static int by_old(const void *a, const void *b)
 void predictor_map(struct predictor *p, const struct diff_piece *pieces, size_t n)
 {
 	_cleanup_free_ struct diff_piece *sorted = xcalloc(n + 1, sizeof(*sorted));
-	size_t n_sorted = 0, n_pages = (p->old.len >> PAGE_BITS) + 2, page = 0;
+	size_t n_sorted = 0, n_pages = (p->old.view->len >> PAGE_BITS) + 2, page = 0;
 	uint64_t new = 0, end = 0;
 
 	/* insert is the position in the new file here */
@@ -453,17 +588,6 @@ static uint64_t map_offset(const struct predictor *p, uint64_t offset)
 	return offset + (uint64_t)p->ranges[low].shift;
 }
 
-/* The address of a place in the file; the offset itself when it has none */
-static uint64_t address_of(const struct elf *f, uint64_t offset)
-{
-	for (unsigned i = 0; i < f->n_segments; i++) {
-		const struct segment *s = &f->segments[i];
-		if (offset >= s->offset && offset - s->offset < s->size)
-			return s->address + (offset - s->offset);
-	}
-	return f->low + offset;
-}
-
 void elf_target_of_field(const struct elf *f, const uint8_t *p, enum reference_kind kind, uint64_t at, uint8_t out[4])
 {
 	uint32_t target = htobe32((uint32_t)(reference_field(p, 4) + address_of(f, at) + behind(kind) - f->low));
@@ -495,7 +619,7 @@ uint32_t predictor_target(struct predictor *p, uint32_t target)
 		const struct segment *s = &p->old.segments[i];
 		if (a < s->address || a - s->address >= s->memory)
 			continue;
-		if (a - s->address < s->size && a - s->address + s->offset < p->old.len)
+		if (a - s->address < s->size && a - s->address + s->offset < p->old.view->len)
 			return (uint32_t)(address_of(&p->new, map_offset(p, a - s->address + s->offset)) - p->new.low);
 		/* memory behind what the file has */
 		if (i < p->new.n_segments)
@@ -505,25 +629,10 @@ uint32_t predictor_target(struct predictor *p, uint32_t target)
 	return target;
 }
 
-size_t predictor_seek(struct predictor *p, uint64_t at)
-{
-	size_t low = 0, high = p->old.n_refs;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (p->old.refs[middle].at < at)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* What is added to a target to have the field, or the field from it for REF_BACK */
-static uint64_t base_of(struct predictor *p, const struct reference *r, uint64_t new_at)
+static inline uint64_t base_of(struct predictor *p, const struct reference *r, uint64_t new_at)
 {
 	enum reference_kind kind = r->kind;
-	uint32_t place;
 
 	switch (kind) {
 	case REF_PC:
@@ -535,8 +644,7 @@ static uint64_t base_of(struct predictor *p, const struct reference *r, uint64_t
 	case REF_HEADER:
 		return p->new.frame_header;
 	case REF_TABLE:
-		place = r->target - (uint32_t)reference_field(p->old.p + r->at, 4);
-		return p->new.low + predictor_target(p, place);
+		return p->new.low + predictor_target(p, r->table);
 	case REF_SYMBOL:
 		return p->new.low + predictor_target(p, (uint32_t)(p->old.symbols - p->old.low));
 	default:

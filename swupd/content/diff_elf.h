@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "swupd/base/view.h"
+
 /*
  * Parts of diff.c and diff_make.c: what they must do alike with programs and libraries. These refer to their own places
  * by address, mostly relative ones, so inserting a byte changes references all over the file. Both sides know the old
@@ -29,6 +31,9 @@
  *   .eh_frame                of each entry of a function: the way back to the common one, and its begin
  *   .rodata else             jump tables: TABLE_RUN or more numbers of 4 bytes in a row that lead to code
  *
+ * Of what depends on its own place, only sections count whose address is that of their segment. Code in front of the
+ * first .rodata says where tables in it begin.
+ *
  * Where a place of the old file is in the new one: what was learned last of this address; else by the piece in which it
  * is copied (pieces sorted by old position, of the same the longer first; one that ends within those before is left
  * out, one that overlaps begins at their end); else moved as the byte copied last before it. What has memory, but no
@@ -36,7 +41,7 @@
  */
 
 /* What CONTROL has */
-enum diff_kind { DIFF_PLAIN, DIFF_PROGRAM };
+enum diff_kind { DIFF_PLAIN, DIFF_PROGRAM, DIFF_DEFLATED };
 
 /* One piece of the new file */
 struct diff_piece {
@@ -63,8 +68,21 @@ enum reference_kind {
 };
 
 struct reference {
-	uint32_t at : 27, kind : 5; /* at: offset in the old file */
-	uint32_t target;            /* an address minus the file's lowest */
+	uint64_t at; /* offset in the old file */
+	enum reference_kind kind;
+	uint32_t target, table; /* an address minus the file's lowest; of REF_TABLE, that from which it counts */
+};
+
+/* Where an ELF file's references are kept: 2 bytes each. */
+#define PAGE_BITS 12
+#define PAGE_MASK ((1U << PAGE_BITS) - 1)
+struct references {
+	uint16_t *items; /* ascending, not overlapping: the offset in the page, the kind above it */
+	size_t n, cap;
+	uint32_t *pages; /* the first of each page, and one more at the end */
+	size_t n_pages;
+	uint32_t *tables; /* offsets where tables begin, ascending */
+	size_t n_tables, cap_tables;
 };
 
 struct segment {
@@ -73,17 +91,15 @@ struct segment {
 };
 
 struct elf {
-	const uint8_t *p;
-	size_t len;
+	struct view *view;
 	const struct machine *machine; /* NULL: not a file that we can do more for than for any other */
 	bool fixed;                    /* its addresses are absolute */
 	struct segment segments[16];
 	unsigned n_segments;
-	uint64_t low, high;     /* addresses */
-	uint64_t frame_header;  /* address of .eh_frame_hdr */
-	uint64_t symbols;       /* address of .dynsym */
-	struct reference *refs; /* ascending, not overlapping */
-	size_t n_refs, cap_refs;
+	uint64_t low, high;    /* addresses */
+	uint64_t frame_header; /* address of .eh_frame_hdr */
+	uint64_t symbols;      /* address of .dynsym */
+	struct references refs;
 };
 
 #define MACHINE_BACK 8
@@ -99,10 +115,24 @@ struct machine {
 };
 extern const struct machine machine_x86_64;
 
-/* Only the first ELF_HEAD bytes of p are looked at. */
-void elf_read_head(struct elf *f, const uint8_t *p, size_t len);
+/* Only the first ELF_HEAD bytes of it are looked at. */
+void elf_read_head(struct elf *f, struct view *file);
 void elf_find_references(struct elf *f); /* after that, in all of the file */
 void elf_clear(struct elf *f);
+
+/* References one after the other */
+struct reference_walk {
+	size_t i, page;
+};
+
+/* From the first at this offset or behind it */
+struct reference_walk references_from(const struct elf *f, uint64_t at);
+
+/* The next one's place and kind; false: there is none */
+bool references_next(const struct elf *f, struct reference_walk *w, struct reference *out);
+
+/* What it refers to, by its bytes (p) in the old file */
+void reference_resolve(const struct elf *f, struct reference *r, const uint8_t *p);
 
 /* The segment of code with all of these bytes of the file; NULL: none. */
 const struct segment *elf_code(const struct elf *f, uint64_t offset, uint64_t len);
@@ -141,9 +171,6 @@ void predictor_map(struct predictor *p, const struct diff_piece *pieces, size_t 
 
 /* Where a place of the old file is in the new one: addresses minus the lowest */
 uint32_t predictor_target(struct predictor *p, uint32_t target);
-
-/* The first reference of the old file at this offset or behind it; n_refs: there is none */
-size_t predictor_seek(struct predictor *p, uint64_t at);
 
 /* What stands at new_at instead of r */
 uint64_t predictor_predict(struct predictor *p, const struct reference *r, uint64_t new_at);

@@ -7,6 +7,8 @@
 #include "swupd/base/compress.h"
 #include "swupd/base/err.h"
 #include "swupd/base/mem.h"
+#include "swupd/base/table.h"
+#include "swupd/content/diff_deflated.h"
 #include "swupd/content/diff_elf.h"
 #include "swupd/content/match.h"
 #include "swupd/content/varint.h"
@@ -64,6 +66,7 @@ static int pieces_find(struct pieces *p, const void *old, size_t old_len, const 
 struct maker {
 	const uint8_t *old, *new;
 	size_t old_len, new_len;
+	struct view old_view, new_view; /* of the same */
 	struct pieces pieces;
 	struct predictor predictor;
 	bool program;
@@ -90,9 +93,10 @@ static void put_changes(struct maker *m, uint64_t old, uint64_t new, uint64_t le
 	}
 }
 
-static void put_reference(struct maker *m, const struct reference *ref, uint64_t new)
+static void put_reference(struct maker *m, struct reference *ref, uint64_t new)
 {
-	unsigned size = reference_size(ref->kind);
+	reference_resolve(&m->predictor.old, ref, m->old + ref->at);
+	const unsigned size = reference_size(ref->kind);
 	uint64_t field = reference_field(m->new + new, size), predicted = predictor_predict(&m->predictor, ref, new);
 
 	m->right++;
@@ -113,19 +117,21 @@ static void put_reference(struct maker *m, const struct reference *ref, uint64_t
 static void put_copy(struct maker *m, uint64_t old, uint64_t new, uint64_t len)
 {
 	const struct elf *f = &m->predictor.old;
-	uint64_t end = old + len;
+	const uint64_t end = old + len;
+	struct reference_walk walk = references_from(f, old);
+	struct reference ref;
 
-	for (size_t i = m->program ? predictor_seek(&m->predictor, old) : f->n_refs; i < f->n_refs; i++) {
-		const struct reference *ref = &f->refs[i];
-		uint64_t before = ref->at - old;
-		if (ref->at + reference_size(ref->kind) > end)
+	while (m->program && references_next(f, &walk, &ref)) {
+		const uint64_t before = ref.at - old;
+		const unsigned size = reference_size(ref.kind);
+		if (ref.at + size > end)
 			break;
 		if (new + before < ELF_HEAD)
 			continue;
 		put_changes(m, old, new, before);
-		put_reference(m, ref, new + before);
-		old += before + reference_size(ref->kind);
-		new += before + reference_size(ref->kind);
+		put_reference(m, &ref, new + before);
+		old += before + size;
+		new += before + size;
 	}
 	put_changes(m, old, new, end - old);
 }
@@ -221,13 +227,16 @@ static int make_plain(struct maker *m, struct err *e)
 /* What is the same in both files becomes the same bytes: references as the targets that they have in the new file */
 static void put_targets(const struct elf *f, struct predictor *p, bool old, uint8_t *out)
 {
-	for (size_t i = 0; i < f->n_refs; i++) {
+	struct reference_walk walk = {0};
+	struct reference ref;
+
+	while (references_next(f, &walk, &ref)) {
 		uint64_t v = 0;
 		if (p) {
-			uint32_t target = old ? predictor_target(p, f->refs[i].target) : f->refs[i].target;
-			v = target * 0x9e3779b97f4a7c15U;
+			reference_resolve(f, &ref, f->view->data + ref.at);
+			v = (old ? predictor_target(p, ref.target) : ref.target) * 0x9e3779b97f4a7c15U;
 		}
-		reference_put(out + f->refs[i].at, v >> 20, reference_size(f->refs[i].kind));
+		reference_put(out + ref.at, v >> 20, reference_size(ref.kind));
 	}
 }
 
@@ -239,8 +248,8 @@ static int make_program(struct maker *m, struct err *e)
 	_cleanup_(elf_clear) struct elf new = {0};
 	int r = 0;
 
-	elf_read_head(&p->old, m->old, m->old_len);
-	elf_read_head(&new, m->new, m->new_len);
+	elf_read_head(&p->old, &m->old_view);
+	elf_read_head(&new, &m->new_view);
 	if (!new.machine || MAX(m->old_len, m->new_len) > ELF_MAX)
 		return 1;
 	p->new = new;
@@ -276,31 +285,175 @@ static int cost(const struct diff_streams *s, size_t *out, struct err *e)
 	return 0;
 }
 
+/* Is a smaller than b, by more than that? */
+static int is_smaller(const struct diff_streams *a, const struct diff_streams *b, uint64_t by, struct err *e)
+{
+	size_t cost_a = 0, cost_b = 0;
+	int r = cost(a, &cost_a, e);
+
+	if (r == 0)
+		r = cost(b, &cost_b, e);
+	return r < 0 ? r : cost_a + by < cost_b;
+}
+
 static void add_streams(struct diff_streams *to, const struct diff_streams *from)
 {
 	for (size_t i = 0; i < DIFF_STREAMS; i++)
 		buf_add(&to->s[i], from->s[i].data, from->s[i].len);
 }
 
-int diff_make(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out, struct err *e)
+/* As a program or as a plain file, whichever is smaller */
+static int make_either(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out,
+		       struct err *e)
 {
 	_cleanup_(diff_streams_clear) struct diff_streams plain = {0}, program = {0};
-	_cleanup_(maker_clear) struct maker m = {.old = old, .new = new, .old_len = old_len, .new_len = new_len};
-	size_t plain_cost = 0, program_cost = 0;
-	int r;
+	_cleanup_(maker_clear) struct maker m = {
+		.old = old,
+		.new = new,
+		.old_len = old_len,
+		.new_len = new_len,
+		.old_view = VIEW_OF(old, old_len),
+		.new_view = VIEW_OF(new, new_len),
+	};
+	int r, smaller = 0;
 
 	m.s = program.s;
 	r = make_program(&m, e);
-	bool tried = r == 0;
+	const bool tried = r == 0;
 	m.s = plain.s;
 	if (r >= 0)
 		r = make_plain(&m, e);
 	if (r == 0 && tried)
-		r = cost(&plain, &plain_cost, e);
-	if (r == 0 && tried)
-		r = cost(&program, &program_cost, e);
+		r = smaller = is_smaller(&program, &plain, 0, e);
+	if (r < 0)
+		return r;
+	add_streams(out, smaller ? &program : &plain);
+	return 0;
+}
+
+/* ---- what has deflated streams ---- */
+
+struct forms {
+	struct deflated_list old, new;
+	struct buf old_form, new_form;
+};
+
+static void forms_clear(struct forms *f)
+{
+	deflated_list_clear(&f->old);
+	deflated_list_clear(&f->new);
+	buf_free(&f->old_form);
+	buf_free(&f->new_form);
+}
+
+static int expand_file(const uint8_t *p, size_t len, const struct deflated_list *l, struct buf *out, struct err *e)
+{
+	struct view file = VIEW_OF(p, len);
+
+	(void)buf_reserve(out, deflated_form_size(l, len));
+	return deflated_form(&file, l, diff_collect, out, e);
+}
+
+/* The streams of a file that another one has not */
+static void find_own(const uint8_t *file, struct deflated_list *l, const uint8_t *other,
+		     const struct deflated_list *others, struct deflated_list *out)
+{
+	_cleanup_(table_freep) struct table *have = table_new();
+
+	for (size_t i = 0; i < others->n; i++)
+		(void)table_add(have, other + others->items[i].at, others->items[i].packed, &others->items[i]);
+	for (size_t i = 0; i < l->n; i++)
+		if (!table_find(have, file + l->items[i].at, l->items[i].packed))
+			deflated_add(out, &l->items[i]);
+}
+
+/* Of the new file's streams those that zlib makes again */
+static int leave_out_others(const uint8_t *new, size_t new_len, struct deflated_list *l, struct err *e)
+{
+	_cleanup_(deflated_list_clear) struct deflated_list all = *l;
+	_cleanup_(buf_free) struct buf expanded = {0};
+	struct view file = VIEW_OF(new, new_len);
+	uint64_t packed, size;
+	int r = 0;
+
+	*l = (struct deflated_list){0};
+	for (size_t i = 0; r == 0 && i < all.n; i++) {
+		struct deflated *d = &all.items[i];
+		expanded.len = 0;
+		r = deflated_expand(&file, d->at, d->expanded, diff_collect, &expanded, &packed, &size, e);
+		if (r == 0 && deflated_find_way(d, new + d->at, (const uint8_t *)expanded.data) &&
+		    l->blocks + d->blocks.len <= DEFLATED_ANEW_MAX)
+			deflated_add(l, d);
+	}
+	return r;
+}
+
+static void put_list(const struct deflated_list *l, bool of_new, struct buf *out)
+{
+	uint64_t end = 0;
+
+	varint_add(out, l->n);
+	for (size_t i = 0; i < l->n; i++) {
+		const struct deflated *d = &l->items[i];
+		varint_add(out, d->at - end);
+		varint_add(out, d->packed);
+		varint_add(out, d->expanded);
+		if (of_new) {
+			varint_add(out, d->level);
+			varint_add(out, d->memory);
+			varint_add(out, d->blocks.len);
+			buf_add(out, d->blocks.data, d->blocks.len);
+		}
+		end = d->at + d->packed;
+	}
+}
+
+/* 1: there is nothing to expand; packed: so many bytes are to be deflated */
+static int make_deflated(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out,
+			 uint64_t *packed, struct err *e)
+{
+	_cleanup_(deflated_list_clear) struct deflated_list olds = {0}, news = {0};
+	_cleanup_(diff_streams_clear) struct diff_streams rest = {0};
+	_cleanup_(forms_clear) struct forms f = {0};
+
+	deflated_find(old, old_len, &olds);
+	deflated_find(new, new_len, &news);
+	find_own(old, &olds, new, &news, &f.old);
+	find_own(new, &news, old, &olds, &f.new);
+	int r = leave_out_others(new, new_len, &f.new, e);
+	if (r == 0 && (f.new.n == 0 || f.old.n == 0))
+		return 1;
+	if (r == 0)
+		r = expand_file(old, old_len, &f.old, &f.old_form, e);
+	if (r == 0)
+		r = expand_file(new, new_len, &f.new, &f.new_form, e);
+	if (r == 0)
+		r = make_either(f.old_form.data, f.old_form.len, f.new_form.data, f.new_form.len, &rest, e);
+	if (r < 0)
+		return r;
+	varint_add(&out->s[DIFF_CONTROL], DIFF_DEFLATED);
+	put_list(&f.old, false, &out->s[DIFF_CONTROL]);
+	put_list(&f.new, true, &out->s[DIFF_CONTROL]);
+	add_streams(out, &rest);
+	*packed = f.new.packed;
+	return 0;
+}
+
+/* A byte saved is worth so many that a client has to deflate. */
+#define WORTH 32
+
+int diff_make(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out, struct err *e)
+{
+	_cleanup_(diff_streams_clear) struct diff_streams as_it_is = {0}, deflated = {0};
+	uint64_t packed = 0;
+	int smaller = 0, r = make_either(old, old_len, new, new_len, &as_it_is, e);
+
+	if (r == 0 && old_len > 0)
+		r = make_deflated(old, old_len, new, new_len, &deflated, &packed, e);
+	if (r == 0 && packed > 0)
+		r = smaller = is_smaller(&deflated, &as_it_is, packed / WORTH, e);
 	if (r < 0)
 		return err_in(e, r, "cannot make a difference");
-	add_streams(out, tried && program_cost < plain_cost ? &program : &plain);
+	add_streams(out, smaller ? &deflated : &as_it_is);
 	return 0;
 }

@@ -28,6 +28,7 @@ bool need_is_optional(const struct need *x)
 	case NEED_MANIFEST_TAR:
 	case NEED_ATTACHED:
 	case NEED_FULLFILE:
+	case NEED_OTHER:
 		break;
 	}
 	return false;
@@ -62,6 +63,21 @@ static int check_attached(const struct need *x, int fd, struct err *e)
 
 	int r = sha256_fd(fd, &real, e);
 	return r < 0 || digest_equal(&real, &x->hash) ? r : err_set(e, -ERR_DIGEST, "it is not what the MoM lists");
+}
+
+static int read_fd(void *from, void *data, size_t len, struct err *e)
+{
+	ssize_t n = read(*(const int *)from, data, len);
+
+	return n < 0 ? err_errno(e, "read") : (int)n;
+}
+
+static int check_other(const struct need *x, int fd, struct err *e)
+{
+	struct digest real;
+
+	int r = file_hash_source(&x->attrs, NULL, read_fd, &fd, &real, e);
+	return r < 0 || digest_equal(&real, &x->hash) ? r : err_set(e, -ERR_DIGEST, "it is not what the list says");
 }
 
 /* What a delta gives can only be told with the file that it begins from. */
@@ -119,6 +135,8 @@ int need_check(const struct need *x, int fd, struct err *e)
 		return check_delta(x, fd, e);
 	case NEED_UPDATE:
 		return check_update(x, fd, e);
+	case NEED_OTHER:
+		return check_other(x, fd, e);
 	case NEED_MOM:
 	case NEED_TEXT:
 	case NEED_MANIFEST:

@@ -134,6 +134,15 @@ void needs_add_update(struct needs *n, uint32_t from, uint32_t to)
 	add(n, NEED_UPDATE, to, layout_update(to, from))->from = from;
 }
 
+void needs_add_other(struct needs *n, uint32_t release, const char *path, const struct attrs *attrs,
+		     const struct digest *hash)
+{
+	struct need *x = add(n, NEED_OTHER, release, xstrdup(path));
+
+	x->attrs = *attrs;
+	x->hash = *hash;
+}
+
 const struct need *needs_find(const struct needs *n, const char *path)
 {
 	return table_find_str(n->by_path, path);
@@ -172,6 +181,8 @@ const char *need_kind_name(enum need_kind kind)
 		return "deltas of manifests";
 	case NEED_UPDATE:
 		return "update files";
+	case NEED_OTHER:
+		return "other files";
 	}
 	return "";
 }

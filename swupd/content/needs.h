@@ -8,6 +8,7 @@
 
 #include "swupd/base/mem.h"
 #include "swupd/content/digest.h"
+#include "swupd/content/file.h"
 
 struct attached;
 struct entry;
@@ -27,6 +28,7 @@ enum need_kind {
 	NEED_PACK,     /* these three may be missing */
 	NEED_MANIFEST_DELTA,
 	NEED_UPDATE,
+	NEED_OTHER, /* what no client asks for; hash: of the file, with attrs */
 };
 
 struct need {
@@ -36,6 +38,7 @@ struct need {
 	struct digest hash; /* where the kind says so */
 	uint32_t from;      /* NEED_UPDATE: leads from it; to the one in whose folder it lies */
 	const char *name;   /* of the bundle; of a fullfile one of its paths */
+	struct attrs attrs; /* NEED_OTHER */
 };
 
 struct needs;
@@ -58,6 +61,10 @@ void needs_add_classic(struct needs *n, const struct manifest *from, const struc
 
 /* An update file. */
 void needs_add_update(struct needs *n, uint32_t from, uint32_t to);
+
+/* What lies in the tree besides, and has this file hash. */
+void needs_add_other(struct needs *n, uint32_t release, const char *path, const struct attrs *attrs,
+		     const struct digest *hash);
 
 /* NULL: nobody needs it. */
 const struct need *needs_find(const struct needs *n, const char *path);

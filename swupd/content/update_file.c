@@ -327,14 +327,13 @@ static int pass_over(struct reading *g, struct err *e)
 static int make_record(struct reading *g, const struct update_record *r, const struct update_target *t, struct err *e)
 {
 	const struct diff_source source = {.read = read_stream, .arg = g};
-	const void *base = NULL;
+	struct view base = {0};
 	struct err why = ERR_INIT;
-	size_t len = 0;
 
-	int wanted = t->begin(t->arg, r, &base, &len, e);
+	int wanted = t->begin(t->arg, r, &base, e);
 	if (wanted <= 0)
 		return wanted;
-	int result = diff_apply(base, len, r->size, &source, t->write, t->arg, &why);
+	int result = diff_apply(&base, r->size, &source, t->scratch, t->write, t->arg, &why);
 	for (size_t k = 0; result >= 0 && k < DIFF_STREAMS; k++)
 		if (g->left[k])
 			result = err_set(&why, -ERR_FORMAT, "its section has more for it than it needs");

@@ -9,6 +9,7 @@
 #include "swupd/base/compress.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
+#include "swupd/base/view.h"
 #include "swupd/content/diff.h"
 #include "swupd/content/digest.h"
 #include "swupd/content/file.h"
@@ -112,12 +113,13 @@ bool update_is(const struct update_index *x, const struct digest *prefix, const 
 
 /* Who makes objects from a section. Records come in their order. */
 struct update_target {
-	/* 1: to be made, of base[0..len) if it is made from a file (lent until end); 0: to be passed over */
-	int (*begin)(void *arg, const struct update_record *r, const void **base, size_t *len, struct err *e);
+	/* 1: to be made, of base if it is made from a file (lent until end); 0: to be passed over */
+	int (*begin)(void *arg, const struct update_record *r, struct view *base, struct err *e);
 	diff_write_fn *write;
 	/* of each that is to be made; result: 0, or why it cannot be. A negative return ends the reading. */
 	int (*end)(void *arg, const struct update_record *r, int result, struct err *e);
 	void *arg;
+	int scratch; /* diff_apply()'s */
 };
 
 /*

@@ -20,8 +20,7 @@ setup_file()
 			>"$MIX/local-bundles/daemons"
 		printf '%s\n' 'include(os-core)' 'content(tree)' >>"$MIX/local-bundles/daemons"
 		printf '%s\n' os-core os-core-update daemons >"$MIX/mixbundles"
-		daemons 10 && mixer -C "$MIX" lock && mixer -C "$MIX" build
-		daemons 20 && mixer -C "$MIX" build
+		daemons 10 && mixer -C "$MIX" lock && mixer -C "$MIX" build && daemons 20 && mixer -C "$MIX" build
 	} >"$BATS_FILE_TMPDIR/log" 2>&1 || { tail -n 20 "$BATS_FILE_TMPDIR/log"; return 1; }
 }
 
@@ -235,6 +234,25 @@ replace_library()
 	run -0 inside swupd rollback
 	refute_output --partial init.scope
 	refute_output --partial "PID 1"
+}
+
+@test "what is about to become a service's program is waited for, a moment" {
+	# systemd-executor opens what shall be its standard input before it executes the program
+	printf '[Service]\nStandardInput=file:/run/door\nExecStart=/usr/bin/sleep infinity\n' >"$ROOT/etc/systemd/system/slow.service"
+	inside mkfifo /run/door
+	inside systemctl daemon-reload
+	inside systemctl start --no-block slow
+	until [ "$(inside systemctl show -P MainPID slow)" != 0 ]; do
+		sleep 0.1
+	done
+	replace_library
+	run -0 inside swupd restart --dry-run
+	assert_line "init.scope (1 process): 'systemctl daemon-reexec'"
+	assert_line "slow.service (1 process): restart it"
+	(sleep 0.3 && inside sh -c 'echo open >/run/door') &
+	run -0 inside swupd restart --dry-run
+	assert_output "init.scope (1 process): 'systemctl daemon-reexec'"
+	assert_equal "$(inside systemctl show -P ActiveState slow)" active
 }
 
 @test "what makes no sense is refused before anything changes" {

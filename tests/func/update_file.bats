@@ -98,6 +98,41 @@ requests() { sleep 0.2; wc -l <"$ACCESS"; }
 	as_new
 }
 
+@test "what gzip and zip hold is compared expanded, and compressed again to the same bytes" {
+	BATS_TEST_TMPDIR+=/deflated
+	mkdir "$BATS_TEST_TMPDIR"
+	mix_init
+	local n tree=$MIX/bundles/tree/os-core/usr/share
+	mkdir -p "$tree"
+	for n in 10 20; do
+		# a small one, and one that expands to more than a client holds in memory
+		awk -v n="$n" 'BEGIN { srand(1); for (i = 0; i < 40000; i++) print i % 9999 == 99 ? "in release " n : int(rand() * 100000000) }' >"$BATS_TEST_TMPDIR/text"
+		gzip -9nc "$BATS_TEST_TMPDIR/text" >"$tree/manual.gz"
+		python3 - "$tree/archive.jar" "$n" <<-'END'
+			import random, sys, zipfile
+			random.seed(1)
+			with zipfile.ZipFile(sys.argv[1], "w") as z:
+			    for member in range(3):
+			        lines = ["%d\n" % random.randrange(10**8) for _ in range(200000)]
+			        lines[1000 + member] = "in release %s\n" % (sys.argv[2] if member else "any")
+			        z.writestr(zipfile.ZipInfo(str(member)), "".join(lines), zipfile.ZIP_DEFLATED)
+		END
+		bundle os-core
+		release
+	done
+	WWW=$MIX/update/www
+	[ "$(cat "$tree"/* | wc -c)" -gt 2000000 ]
+	[ "$(stat -c %s "$WWW/20/update-from-10")" -lt 20000 ]
+	serve "$WWW"
+	installed a os-core
+	run -0 sw update
+	[ "$(requests)" -le 3 ] || { cat "$ACCESS"; false; }
+	run -0 cmp "$tree/archive.jar" "$ROOT/usr/share/archive.jar"
+	run -0 find "$BATS_TEST_TMPDIR/a/cache" -name '.new.*'
+	assert_output ""
+	as_new os-core
+}
+
 @test "of bundles that are not installed nothing is fetched" {
 	serve "$WWW"
 	installed a b3

@@ -39,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	/* of its exact size, so that a sanitizer notices the byte behind */
 	_cleanup_free_ uint8_t *old = xmemdup(data, (size_t)(end - data));
-	int r = diff_apply(old, (size_t)(end - data), new_len, &in, count, &made, NULL);
+	struct view base = VIEW_OF(old, (size_t)(end - data));
+	int r = diff_apply(&base, new_len, &in, -1, count, &made, NULL);
 	FUZZ_CHECK(made <= new_len && (r < 0 || made == new_len));
 	return 0;
 }

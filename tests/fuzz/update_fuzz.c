@@ -20,15 +20,14 @@ struct maker {
 	uint64_t made;
 };
 
-static int begin(void *arg, const struct update_record *r, const void **base, size_t *len, struct err *e)
+static int begin(void *arg, const struct update_record *r, struct view *base, struct err *e)
 {
 	struct maker *m = arg;
 
 	(void)e;
 	m->now = r;
 	m->made = 0;
-	*base = old;
-	*len = sizeof(old);
+	*base = VIEW_OF(old, sizeof(old));
 	return r->size <= SIZE_TOP && r->hash.bytes[0] % 4 != 0;
 }
 
@@ -67,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct update_index x;
 	struct maker m;
-	const struct update_target target = {.begin = begin, .write = take_bytes, .end = end, .arg = &m};
+	const struct update_target target = {.begin = begin, .write = take_bytes, .end = end, .arg = &m, .scratch = -1};
 
 	for (size_t i = 0; i < sizeof(old); i++)
 		old[i] = (uint8_t)(i * i >> 3);

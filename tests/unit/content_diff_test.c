@@ -2,36 +2,19 @@
 #include "tests/unit/test.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/content/diff.h"
 #include "swupd/content/varint.h"
+#include "tests/unit/difference.h"
 #include "tests/unit/edits.h"
 #include "tests/unit/library.h"
-
-#define CHUNK_MAX (64UL << 10)
-
-static int collect(void *arg, const void *data, size_t len, struct err *e __attribute__((unused)))
-{
-	assert_in_range(len, 1, CHUNK_MAX);
-	buf_add(arg, data, len);
-	return 0;
-}
-
-static int apply(const struct buf *old, size_t new_len, const struct diff_streams *s, struct buf *out,
-		 struct diff_cursor *c, struct err *e)
-{
-	*c = (struct diff_cursor){.streams = s};
-	const struct diff_source in = {.read = diff_cursor_read, .arg = c};
-
-	/* of its exact size, so that a sanitizer notices the byte behind */
-	_cleanup_free_ void *exact = xmemdup(old->data ? old->data : "", old->len);
-	return diff_apply(exact, old->len, new_len, &in, collect, out, e);
-}
 
 static void assert_same(const struct buf *a, const struct buf *b)
 {
@@ -50,7 +33,7 @@ static size_t there_and_back(const struct buf *old, const struct buf *new)
 	size_t total = 0;
 
 	assert_ok(diff_make(old->data, old->len, new->data, new->len, &s, &e), &e);
-	assert_ok(apply(old, new->len, &s, &out, &c, &e), &e);
+	assert_ok(difference_apply(old, new->len, &s, &out, &c, &e), &e);
 	assert_same(&out, new);
 	assert_ok(diff_make(old->data, old->len, new->data, new->len, &again, &e), &e);
 	for (size_t i = 0; i < DIFF_STREAMS; i++) {
@@ -184,6 +167,46 @@ static void make(bool fixed, unsigned first, unsigned n, unsigned without, struc
 	library_make(functions, count, fixed, out);
 }
 
+/* A large old file is looked at in blocks: the same comes of it, also when it is another than the one it was made for, and what cannot be read is an error */
+TEST(diff_apply_reads_a_large_file_in_blocks)
+{
+	for (int fixed = 0; fixed < 2; fixed++) {
+		_cleanup_(diff_streams_clear) struct diff_streams s = {0};
+		_cleanup_(buf_free) struct buf old = {0}, new = {0}, out = {0};
+		_cleanup_(view_close) struct view view = {0};
+		struct err e = ERR_INIT;
+		struct diff_cursor c = {.streams = &s};
+		const struct diff_source in = {.read = diff_cursor_read, .arg = &c};
+		char path[PATH_MAX];
+		uint32_t seed = 7;
+
+		make(fixed, 100, 700, 0, &old);
+		make(fixed, 90, 660, 130, &new);
+		edits_noise(&old, 5UL << 20, 200, &seed);
+		buf_add(&new, old.data + old.len - (5UL << 20), 5UL << 20);
+		new.data[new.len - 70000]++;
+		assert_ok(diff_make(old.data, old.len, new.data, new.len, &s, &e), &e);
+		assert_int_equal(s.s[DIFF_CONTROL].data[0], 1);
+		_cleanup_close_ int dir = test_dir(path, sizeof(path));
+		assert_ok(fs_save(dir, "old", old.data, old.len, 0600, &e), &e);
+		_cleanup_close_ int fd = openat(dir, "old", O_RDWR | O_CLOEXEC);
+		assert_ok(view_open(&view, fd, "old", SIZE_MAX, &e), &e);
+		assert_null(view.data);
+		assert_ok(diff_apply(&view, new.len, &in, -1, difference_collect, &out, &e), &e);
+		assert_same(&out, &new);
+		c = (struct diff_cursor){.streams = &s};
+		out.len = 0;
+		assert_int_equal(ftruncate(fd, 4L << 20), 0);
+		for (size_t i = 0; i < 64; i++) /* nothing of it is kept from before */
+			(void)view_at(&view, (i + 64) * VIEW_BLOCK, &(size_t){0});
+		assert_fails(diff_apply(&view, new.len, &in, -1, difference_collect, &out, &e), ERR_FORMAT, &e,
+			     "cannot be read");
+		assert_fails(view_open(&view, fd, "old", 1UL << 20, &e), ERR_LIMIT, &e, "larger than");
+		assert_ok(view_open(&view, fd, "old", SIZE_MAX, &e), &e);
+		assert_non_null(view.data);
+	}
+}
+
 /* Code that moved costs nothing: neither it nor what refers to it */
 static void check_move(bool fixed)
 {
@@ -235,7 +258,9 @@ TEST(diff_of_programs_is_read_for_ever)
 		_cleanup_(buf_free) struct buf old = {0}, new = {0}, out = {0};
 		make(fixed, 100, fixed ? 300 : 700, 0, &old);
 		make(fixed, fixed ? 120 : 90, fixed ? 320 : 660, fixed ? 200 : 130, &new);
-		assert_ok(diff_apply(old.data, old.len, new.len, &in, collect, &out, &e), &e);
+		assert_ok(diff_apply(&VIEW_OF((const uint8_t *)old.data, old.len), new.len, &in, -1, difference_collect,
+				     &out, &e),
+			  &e);
 		assert_same(&out, &new);
 	}
 	for (size_t i = 0; i < DIFF_STREAMS; i++)
@@ -278,7 +303,7 @@ TEST(diff_apply_refuses_what_cannot_be)
 		{"an unknown kind", {B("\x63")}, 4, "unknown kind, 99"},
 		{"a number of too many bits", {B("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02")}, 4, "not well formed"},
 		{"a number with a byte too many", {B("\x80\0")}, 4, "not well formed"},
-		{"a kind that is not known yet", {B("\2")}, 4, "unknown kind, 2"},
+		{"a kind that is not known yet", {B("\3")}, 4, "unknown kind, 3"},
 		{"no pieces", {B("\0")}, 4, "ends too early"},
 		{"an empty piece", {B("\0"), B("\0"), B("\0")}, 4, "is empty"},
 		{"a long copy", {B("\0"), B("\5"), B("\0")}, 4, "behind the end of the new file"},
@@ -318,7 +343,7 @@ TEST(diff_apply_refuses_what_cannot_be)
 		struct diff_cursor c;
 		for (size_t k = 0; k < DIFF_STREAMS; k++)
 			buf_add(&s.s[k], cases[i].s[k].bytes, cases[i].s[k].len);
-		int r = apply(&old, cases[i].new_len, &s, &out, &c, &e);
+		int r = difference_apply(&old, cases[i].new_len, &s, &out, &c, &e);
 		if (r != -ERR_FORMAT || !strstr(e.text, cases[i].message))
 			fail_msg("%s: %d, %s", cases[i].what, r, e.text ? e.text : "(no text)");
 		err_clear(&e);
@@ -339,11 +364,12 @@ TEST(diff_apply_refuses_too_many_pieces)
 		buf_putc(&s.s[DIFF_INSERT], 1);
 		buf_putc(&s.s[DIFF_LITERAL], 'x');
 	}
-	assert_ok(apply(&old, DIFF_PIECES_MAX, &s, &out, &c, &e), &e);
+	assert_ok(difference_apply(&old, DIFF_PIECES_MAX, &s, &out, &c, &e), &e);
 	assert_int_equal(out.len, DIFF_PIECES_MAX);
 	buf_putc(&s.s[DIFF_COPY], 0);
 	buf_putc(&s.s[DIFF_INSERT], 1);
-	assert_fails(apply(&old, DIFF_PIECES_MAX + 1, &s, &out, &c, &e), ERR_LIMIT, &e, "more than 1048576 pieces");
+	assert_fails(difference_apply(&old, DIFF_PIECES_MAX + 1, &s, &out, &c, &e), ERR_LIMIT, &e,
+		     "more than 1048576 pieces");
 }
 
 /* Whatever bytes are changed: an error, or a file of the right length */
@@ -352,31 +378,13 @@ TEST(diff_apply_survives_damage)
 	_cleanup_(diff_streams_clear) struct diff_streams s = {0};
 	_cleanup_(buf_free) struct buf old = {0}, new = {0};
 	uint32_t seed = 5;
-	size_t refused = 0;
 
 	edits_noise(&old, 20000, 256, &seed);
 	buf_add(&new, old.data, old.len);
 	for (int i = 0; i < 30; i++)
 		edits_edit(&new, 256, &seed);
 	assert_int_equal(diff_make(old.data, old.len, new.data, new.len, &s, NULL), 0);
-	for (int round = 0; round < 3000; round++) {
-		_cleanup_(buf_free) struct buf out = {0};
-		struct diff_cursor c;
-		struct buf *b = &s.s[edits_random(&seed) % DIFF_STREAMS];
-		if (b->len == 0)
-			continue;
-		size_t at = edits_random(&seed) % b->len;
-		char was = b->data[at];
-		b->data[at] = (char)edits_random(&seed);
-		int r = apply(&old, new.len, &s, &out, &c, NULL);
-		if (r < 0)
-			refused++;
-		else
-			assert_int_equal(out.len, new.len);
-		assert_true(out.len <= new.len);
-		b->data[at] = was;
-	}
-	assert_in_range(refused, 100, 2900);
+	assert_in_range(difference_damage(&old, new.len, &s, 3000, false, &seed), 100, 2900);
 }
 
 static int full(void *arg __attribute__((unused)), const void *data __attribute__((unused)),
@@ -393,5 +401,5 @@ TEST(diff_apply_ends_when_nothing_more_can_be_written)
 	struct err e = ERR_INIT;
 
 	assert_ok(diff_make("abc", 3, "abcd", 4, &s, &e), &e);
-	assert_fails(diff_apply("abc", 3, 4, &in, full, NULL, &e), ENOSPC, &e, "full");
+	assert_fails(diff_apply(&VIEW_OF((const uint8_t *)"abc", 3), 4, &in, -1, full, NULL, &e), ENOSPC, &e, "full");
 }

@@ -187,3 +187,49 @@ TEST(work_stops_at_a_failure_and_says_which)
 	assert_fails(work_each(3, 5000, square, out, &e), ERR_CONFLICT, &e, "job 700");
 	assert_int_equal(out[4999], 0);
 }
+
+static int list_file(void *arg, const char *path, int fd, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+
+	assert_ok(fs_load_fd(fd, path, 100, &text, e), e);
+	buf_printf(arg, "%s=%s ", path, text.data);
+	return strcmp(text.data, "stop") == 0 ? err_set(e, -ERR_FORMAT, "stopped") : 0;
+}
+
+TEST(fs_each_file_finds_regular_files_by_name_and_follows_no_link)
+{
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(buf_free) struct buf found = {0};
+	struct err e = ERR_INIT;
+
+	assert_ok(fs_mkdirs(dir, "b/c", 0755, &e), &e);
+	put(dir, "z", "1");
+	put(dir, "b/c/deep", "2");
+	put(dir, "a", "3");
+	assert_int_equal(symlinkat("z", dir, "link"), 0);
+	assert_int_equal(symlinkat("b", dir, "folder"), 0);
+	assert_ok(fs_each_file(dir, list_file, &found, &e), &e);
+	assert_string_equal(found.data, "/a=3 /b/c/deep=2 /z=1 ");
+}
+
+TEST(fs_each_file_ends_at_a_failure_and_at_folders_without_end)
+{
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(buf_free) struct buf found = {0}, deep = {0};
+	struct err e = ERR_INIT;
+
+	put(dir, "a", "stop");
+	put(dir, "b", "not seen");
+	assert_fails(fs_each_file(dir, list_file, &found, &e), ERR_FORMAT, &e, "stopped");
+	assert_string_equal(found.data, "/a=stop ");
+	put(dir, "a", "fine");
+	for (int i = 0; i < 64; i++)
+		buf_puts(&deep, "d/");
+	assert_ok(fs_mkdirs(dir, deep.data, 0755, &e), &e);
+	assert_ok(fs_each_file(dir, list_file, &found, &e), &e);
+	buf_puts(&deep, "d");
+	assert_ok(fs_mkdirs(dir, deep.data, 0755, &e), &e);
+	assert_int_equal(fs_each_file(dir, list_file, &found, &e), -ERR_LIMIT);
+	err_clear(&e);
+}

@@ -54,6 +54,12 @@ static struct needs *two_releases(struct mixed *x)
 	}
 	needs_add_classic(n, old->mom, new->mom);
 	needs_add_update(n, 10, 20);
+	/* what no client asks for */
+	static const struct attrs attrs = {.kind = KIND_FILE, .mode = 0644, .size = 5};
+	struct digest hash;
+	file_hash_mem(&attrs, "other", 5, &hash);
+	assert_ok(fs_save_cache(x->config.dir, "update/www/other", "other", 5, 0644, &e), &e);
+	needs_add_other(n, 20, "other", &attrs, &hash);
 	return n;
 }
 
@@ -70,7 +76,7 @@ TEST(needs_are_all_that_was_published_and_each_is_right)
 	struct mixed x;
 	_cleanup_(needs_freep) struct needs *n = two_releases(&x);
 	struct err e = ERR_INIT;
-	unsigned seen[NEED_UPDATE + 1] = {0};
+	unsigned seen[NEED_OTHER + 1] = {0};
 
 	for (size_t i = 0; i < needs_count(n); i++) {
 		const struct need *need = needs_get(n, i);
@@ -128,7 +134,7 @@ TEST(needs_that_are_damaged_are_found)
 			text.data[at] ^= 0x5a;
 			assert_ok(fs_save_cache(x.config.dir, path, text.data, text.len, 0644, &e), &e);
 			int r = check(&x, need, NULL);
-			if (need->kind == NEED_MANIFEST || need->kind == NEED_ATTACHED)
+			if (need->kind == NEED_MANIFEST || need->kind == NEED_ATTACHED || need->kind == NEED_OTHER)
 				assert_int_equal(r, -ERR_DIGEST);
 			text.data[at] ^= 0x5a;
 		}

@@ -149,3 +149,23 @@ TEST(conf_names_file_and_line_of_what_it_does_not_know)
 	assert_fails(conf_parse("word\n", 5, "f", note_key, &b, &e), ERR_CONFIG, &e, "f:1: 'word'");
 	assert_fails(conf_parse("=v\n", 3, "f", note_key, &b, &e), ERR_CONFIG, &e, "f:1:");
 }
+
+TEST(text_modes_are_octal_and_no_more_than_permissions)
+{
+	static const struct {
+		const char *text;
+		int result;
+		uint32_t mode;
+	} cases[] = {
+		{"0", 0, 0},           {"644", 0, 0644},      {"4755", 0, 04755},    {"7777", 0, 07777},
+		{"00755", 0, 0755},    {"10000", -EINVAL, 0}, {"77777", -EINVAL, 0}, {"", -EINVAL, 0},
+		{"8", -EINVAL, 0},     {"-1", -EINVAL, 0},    {" 644", -EINVAL, 0},  {"644 ", -EINVAL, 0},
+		{"0x1ff", -EINVAL, 0}, {"0o644", -EINVAL, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		uint32_t mode = 1;
+		assert_int_equal(text_mode(cases[i].text, &mode), cases[i].result);
+		assert_int_equal(mode, cases[i].result < 0 ? 1 : cases[i].mode);
+	}
+}

@@ -97,14 +97,13 @@ struct maker {
 	size_t now;
 };
 
-static int begin(void *arg, const struct update_record *r, const void **base, size_t *len,
-		 struct err *e __attribute__((unused)))
+static int begin(void *arg, const struct update_record *r, struct view *base, struct err *e __attribute__((unused)))
 {
 	struct maker *m = arg;
 
 	m->now = (size_t)(r - m->index->records);
-	*base = m->sample->old[m->now].data;
-	*len = m->wrong_base ? m->sample->old[m->now].len / 2 : m->sample->old[m->now].len;
+	const struct buf *old = &m->sample->old[m->now];
+	*base = VIEW_OF((const uint8_t *)old->data, m->wrong_base ? old->len / 2 : old->len);
 	return (m->wanted >> m->now & 1) != 0;
 }
 
@@ -134,7 +133,7 @@ static void maker_clear(struct maker *m)
 
 static int read_all(struct maker *m, const struct buf *file, struct err *e)
 {
-	const struct update_target target = {.begin = begin, .write = take_bytes, .end = end, .arg = m};
+	const struct update_target target = {.begin = begin, .write = take_bytes, .end = end, .arg = m, .scratch = -1};
 	_cleanup_close_ int dir = test_dir(NULL, 0);
 	int r = 0;
 

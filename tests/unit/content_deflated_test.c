@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "swupd/base/fs.h"
+#include "swupd/base/mem.h"
+#include "swupd/base/proc.h"
+#include "swupd/base/text.h"
+#include "swupd/content/diff.h"
+#include "swupd/content/diff_elf.h"
+#include "swupd/content/varint.h"
+#include "tests/unit/difference.h"
+#include "tests/unit/edits.h"
+
+/* Words, so that there are copies and literals */
+static void add_text(struct buf *b, size_t len, uint32_t seed)
+{
+	for (const size_t end = b->len + len; b->len < end;)
+		buf_printf(b, "word%u%c", edits_random(&seed) % 1500, edits_random(&seed) % 9 ? ' ' : '\n');
+}
+
+static void deflate_to(struct buf *out, const struct buf *in, int level, int memory)
+{
+	z_stream z = {.next_in = (Bytef *)in->data, .avail_in = (uInt)in->len};
+
+	assert_int_equal(deflateInit2(&z, level, Z_DEFLATED, -15, memory, Z_DEFAULT_STRATEGY), Z_OK);
+	const size_t room = deflateBound(&z, in->len);
+	z.next_out = (Bytef *)buf_reserve(out, room);
+	z.avail_out = (uInt)room;
+	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+	out->len += room - z.avail_out;
+	deflateEnd(&z);
+}
+
+/* A member of a zip file, as far as it matters */
+static void add_member(struct buf *out, const struct buf *text, int level)
+{
+	static const char header[30] = "PK\3\4\24\0\0\0\10\0";
+
+	buf_add(out, header, sizeof(header));
+	out->data[out->len - 4] = 4; /* length of the name */
+	buf_puts(out, "name");
+	deflate_to(out, text, level, 8);
+}
+
+/* Three members, of which the last is the same in all; what of the second is another text */
+static void make_zip(struct buf *out, unsigned what, int level)
+{
+	_cleanup_(buf_free) struct buf first = {0}, second = {0}, third = {0};
+
+	add_text(&first, 30000, 1);
+	first.data[100] = (char)('A' + what);
+	add_text(&second, 1000 + 50 * what, 2);
+	add_text(&second, 40000, 3);
+	add_text(&third, 20000, 4);
+	buf_puts(out, "JM1.");
+	add_member(out, &first, level);
+	buf_puts(out, "between");
+	add_member(out, &second, level);
+	add_member(out, &third, level);
+	buf_puts(out, "PK\1\2 the directory");
+}
+
+/* What gzip compresses well although most of it is literals: it ends blocks early then, which zlib does not */
+static void add_lines(struct buf *b, size_t len, uint32_t seed)
+{
+	for (const size_t end = b->len + len; b->len < end;) {
+		for (int i = 0; i < 12; i++)
+			buf_putc(b, (char)('a' + edits_random(&seed) % 26));
+		for (int i = 0; i < 3; i++)
+			buf_puts(b, ", and what all lines have in common");
+		buf_putc(b, '\n');
+	}
+}
+
+static void gzip_to(struct buf *out, const struct buf *text, const char *level)
+{
+	const char *const argv[] = {"gzip", "-cn", level, NULL};
+	const struct proc p = {
+		.argv = argv, .dirfd = AT_FDCWD, .input = text->data, .input_len = text->len, .out = out};
+	struct err e = ERR_INIT;
+
+	assert_ok(proc_check(&p, &e), &e);
+}
+
+/* Returns bytes of all streams. */
+static size_t there_and_back(const struct buf *old, const struct buf *new, enum diff_kind kind)
+{
+	_cleanup_(diff_streams_clear) struct diff_streams s = {0};
+	_cleanup_(buf_free) struct buf out = {0};
+	struct err e = ERR_INIT;
+	struct diff_cursor c;
+	size_t total = 0;
+
+	assert_ok(diff_make(old->data, old->len, new->data, new->len, &s, &e), &e);
+	assert_int_equal(s.s[DIFF_CONTROL].data[0], kind);
+	assert_ok(difference_apply(old, new->len, &s, &out, &c, &e), &e);
+	assert_int_equal(out.len, new->len);
+	assert_memory_equal(out.data, new->data, new->len);
+	for (size_t i = 0; i < DIFF_STREAMS; i++)
+		total += s.s[i].len;
+	return total;
+}
+
+TEST(diff_expands_members_of_zip_files_that_changed)
+{
+	for (int level = 1; level <= 9; level++) {
+		_cleanup_(buf_free) struct buf old = {0}, new = {0};
+		make_zip(&old, 0, level);
+		make_zip(&new, 3, level);
+		const bool known = level == 1 || level == 6 || level == 9;
+		const size_t total = there_and_back(&old, &new, known ? DIFF_DEFLATED : DIFF_PLAIN);
+		if (known)
+			assert_in_range(total, 10, 400);
+		else
+			assert_in_range(total, 10000, new.len);
+	}
+}
+
+TEST(diff_expands_what_gzip_made)
+{
+	static const char *const levels[] = {"-9", "-6"};
+
+	for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+		_cleanup_(buf_free) struct buf text = {0}, old = {0}, new = {0};
+		add_lines(&text, 3000000, 5);
+		gzip_to(&old, &text, levels[i]);
+		for (size_t at = 1000; at < text.len; at += 50000)
+			text.data[at] = 'X';
+		gzip_to(&new, &text, levels[i]);
+		/* with headers of blocks */
+		assert_in_range(there_and_back(&old, &new, DIFF_DEFLATED), 200, 3000);
+	}
+}
+
+TEST(diff_leaves_deflated_streams_that_are_the_same)
+{
+	_cleanup_(buf_free) struct buf old = {0}, new = {0};
+
+	make_zip(&old, 0, 6);
+	make_zip(&new, 0, 6);
+	buf_puts(&new, ", longer");
+	assert_in_range(there_and_back(&old, &new, DIFF_PLAIN), 8, 40);
+}
+
+/* What the old file expands to lies in a file without a name that stays, when it is large */
+TEST(diff_apply_expands_a_large_file_into_the_scratch_directory)
+{
+	_cleanup_(diff_streams_clear) struct diff_streams s = {0};
+	_cleanup_(buf_free) struct buf text = {0}, old = {0}, new = {0}, out = {0};
+	_cleanup_(strv_free) struct strv names = {0};
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	struct err e = ERR_INIT;
+	struct diff_cursor c = {.streams = &s};
+	const struct diff_source in = {.read = diff_cursor_read, .arg = &c};
+
+	add_text(&text, VIEW_WHOLE + 100000, 6);
+	add_member(&old, &text, 6);
+	text.data[3000000] ^= 1;
+	add_member(&new, &text, 6);
+	struct view view = VIEW_OF((const uint8_t *)old.data, old.len);
+	assert_ok(diff_make(old.data, old.len, new.data, new.len, &s, &e), &e);
+	assert_ok(diff_apply(&view, new.len, &in, dir, difference_collect, &out, &e), &e);
+	assert_int_equal(out.len, new.len);
+	assert_memory_equal(out.data, new.data, new.len);
+	assert_ok(fs_list(dir, ".", &names, &e), &e);
+	assert_int_equal(names.n, 0);
+	c = (struct diff_cursor){.streams = &s};
+	assert_fails(diff_apply(&view, new.len, &in, -9, difference_collect, &out, &e), EBADF, &e, "temporary file");
+	/* another old file */
+	old.data[1000] ^= 1;
+	c = (struct diff_cursor){.streams = &s};
+	out.len = 0;
+	const int r = diff_apply(&view, new.len, &in, dir, difference_collect, &out, &e);
+	assert_true(r == -ERR_FORMAT || out.len == new.len);
+	err_clear(&e);
+}
+
+TEST(diff_apply_refuses_deflated_streams_that_cannot_be)
+{
+	/* numbers of CONTROL behind the kind; the old file is the zip file, the new one has 1000 bytes */
+	static const struct {
+		const char *message;
+		int code;
+		uint64_t numbers[12];
+		size_t n;
+	} cases[] = {
+		{"ends too early", ERR_FORMAT, {0}, 0},
+		{"more than 65536", ERR_LIMIT, {65537}, 1},
+		{"cannot be", ERR_FORMAT, {1, 1UL << 40, 1, 1}, 4},
+		{"cannot be", ERR_FORMAT, {1, 38, 1UL << 40, 1}, 4},
+		{"cannot be", ERR_FORMAT, {1, 38, 0, 1}, 4},
+		{"cannot be", ERR_FORMAT, {1, 38, 1, 0}, 4},
+		{"cannot be", ERR_FORMAT, {1, 38, 1, 1UL << 40}, 4},
+		{"cannot be", ERR_FORMAT, {0, 1, 0, 100, 100, 0, 8, 0}, 8},
+		{"cannot be", ERR_FORMAT, {0, 1, 0, 100, 100, 10, 8, 0}, 8},
+		{"cannot be", ERR_FORMAT, {0, 1, 0, 100, 100, 6, 10, 0}, 8},
+		{"cannot be", ERR_FORMAT, {0, 1, 0, 100, 100, 6, 8, 101}, 8},
+		{"too large", ERR_LIMIT, {0, 2, 0, 10, 70000, 6, 8, 0, 0, 10, 70000, 6}, 12},
+		{"unknown kind, 2", ERR_FORMAT, {0, 0, 2}, 3},
+		{"no deflated stream", ERR_FORMAT, {1, 10, 100, 1000, 0, 0}, 6},
+	};
+	_cleanup_(buf_free) struct buf old = {0};
+
+	make_zip(&old, 0, 6);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_(diff_streams_clear) struct diff_streams s = {0};
+		_cleanup_(buf_free) struct buf out = {0};
+		struct err e = ERR_INIT;
+		struct diff_cursor c;
+		varint_add(&s.s[DIFF_CONTROL], DIFF_DEFLATED);
+		for (size_t k = 0; k < cases[i].n; k++)
+			varint_add(&s.s[DIFF_CONTROL], cases[i].numbers[k]);
+		if (cases[i].n == 12) {
+			varint_add(&s.s[DIFF_CONTROL], 8);
+			varint_add(&s.s[DIFF_CONTROL], 0);
+		}
+		const int r = difference_apply(&old, 1000, &s, &out, &c, &e);
+		if (r != -cases[i].code || !strstr(e.text, cases[i].message))
+			fail_msg("%zu: %d, %s", i, r, e.text ? e.text : "(no text)");
+		err_clear(&e);
+	}
+}
+
+/* Headers of blocks are held in memory: all together no more than those of one stream may be */
+TEST(diff_apply_refuses_too_many_headers_of_blocks)
+{
+	_cleanup_(diff_streams_clear) struct diff_streams s = {0};
+	_cleanup_(buf_free) struct buf old = {0}, out = {0}, zeros = {0};
+	struct err e = ERR_INIT;
+	struct diff_cursor c;
+	const size_t each = 3UL << 20;
+
+	memset(buf_reserve(&zeros, each), 0, each);
+	varint_add(&s.s[DIFF_CONTROL], DIFF_DEFLATED);
+	varint_add(&s.s[DIFF_CONTROL], 0);
+	varint_add(&s.s[DIFF_CONTROL], 2);
+	for (int i = 0; i < 2; i++) {
+		varint_add(&s.s[DIFF_CONTROL], 0);
+		varint_add(&s.s[DIFF_CONTROL], each);
+		varint_add(&s.s[DIFF_CONTROL], each);
+		varint_add(&s.s[DIFF_CONTROL], 9);
+		varint_add(&s.s[DIFF_CONTROL], 8);
+		varint_add(&s.s[DIFF_CONTROL], each);
+		buf_add(&s.s[DIFF_CONTROL], zeros.data, each);
+	}
+	assert_fails(difference_apply(&old, 2 * each, &s, &out, &c, &e), ERR_LIMIT, &e, "too large");
+}
+
+/* Whatever bytes are changed: an error, or a file of the right length */
+TEST(diff_apply_survives_damage_of_deflated_streams)
+{
+	for (int gzip = 0; gzip < 2; gzip++) {
+		_cleanup_(diff_streams_clear) struct diff_streams s = {0};
+		_cleanup_(buf_free) struct buf text = {0}, old = {0}, new = {0};
+		uint32_t seed = 8;
+
+		if (gzip) {
+			add_lines(&text, 600000, 5);
+			gzip_to(&old, &text, "-9");
+			text.data[70000] = 'Y';
+			gzip_to(&new, &text, "-9");
+		} else {
+			make_zip(&old, 0, 6);
+			make_zip(&new, 2, 6);
+		}
+		assert_int_equal(diff_make(old.data, old.len, new.data, new.len, &s, NULL), 0);
+		assert_int_equal(s.s[DIFF_CONTROL].data[0], DIFF_DEFLATED);
+		assert_in_range(difference_damage(&old, new.len, &s, 600, true, &seed), 50, 590);
+	}
+}
