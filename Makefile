@@ -14,6 +14,9 @@
 #   make bench-commit  writes the table of README's "Reliability"
 #   make bench-scaling  how builder and client grow with files, bundles and releases; LONG=1: also the largest mixes
 #   make bench-boot writes the table of README's "Guests": starts, memory and sizes
+#   make optimised  packages trained in a guest and rebuilt with what was learnt, and a release that has them; RECIPES: only these
+#   make bench-fdo  what that brings: the table of README's "Performance" for packages; RECIPES
+#   make bench-record  what it costs to record what a guest executes; needs what 'make vm' leaves
 #   make deb        swupd and mixer as Debian packages in $(O)/deb
 #   make install    into $(DESTDIR)$(PREFIX)
 #   make format clean
@@ -42,7 +45,7 @@ scripts     := $(shell git ls-files -co --exclude-standard 'ci/*' 'tests/*.sh' '
 
 content.pkgs := libarchive libcrypto libzstd liblzma zlib
 client.pkgs  := $(content.pkgs) libcurl
-step.pkgs    := $(content.pkgs) libcurl libsolv libsolvext libelf
+step.pkgs    := $(content.pkgs) libcurl libsolv libsolvext libdw libelf
 swupd.pkgs   := $(client.pkgs)
 mixer.pkgs   := $(step.pkgs)
 unit.pkgs    := $(sort $(client.pkgs) $(step.pkgs) cmocka)
@@ -53,14 +56,16 @@ WARN       := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -W
 comma      := ,
 # gcc sees null formats that are none where the sanitizers have added their checks
 SANFLAGS   := $(if $(SAN)$(FUZZ),-Wno-unknown-warning-option -Wno-format-truncation -fsanitize=address$(comma)undefined$(if $(FUZZ),$(comma)fuzzer-no-link) -fno-omit-frame-pointer)
+# debug information names sources where limpid-dbgsrc has them
+MAP        := -ffile-prefix-map=$(CURDIR)=/usr/src/debug/limpid-$(shell cat ci/version)
 ALL_CFLAGS  = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -MMD -MP $(WARN) $(SANFLAGS) \
-	      -ffile-prefix-map=$(CURDIR)=. -DLIMPID_VERSION='"$(shell cat ci/version)"' $(CFLAGS)
+	      $(MAP) -DLIMPID_VERSION='"$(shell cat ci/version)"' $(CFLAGS)
 
 objs = $($(1).src:%.c=$(O)/%.o)
 
 guests := $(if $(SAN)$(FUZZ),,$(guests.src:images/guest/%.c=$(O)/guest/%))
 
-all: $(O)/bin/swupd $(O)/bin/mixer $(guests)
+all: $(O)/bin/swupd $(O)/bin/mixer $(if $(SAN)$(FUZZ),,$(O)/bin/record.so $(O)/bin/mark) $(guests)
 
 # what ci/func needs besides
 tools: $(O)/bin/inject
@@ -74,13 +79,18 @@ $(foreach a,content client step guest,$(eval $(O)/$(a).a: $(call objs,$(a))))
 # a guest's first program stands alone: no libc, one segment, nothing that is not run
 $(O)/guest/first: images/guest/first.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) -Os -ffreestanding -fno-stack-protector -fno-pie -fcf-protection=none \
-		-fno-asynchronous-unwind-tables -static -nostdlib -Wl,-z,noseparate-code -Wl,--build-id=none -s -o $@ $<
+	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(MAP) -g -Os -ffreestanding -fno-stack-protector -fno-pie -fcf-protection=none \
+		-fno-asynchronous-unwind-tables -static -nostdlib -Wl,-z,noseparate-code -Wl,--build-id=sha1 -o $@ $<
 
 # the plugin of QEMU that counts a guest's instructions: QEMU itself has what it calls
-$(O)/bin/count.so: tests/vm/count.c
+$(O)/bin/count.so: tests/vm/count.c mixer/record/qemu_plugin.h
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(CFLAGS) -shared -fPIC -o $@ $<
+	$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) -shared -fPIC -o $@ $<
+
+# the one that records what a guest executes, for 'mixer profile record'
+$(O)/bin/record.so: mixer/record/record.c mixer/record/qemu_plugin.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -D_GNU_SOURCE -I. $(WARN) $(MAP) $(CFLAGS) -shared -fPIC -o $@ $<
 
 # kills a program at a system call, or lets the call fail
 $(O)/bin/inject: tests/inject.c
@@ -94,14 +104,14 @@ diff-streams.pkgs := $(content.pkgs)
 # what runs in the guests of benchmarks: static, for any root
 $(O)/bin/mark: tests/vm/mark.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Os -static -o $@ $<
+	$(CC) -std=gnu17 -D_GNU_SOURCE $(WARN) $(MAP) $(CFLAGS) -Os -static -o $@ $<
 $(O)/bin/init: tests/vm/init.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu17 $(WARN) $(CFLAGS) -Os -static -nostdlib -e start -fno-pie -no-pie -fno-stack-protector -o $@ $<
 
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(filter %_fuzz.c,$(fuzz.src)))
-$(foreach f,$(fuzzers),$(eval $(f).pkgs := $(client.pkgs)))
-$(fuzzers:%=$(O)/bin/%): $(O)/bin/%: $(O)/tests/fuzz/%.o $(if $(FUZZ),,$(O)/tests/fuzz/main.o) $(O)/client.a $(O)/content.a
+$(foreach f,$(fuzzers),$(eval $(f).pkgs := $(sort $(client.pkgs) $(step.pkgs))))
+$(fuzzers:%=$(O)/bin/%): $(O)/bin/%: $(O)/tests/fuzz/%.o $(if $(FUZZ),,$(O)/tests/fuzz/main.o) $(O)/client.a $(O)/step.a $(O)/content.a
 $(fuzzers:%=$(O)/bin/%): private LDLIBS += $(if $(FUZZ),-fsanitize=fuzzer)
 
 # static: they run in any root, also in one without a C library
@@ -175,6 +185,17 @@ bench-boot: setup
 	$(MAKE) all deb $(O)/bin/count.so $(O)/bin/mark $(O)/bin/init
 	ci/bench-boot
 
+optimised: setup
+	$(MAKE) all
+	ci/optimised $(RECIPES)
+
+bench-fdo: setup
+	$(MAKE) all $(O)/bin/count.so
+	ci/bench-fdo $(RECIPES)
+
+bench-record: all
+	ci/bench-record
+
 deb: all
 	ci/deb
 
@@ -184,6 +205,8 @@ format:
 install: all
 	install -D -m 0755 $(O)/bin/swupd $(DESTDIR)$(PREFIX)/bin/swupd
 	install -D -m 0755 $(O)/bin/mixer $(DESTDIR)$(PREFIX)/bin/mixer
+	install -D -m 0644 $(O)/bin/record.so $(DESTDIR)$(PREFIX)/lib/limpid/record.so
+	install -D -m 0755 $(O)/bin/mark $(DESTDIR)$(PREFIX)/lib/limpid/mark
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/man/man,5 7 8)
 	install -m 0644 swupd/man/*.8 mixer/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 0644 swupd/man/*.5 mixer/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
@@ -197,5 +220,5 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all tools setup unit fuzzers fuzz func inject vm powercut lint check release bench bench-update bench-commit bench-scaling bench-boot deb format install clean
+.PHONY: all tools setup unit fuzzers fuzz func inject vm powercut lint check release bench bench-update bench-commit bench-scaling bench-boot bench-record optimised bench-fdo deb format install clean
 .DELETE_ON_ERROR:

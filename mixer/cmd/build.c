@@ -6,9 +6,12 @@
 
 #include "mixer/cmd/cmd.h"
 #include "mixer/cmd/mix.h"
+#include "mixer/input/recipe.h"
 #include "mixer/step/between.h"
 #include "mixer/step/coverage.h"
+#include "mixer/step/debuginfo.h"
 #include "mixer/step/diff.h"
+#include "mixer/step/package_build.h"
 #include "mixer/step/release.h"
 #include "mixer/step/sbom.h"
 #include "mixer/step/stamp.h"
@@ -124,6 +127,8 @@ static int build_bundles(struct mix *m, const struct bundle_set *set, struct loc
 		r = populate(m, set, l, &trees, e);
 	if (r >= 0)
 		r = release_trees_save(m, trees, e);
+	if (r >= 0)
+		r = debuginfo_collect(m, set, l, trees, e);
 	if (r >= 0 && l->n_ids != ids)
 		r = lock_save(m->config, l, e);
 	if (r >= 0)
@@ -154,6 +159,8 @@ static int build_tree(struct mix *m, const struct build_opts *o, struct err *e)
 		r = assemble(m, e);
 	if (r >= 0)
 		r = publish(m, !o->no_signing, e);
+	if (r >= 0)
+		r = debuginfo_publish(m, e);
 	/* 1: a run that was killed had come this far; what follows may still be missing */
 	return MIN(r, 0);
 }
@@ -239,6 +246,45 @@ static int nothing_to_build(const struct mix *m, struct err *e)
 	return err_set(e, -ERR_NO, "nothing to build: release %u is what the lock and the bundles say", m->previous);
 }
 
+/* The release stays as it is; what explains it does not. */
+static int renew_debuginfo(struct mix *m, const struct bundle_set *set, struct lock *l, struct err *e)
+{
+	struct release_trees *trees = NULL;
+	const uint32_t next = m->release;
+
+	m->release = m->previous;
+	int r = fetch_packages(m, l, e);
+	if (r >= 0)
+		r = populate(m, set, l, &trees, e);
+	if (r >= 0)
+		r = debuginfo_collect(m, set, l, trees, e);
+	if (r >= 0)
+		r = debuginfo_publish(m, e);
+	m->release = next;
+	release_trees_free(trees);
+	return r;
+}
+
+/* Part of the summary: packages that were to be optimised, and are not. No release fails because recipes cannot be read. */
+static void warn_of_stale(const struct mix *m)
+{
+	_cleanup_(strv_free) struct strv names = {0}, stale = {0};
+
+	int r = recipe_names(m->config, &names, NULL);
+	for (size_t i = 0; r >= 0 && i < names.n; i++) {
+		_cleanup_(recipe_freep) struct recipe *recipe = NULL;
+		struct package_state state = {0};
+		if (recipe_load(m->config, names.items[i], &recipe, NULL) >= 0 &&
+		    package_state(m, recipe, &state, NULL) >= 0 && state.stale)
+			strv_add(&stale, names.items[i]);
+		free(state.version);
+	}
+	if (!stale.n)
+		return;
+	_cleanup_free_ char *list = strv_join(&stale, " ");
+	ui_warn(m->ui, "%zu packages are built without their profiles, which are stale: %s", stale.n, list);
+}
+
 static int build_all(struct mix *m, const struct build_opts *o, struct err *e)
 {
 	struct bundle_set set = {0};
@@ -250,8 +296,11 @@ static int build_all(struct mix *m, const struct build_opts *o, struct err *e)
 		r = get_lock(m, &set, &l, e);
 	if (r >= 0)
 		r = stamp_inputs(m, &set, l, &stamp, e);
-	if (r >= 0 && m->previous && stamp_is(m, m->previous, &stamp) && !o->minversion)
-		r = nothing_to_build(m, e);
+	if (r >= 0 && m->previous && stamp_is(m, m->previous, &stamp) && !o->minversion) {
+		if (!debuginfo_is_current(m, m->previous, l))
+			r = renew_debuginfo(m, &set, l, e);
+		r = r < 0 ? r : nothing_to_build(m, e);
+	}
 	if (r >= 0 && m->release <= m->previous)
 		m->release = m->previous + RELEASE_STEP;
 	if (r >= 0)
@@ -264,6 +313,8 @@ static int build_all(struct mix *m, const struct build_opts *o, struct err *e)
 		r = nothing_to_build(m, e);
 	if (r >= 0 && !o->skip_packs && m->previous)
 		r = build_deltas(m, o, m->release, true, true, e);
+	if (r >= 0)
+		warn_of_stale(m);
 	return r < 0 ? r : announce(m, o, true, e);
 }
 

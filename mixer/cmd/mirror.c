@@ -9,6 +9,7 @@
 
 #include "mixer/cmd/cmd.h"
 #include "mixer/cmd/mix.h"
+#include "mixer/step/debuginfo.h"
 #include "mixer/step/keys.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -17,6 +18,7 @@
 #include "swupd/client/machine.h"
 #include "swupd/client/mirror.h"
 #include "swupd/content/format.h"
+#include "swupd/content/needs.h"
 
 #define STATE    ".mirror" /* in the copy: what we have seen, downloads under way */
 #define PARALLEL 15
@@ -27,7 +29,7 @@ struct mirror_opts {
 	struct strv releases;
 	const char *from, *certificate;
 	uint32_t format;
-	bool allow_insecure_http;
+	bool allow_insecure_http, debuginfo;
 };
 
 static const struct opt mirror_options[] = {
@@ -38,6 +40,7 @@ static const struct opt mirror_options[] = {
 	{0, "format", OPT_U32, offsetof(struct mirror_opts, format), "N", "of the newest (as configured)", 1, 999999},
 	{0, "allow-insecure-http", OPT_FLAG, offsetof(struct mirror_opts, allow_insecure_http), NULL,
 	 "accept http:// addresses", 0, 0},
+	{0, "debuginfo", OPT_FLAG, offsetof(struct mirror_opts, debuginfo), NULL, "their debug information, too", 0, 0},
 	{0},
 };
 
@@ -77,6 +80,71 @@ static int find_source(struct session *session, const struct mirror_opts *o, str
 	return 0;
 }
 
+/* -- debug information -- */
+
+struct list {
+	struct debuginfo *debuginfo;
+	uint32_t release;
+};
+
+struct lists {
+	struct list *items; /* of releases that have one */
+	size_t n, cap;
+};
+
+static void lists_clear(struct lists *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		debuginfo_free(l->items[i].debuginfo);
+	free(l->items);
+}
+
+struct adding {
+	struct needs *needs;
+	uint32_t release;
+};
+
+static int add_file(void *arg, const char *name, const struct attrs *attrs, const struct digest *hash,
+		    struct err *e __attribute__((unused)))
+{
+	const struct adding *a = arg;
+	_cleanup_free_ char *path = xasprintf("debuginfo/%s", name);
+
+	needs_add_other(a->needs, a->release, path, attrs, hash);
+	return 0;
+}
+
+static int add_debuginfo(void *arg, uint32_t release, const char *text, size_t len, struct needs *n, struct err *e)
+{
+	struct lists *l = arg;
+	struct adding a = {n, release};
+	struct debuginfo *d = NULL;
+
+	int r = debuginfo_parse(text, len, &d, e);
+	if (r < 0)
+		return r;
+	VEC_GROW(l->items, l->n, l->cap);
+	l->items[l->n++] = (struct list){d, release};
+	return debuginfo_each(d, add_file, &a, e);
+}
+
+/* A list comes when all that it names is there. */
+static int finish_debuginfo(void *arg, int target, struct err *e)
+{
+	const struct lists *l = arg;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < l->n; i++) {
+		const struct debuginfo *d = l->items[i].debuginfo;
+		_cleanup_close_ int root = d->n_debugs ? fs_make_dir(target, "debuginfo", 0755, e) : -1;
+		if (d->n_debugs)
+			r = root < 0 ? root : debuginfo_link(d, root, e);
+		if (r >= 0)
+			r = debuginfo_save_index(d, target, l->items[i].release, e);
+	}
+	return r;
+}
+
 static int copy_to(struct session *session, const struct mirror_opts *o, const struct source *s, int target,
 		   const char *path, struct err *e)
 {
@@ -96,6 +164,15 @@ static int copy_to(struct session *session, const struct mirror_opts *o, const s
 		.allow_insecure_http = o->allow_insecure_http,
 	};
 	struct machine *m = NULL;
+	_cleanup_(lists_clear) struct lists lists = {0};
+	const struct mirror_more debuginfo = {
+		.what = "debug information",
+		.list = DEBUGINFO_LIST,
+		.list_max = DEBUGINFO_LIST_MAX,
+		.add = add_debuginfo,
+		.finish = finish_debuginfo,
+		.arg = &lists,
+	};
 
 	for (size_t i = 0; i < o->releases.n; i++)
 		if (strcmp(o->releases.items[i], "newest") != 0)
@@ -105,7 +182,7 @@ static int copy_to(struct session *session, const struct mirror_opts *o, const s
 		return r;
 	m->progress = session->progress;
 	_cleanup_close_ int lock = fs_lock(m->data, "lock", "mixer mirror\n", e);
-	r = lock < 0 ? lock : mirror(m, &releases, target, e);
+	r = lock < 0 ? lock : mirror(m, &releases, o->debuginfo ? &debuginfo : NULL, target, e);
 	machine_close(m);
 	return r;
 }

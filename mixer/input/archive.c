@@ -10,6 +10,7 @@
 #include "mixer/input/download.h"
 #include "mixer/input/inrelease.h"
 #include "mixer/input/package.h"
+#include "mixer/input/source.h"
 #include "swupd/base/compress.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -246,23 +247,50 @@ static const struct inrelease_file *find_index(const struct inrelease *r, const 
 	return NULL;
 }
 
-static int add_index(const struct loading *l, const char *plain, struct package_list *list, struct err *e)
+/* The text of an index, which the InRelease lists. */
+static int load_index(const struct loading *l, const char *plain, struct buf *text, struct err *e)
 {
 	const struct inrelease_file *f = find_index(l->inrelease, plain);
-	_cleanup_(buf_free) struct buf file = {0}, text = {0};
-	const struct repository *r = l->repository;
+	_cleanup_(buf_free) struct buf file = {0};
 
 	int result = get_index(l, f, &file, e);
 	if (result < 0)
 		return result;
 	/* the size is only a limit: the digest of the packed file, which was checked, says all of the unpacked one */
-	result = decompress_mem(codec_detect(file.data, file.len), file.data, file.len, INDEX_MAX, &text, e);
-	if (result >= 0)
-		result = packages_parse(text.data, text.len, l->config->architecture, r->name, r->priority, list, e);
-	return result < 0 ? err_in(e, result, "%s of '%s'", f->path, r->suite) : 0;
+	result = decompress_mem(codec_detect(file.data, file.len), file.data, file.len, INDEX_MAX, text, e);
+	return result < 0 ? err_in(e, result, "%s of '%s'", f->path, l->repository->suite) : 0;
 }
 
-static int add_component(const struct loading *l, const char *component, struct package_list *list, struct err *e)
+static int add_index(const struct loading *l, const char *plain, struct package_list *list, struct err *e)
+{
+	_cleanup_(buf_free) struct buf text = {0};
+	const struct repository *r = l->repository;
+
+	int result = load_index(l, plain, &text, e);
+	if (result < 0)
+		return result;
+	result = packages_parse(text.data, text.len, l->config->architecture, r->name, r->priority, list, e);
+	return result < 0 ? err_in(e, result, "%s of '%s'", plain, r->suite) : 0;
+}
+
+/* A suite may have none. */
+static int add_sources(const struct loading *l, const char *component, struct source_list *list, struct err *e)
+{
+	_cleanup_free_ char *plain = xasprintf("%s/source/Sources", component);
+	_cleanup_(buf_free) struct buf text = {0};
+	const struct repository *r = l->repository;
+
+	if (!find_index(l->inrelease, plain))
+		return 0;
+	int result = load_index(l, plain, &text, e);
+	if (result < 0)
+		return result;
+	result = sources_parse(text.data, text.len, r->name, r->priority, list, e);
+	return result < 0 ? err_in(e, result, "%s of '%s'", plain, r->suite) : 0;
+}
+
+static int add_component(const struct loading *l, const char *component, struct package_list *list,
+			 struct source_list *sources, struct err *e)
 {
 	const struct config *c = l->config;
 	_cleanup_free_ char *own = xasprintf("%s/binary-%s/Packages", component, c->architecture);
@@ -274,10 +302,10 @@ static int add_component(const struct loading *l, const char *component, struct 
 	int r = add_index(l, own, list, e);
 	if (r >= 0 && l->inrelease->all_apart && find_index(l->inrelease, all))
 		r = add_index(l, all, list, e);
-	return r;
+	return r < 0 || !sources ? r : add_sources(l, component, sources, e);
 }
 
-static int load(struct loading *l, struct package_list *list, struct err *e)
+static int load(struct loading *l, struct package_list *list, struct source_list *sources, struct err *e)
 {
 	_cleanup_free_ char *uri = NULL;
 
@@ -291,13 +319,13 @@ static int load(struct loading *l, struct package_list *list, struct err *e)
 		return r;
 	assert(l->inrelease);
 	for (size_t i = 0; r >= 0 && i < l->repository->components.n; i++)
-		r = add_component(l, l->repository->components.items[i], list, e);
+		r = add_component(l, l->repository->components.items[i], list, sources, e);
 	return r;
 }
 
 int archive_load(const struct config *c, int cache, const struct repository *r, struct buf *targets,
 		 struct downloader *d, int64_t now, struct progress *progress, struct package_list *l,
-		 struct lock *lock, int64_t *date, struct err *e)
+		 struct source_list *sources, struct lock *lock, int64_t *date, struct err *e)
 {
 	_cleanup_(loading_end) struct loading loading = {
 		.config = c,
@@ -309,7 +337,7 @@ int archive_load(const struct config *c, int cache, const struct repository *r, 
 	};
 
 	loading.indexes = fs_make_dir(cache, "indexes", 0755, e);
-	int result = loading.indexes < 0 ? loading.indexes : load(&loading, l, e);
+	int result = loading.indexes < 0 ? loading.indexes : load(&loading, l, sources, e);
 	if (result < 0)
 		return err_in(e, result, "repository '%s'", r->name);
 	assert(loading.inrelease);

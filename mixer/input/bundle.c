@@ -11,9 +11,10 @@
 #include "swupd/base/fs.h"
 #include "swupd/base/table.h"
 
-#define DEFINITION_MAX  (1UL << 20) /* bytes: the largest known one has 12 KB */
-#define MIXBUNDLES_NAME "mixbundles"
-#define NAME_CHARS      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+."
+#define DEFINITION_MAX   (1UL << 20) /* bytes: the largest known one has 12 KB */
+#define BUNDLE_DEBUGINFO "-debuginfo"
+#define MIXBUNDLES_NAME  "mixbundles"
+#define NAME_CHARS       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+."
 
 static bool is_name(const char *s)
 {
@@ -44,6 +45,8 @@ void bundle_free(struct bundle *b)
 	strv_free(&b->drops);
 	strv_free(&b->keeps);
 	strv_free(&b->initrds);
+	strv_free(&b->no_build_ids);
+	free(b->explains);
 	free(b->file);
 	free(b);
 }
@@ -113,11 +116,13 @@ static int parse_directive(struct bundle *b, const char *folder, char *s, char *
 		return add_path(&b->unexports, NULL, arg, e);
 	if (strcmp(s, "drop") == 0 || strcmp(s, "keep") == 0)
 		return add_path(*s == 'd' ? &b->drops : &b->keeps, NULL, arg, e);
+	if (strcmp(s, "no-build-id") == 0)
+		return add_path(&b->no_build_ids, NULL, arg, e);
 	bool include = strcmp(s, "include") == 0;
 	if (!include && strcmp(s, "also-add") != 0)
 		return err_set(e, -ERR_FORMAT,
 			       "'%s()' is none of include(), also-add(), alone(), content(), initrd(), drop(), keep(), "
-			       "un-export()",
+			       "no-build-id(), un-export()",
 			       s);
 	if (!bundle_name_valid(arg))
 		return err_set(e, -ERR_FORMAT, "'%s' is no name of a bundle", arg);
@@ -226,10 +231,51 @@ const char *bundle_folder(const struct config *c, const char *name)
 	return NULL;
 }
 
+/* NAME-debuginfo, where NAME is defined and this is not: what explains the packages of NAME, which resolve finds (step/debuginfo.h). NULL: it is no such name. */
+static char *find_explained(const struct config *c, const char *name)
+{
+	_cleanup_free_ char *base =
+		text_ends(name, BUNDLE_DEBUGINFO) ? xstrndup(name, strlen(name) - strlen(BUNDLE_DEBUGINFO)) : NULL;
+
+	return base && bundle_name_valid(base) && bundle_folder(c, base) ? take(base) : NULL;
+}
+
+static int load(const struct config *c, const char *name, bool strict, struct bundle **out, struct err *e);
+
+static int make_explaining(const struct config *c, const char *name, const char *base, bool strict, struct bundle **out,
+			   struct err *e)
+{
+	_cleanup_(bundle_freep) struct bundle *b = NULL;
+	struct bundle *of = NULL;
+
+	int r = load(c, base, strict, &of, e);
+	if (!of)
+		return r;
+	_cleanup_free_ char *text = xasprintf("# [TITLE]: %s\n"
+					      "# [DESCRIPTION]: Debug information of %s\n"
+					      "# [STATUS]: %s\n"
+					      "# [CAPABILITIES]: Debug it without a network\n"
+					      "# [MAINTAINER]: %s\n"
+					      "include(%s)\n",
+					      name, base, of->status, of->maintainer, base);
+	r = bundle_parse(text, strlen(text), name, of->file, false, &b, e);
+	if (r >= 0 && b) {
+		b->explains = xstrdup(base);
+		b->alone = of->alone; /* then so is what includes it */
+		*out = take(b);
+	}
+	bundle_free(of);
+	return r;
+}
+
 static int load(const struct config *c, const char *name, bool strict, struct bundle **out, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
 	const char *folder = bundle_name_valid(name) ? bundle_folder(c, name) : NULL;
+	_cleanup_free_ char *base = folder || !bundle_name_valid(name) ? NULL : find_explained(c, name);
+
+	if (base)
+		return make_explaining(c, name, base, strict, out, e);
 
 	if (!folder) {
 		err_set(e, -ERR_BUNDLE, "there is no definition of bundle '%s'", name);

@@ -24,8 +24,10 @@ struct bundle {
 		keeps; /* patterns as in rules.h: files of its packages that are not shipped, and exceptions */
 	struct strv
 		initrds; /* configurations of initramfs/: initrds for the kernels of this bundle and of those that it includes */
-	bool alone; /* builds on nothing, not on os-core either */
-	char *file; /* where it was read, for messages */
+	struct strv no_build_ids; /* patterns of ELF files that come without a build-id */
+	char *explains; /* it has the debug packages of that bundle, and no definition of its own; NULL: it has one */
+	bool alone;     /* builds on nothing, not on os-core either */
+	char *file;     /* where it was read, for messages */
 };
 
 /* text is read as the definition of name. -ERR_FORMAT with "FILE:LINE: ". strict: all five headers must be there, TITLE equal to name. */

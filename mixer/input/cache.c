@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
+#include "swupd/base/ui.h"
 
 #define LOCK ".lock"
 
@@ -35,4 +37,18 @@ int cache_lock(int cache, bool alone, struct err *e)
 			return err_errno(e, "cannot lock the cache");
 	}
 	return take_fd(&fd);
+}
+
+int cache_lock_builds(int dir, const char *what, struct ui *ui, struct err *e)
+{
+	struct err own = ERR_INIT;
+	int fd = fs_lock(dir, LOCK, "mixer\n", &own);
+
+	if (fd != -ERR_LOCKED) {
+		err_move(e, &own);
+		return fd;
+	}
+	err_clear(&own);
+	ui_message(ui, "waiting for another mixer, which builds %s in the same cache", what);
+	return fs_lock_wait(dir, LOCK, e);
 }

@@ -5,6 +5,7 @@
 
 struct err;
 struct stat;
+struct ui;
 
 /*
  * The cache holds what can be made again, for any number of mixes, and nobody knows who will need a thing once more. So each remembers when it was used last: its time of change is
@@ -19,3 +20,6 @@ void cache_used(int dirfd, const char *path, const struct stat *st);
  * Who uses the cache shares its lock with all others that do; who removes something from it must be alone. Returns the fd that holds it; alone: -ERR_LOCKED instead of waiting.
  */
 int cache_lock(int cache, bool alone, struct err *e);
+
+/* One builds in a folder of the cache at a time; who has to wait is told what for ("kernels"). Returns the fd that holds the lock. */
+int cache_lock_builds(int dir, const char *what, struct ui *ui, struct err *e);

@@ -90,7 +90,8 @@ const char config_template[] =
 	"# How many things to do at once; 0: as many as there are processors.\n"
 	"#threads = 0\n"
 	"\n"
-	"# How many MiB of memory those may take together that compress and compare; 0: half of the machine's.\n"
+	"# How many MiB of memory those may take together that compress and compare; 0: 512 for each thread, at most "
+	"half of the machine's.\n"
 	"#memory = 0\n"
 	"\n"
 	"# Who compresses and compares: threads, or slurm, whose nodes share the cache with this machine (mixer(8)).\n"
@@ -113,6 +114,10 @@ const char config_template[] =
 	"\n"
 	"# Publish packs and deltas for clients of swupd's first generation, too.\n"
 	"#classic = yes\n"
+	"\n"
+	"# Publish debug information of what is in a release, for gdb and perf: what local-debs and the repositories "
+	"have of it.\n"
+	"#debuginfo = yes\n"
 	"\n"
 	"# Clients update by one file from each of so many releases before, and from the last release of each span of "
 	"1, 2, "
@@ -141,6 +146,8 @@ const char config_template[] =
 	"# A package is taken from the repository with the highest priority that has it, and there in its newest "
 	"version.\n"
 	"#   priority = 500\n"
+	"# One that only has debug packages (NAME-dbgsym) of what the others have:\n"
+	"#   debug = no\n"
 	"# The five below are also used when none is given.\n" DEFAULT_REPOSITORIES;
 
 enum kind { STRING, WORD, PATH, PATHS, WORDS, RELEASES, NUMBER, BOOL, CODEC, KEY, EXECUTOR };
@@ -188,6 +195,7 @@ static const struct key keys[] = {
 	CONFIG_NUMBER("publish", "level", level, 0, 22),
 	CONFIG_NUMBER("publish", "freshness-days", freshness_days, 1, 3650),
 	CONFIG("publish", "classic", BOOL, classic),
+	CONFIG("publish", "debuginfo", BOOL, debuginfo),
 	CONFIG_NUMBER("publish", "cover", cover, 0, 1000),
 	CONFIG_NUMBER("publish", "cover-days", cover_days, 0, 36500),
 	CONFIG("publish", "keep", RELEASES, keep),
@@ -199,6 +207,7 @@ static const struct key keys[] = {
 	REPOSITORY("components", WORDS, components),
 	REPOSITORY("keyring", PATH, keyring),
 	REPOSITORY("path", PATH, path),
+	REPOSITORY("debug", BOOL, debug),
 	{"repository", "priority", NUMBER, offsetof(struct repository, priority), 0, 100000},
 };
 
@@ -486,6 +495,7 @@ int config_parse(const char *text, size_t len, const char *file, int dir, const 
 		.cover_days = 365,
 		.cache_days = 30,
 		.classic = true,
+		.debuginfo = true,
 	};
 	int r = conf_parse(text, len, file, on_key, c, e);
 	if (r < 0)

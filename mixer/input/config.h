@@ -23,6 +23,7 @@ struct err;
  *     local-bundles/    own definitions; they hide those of [mix] bundles
  *     local-images/     the same for [mix] images
  *     local-debs/       own packages
+ *     local-recipes/    how packages are rebuilt (recipe.h), recipes.lock/ from what exactly
  *     Swupd_Root.pem private.pem
  *     update/www/       the published tree
  *     update/releases/<V>/   what 'build bundles' found out about release V (tree.h), input of 'build update' and of later deltas
@@ -43,6 +44,7 @@ struct repository {
 	char *keyring;     /* debian: for gpgv */
 	char *path;        /* directory: of .deb files, absolute */
 	uint32_t priority; /* the higher wins, whatever the version; default 500 */
+	bool debug;        /* only for debug packages of what others have */
 };
 
 struct config {
@@ -69,9 +71,10 @@ struct config {
 	struct strv keep;           /* releases that gc never removes; numbers */
 	uint32_t cache_days;        /* gc leaves in the cache what was used in so many days */
 	unsigned threads;           /* 0: one per core */
-	uint32_t memory;            /* MiB that jobs of threads take together at most; 0: half of the machine's */
+	uint32_t memory;            /* MiB that jobs of threads take together at most; 0: job.c's choice */
 	enum executor executor;
-	bool classic; /* publish the predecessor's per-file names (for old clients) */
+	bool debuginfo; /* lock and publish debug information (step/debuginfo.h) */
+	bool classic;   /* publish the predecessor's per-file names (for old clients) */
 };
 
 /* Read <path>/mixer.conf. Unknown sections and keys are -ERR_CONFIG with file and line; relative paths are taken from the workspace. */

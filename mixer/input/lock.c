@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "mixer/input/config.h"
+#include "mixer/input/stanza.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 
 #define LOCK_NAME  "mixer.lock"
 #define TOOLS_NAME "tools.lock"
+#define RECIPES    "recipes.lock"
 #define LOCK_FIRST "limpid-lock 1"
 #define LOCK_MAX   (64UL << 20) /* bytes: 60000 packages of 300 bytes, three times */
 #define ID_MAX     999          /* SYS_UID_MAX of Debian */
@@ -31,6 +33,7 @@ void lock_free(struct lock *l)
 	free(l->packages);
 	free(l->bundles);
 	free(l->ids);
+	free(l->source.files);
 	arena_free(l->arena);
 	free(l);
 }
@@ -173,13 +176,55 @@ static int parse_id(struct lock *l, char *line, struct err *e)
 	return 0;
 }
 
+static int parse_source(struct lock *l, char *line, struct err *e)
+{
+	char *f[5];
+
+	if (!split(line, f, 5))
+		return too_short(line, 5, e);
+	if (l->source.name)
+		return err_set(e, -ERR_FORMAT, "there are two sources");
+	if (!stanza_is_place(f[4]))
+		return err_set(e, -ERR_FORMAT, "'%s' is no folder of an archive", f[4]);
+	/* they become names of files */
+	if (strchr(f[1], '/') || strchr(f[2], '/'))
+		return err_set(e, -ERR_FORMAT, "'%s %s' is no source", f[1], f[2]);
+	l->source.name = f[1];
+	l->source.version = f[2];
+	l->source.repository = f[3];
+	l->source.directory = f[4];
+	return 0;
+}
+
+static int parse_file(struct lock *l, char *line, struct err *e)
+{
+	struct locked_source *s = &l->source;
+	struct source_file file;
+	char *f[4];
+
+	if (!split(line, f, 4))
+		return too_short(line, 4, e);
+	int r = parse_digest(f[1], &file.sha256, e);
+	if (r < 0)
+		return r;
+	if (text_u64(f[2], 1, INT64_MAX, &file.size) < 0)
+		return err_set(e, -ERR_FORMAT, "'%s' is no size of a file", f[2]);
+	if (!stanza_is_word(f[3]) || strchr(f[3], '/') || f[3][0] == '.')
+		return err_set(e, -ERR_FORMAT, "'%s' is no name of a source's file", f[3]);
+	file.name = f[3];
+	VEC_GROW(s->files, s->n_files, s->cap_files);
+	s->files[s->n_files++] = file;
+	return 0;
+}
+
 static int parse_line(struct lock *l, char *line, struct err *e)
 {
 	static const struct {
 		const char *word;
 		int (*parse)(struct lock *l, char *line, struct err *e);
 	} words[] = {{"time ", parse_time},       {"input ", parse_input},   {"archive ", parse_archive},
-		     {"package ", parse_package}, {"bundle ", parse_bundle}, {"id ", parse_id}};
+		     {"package ", parse_package}, {"bundle ", parse_bundle}, {"id ", parse_id},
+		     {"source ", parse_source},   {"file ", parse_file}};
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (text_starts(line, words[i].word))
@@ -200,6 +245,11 @@ static int compare_packages(const void *a, const void *b)
 static int compare_bundles(const void *a, const void *b)
 {
 	return strcmp(((const struct locked_bundle *)a)->name, ((const struct locked_bundle *)b)->name);
+}
+
+static int compare_files(const void *a, const void *b)
+{
+	return strcmp(((const struct source_file *)a)->name, ((const struct source_file *)b)->name);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -223,6 +273,7 @@ static void sort(const struct lock *l)
 	sort_list(l->packages, l->n_packages, sizeof(*l->packages), compare_packages);
 	sort_list(l->bundles, l->n_bundles, sizeof(*l->bundles), compare_bundles);
 	sort_list(l->ids, l->n_ids, sizeof(*l->ids), compare_ids);
+	sort_list(l->source.files, l->source.n_files, sizeof(*l->source.files), compare_files);
 	for (size_t i = 0; i < l->n_bundles; i++)
 		sort_list(l->bundles[i].packages, l->bundles[i].n_packages, sizeof(char *), text_compare);
 }
@@ -230,6 +281,8 @@ static void sort(const struct lock *l)
 /* Each name once, and every package of a bundle must be locked: later steps rely on it. */
 static int check(const struct lock *l, struct err *e)
 {
+	if (!l->source.name != !l->source.n_files)
+		return err_set(e, -ERR_FORMAT, "a source has files, and files a source");
 	for (size_t i = 1; i < l->n_packages; i++)
 		if (compare_packages(&l->packages[i - 1], &l->packages[i]) == 0)
 			return err_set(e, -ERR_FORMAT, "package %s is locked twice", l->packages[i].name);
@@ -291,6 +344,14 @@ void lock_format(const struct lock *l, struct buf *out)
 		digest_format(&a->inrelease, hex);
 		buf_printf(out, "archive %s %s %s %s\n", a->name, a->suite, hex, a->date);
 	}
+	if (l->source.name)
+		buf_printf(out, "source %s %s %s %s\n", l->source.name, l->source.version, l->source.repository,
+			   l->source.directory);
+	for (size_t i = 0; i < l->source.n_files; i++) {
+		const struct source_file *f = &l->source.files[i];
+		digest_format(&f->sha256, hex);
+		buf_printf(out, "file %s %llu %s\n", hex, (unsigned long long)f->size, f->name);
+	}
 	for (size_t i = 0; i < l->n_packages; i++) {
 		const struct locked_package *p = &l->packages[i];
 		digest_format(&p->sha256, hex);
@@ -351,6 +412,26 @@ int lock_save_tools(const struct config *c, const struct lock *l, struct err *e)
 	return save(c, TOOLS_NAME, l, e);
 }
 
+int lock_load_recipe(const struct config *c, const char *name, struct lock **out, struct err *e)
+{
+	_cleanup_free_ char *file = xasprintf(RECIPES "/%s", name), *command = xasprintf("mixer package lock %s", name);
+
+	int r = load(c, file, command, out, e);
+	if (r >= 0 && !(*out)->source.name) {
+		lock_free(take(*out));
+		r = err_set(e, -ERR_FORMAT, "%s: it has no source", file);
+	}
+	return r;
+}
+
+int lock_save_recipe(const struct config *c, const char *name, const struct lock *l, struct err *e)
+{
+	_cleanup_free_ char *file = xasprintf(RECIPES "/%s", name);
+
+	int r = fs_mkdirs(c->dir, RECIPES, 0755, e);
+	return r < 0 ? r : save(c, file, l, e);
+}
+
 const struct locked_package *lock_find(const struct lock *l, const char *name)
 {
 	const struct locked_package key = {.name = name};
@@ -363,6 +444,16 @@ const struct locked_bundle *lock_find_bundle(const struct lock *l, const char *n
 	const struct locked_bundle key = {.name = name};
 
 	return l->n_bundles ? bsearch(&key, l->bundles, l->n_bundles, sizeof(key), compare_bundles) : NULL;
+}
+
+bool lock_is_shipped(const struct lock *l, const char *name)
+{
+	for (size_t i = 0; i < l->n_bundles; i++) {
+		const struct locked_bundle *b = &l->bundles[i];
+		if (b->n_packages && bsearch(&name, b->packages, b->n_packages, sizeof(*b->packages), text_compare))
+			return true;
+	}
+	return false;
 }
 
 int lock_id(struct lock *l, const char *kind, const char *name, uint32_t *out, struct err *e)

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mixer/input/source.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/content/digest.h"
@@ -25,6 +27,11 @@ struct err;
  *     package NAME VERSION ARCH <sha256> SIZE REPOSITORY SOURCE SOURCE-VERSION FILE   FILE: below the archive's URI, or in the directory
  *     bundle NAME PACKAGE…                                  the closure of its own wishes (not of its includes'), names only
  *     id user|group NAME NUMBER                             numbers given to users that packages declare without one; never reused
+ *
+ * The lock of a recipe has also what it builds:
+ *
+ *     source NAME VERSION REPOSITORY DIRECTORY              DIRECTORY: below the archive's URI
+ *     file <sha256> SIZE NAME                               in DIRECTORY
  */
 struct locked_package {
 	const char *name, *version, *arch;
@@ -52,6 +59,12 @@ struct locked_archive {
 	struct digest inrelease;
 };
 
+struct locked_source {
+	const char *name, *version, *repository, *directory; /* NULL: there is none */
+	struct source_file *files;                           /* sorted by name */
+	size_t n_files, cap_files;
+};
+
 struct lock {
 	int64_t time;
 	struct digest input;
@@ -63,6 +76,7 @@ struct lock {
 	size_t n_bundles, cap_bundles;
 	struct locked_id *ids; /* sorted by kind, name */
 	size_t n_ids, cap_ids;
+	struct locked_source source;
 	struct arena *arena;
 };
 
@@ -80,9 +94,16 @@ int lock_save(const struct config *c, struct lock *l, struct err *e);
 int lock_load_tools(const struct config *c, struct lock **out, struct err *e);
 int lock_save_tools(const struct config *c, const struct lock *l, struct err *e);
 
+/* recipes.lock/NAME: what a recipe builds, and in which root. */
+int lock_load_recipe(const struct config *c, const char *name, struct lock **out, struct err *e);
+int lock_save_recipe(const struct config *c, const char *name, const struct lock *l, struct err *e);
+
 /* NULL: not in it. l is sorted, as lock_parse, lock_format and resolve leave it. */
 const struct locked_package *lock_find(const struct lock *l, const char *name);
 const struct locked_bundle *lock_find_bundle(const struct lock *l, const char *name);
+
+/* Is the package in a bundle? If not, it is a debug package that is only published (step/debuginfo.h). */
+bool lock_is_shipped(const struct lock *l, const char *name);
 
 /*
  * The number of a user or group. When there is none, one is given and remembered in l: that of the group or user of the same name, else the

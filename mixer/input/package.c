@@ -5,10 +5,10 @@
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mixer/input/stanza.h"
 #include "swupd/base/err.h"
 #include "swupd/base/text.h"
 
@@ -33,16 +33,13 @@ void package_list_free(struct package_list *l)
 	free(l);
 }
 
-/* The fields of a stanza that we read; the rest is skipped. Values are terminated in place. */
+/* The fields of a stanza that we read */
 struct stanza {
 	char *package, *version, *architecture, *source, *depends, *pre_depends, *provides, *conflicts, *breaks,
-		*multi_arch, *filename, *size, *sha256;
+		*multi_arch, *essential, *filename, *size, *sha256;
 };
 
-static const struct {
-	const char *name;
-	size_t offset;
-} fields[] = {
+static const struct stanza_field fields[] = {
 	{"Package", offsetof(struct stanza, package)},
 	{"Version", offsetof(struct stanza, version)},
 	{"Architecture", offsetof(struct stanza, architecture)},
@@ -53,29 +50,11 @@ static const struct {
 	{"Conflicts", offsetof(struct stanza, conflicts)},
 	{"Breaks", offsetof(struct stanza, breaks)},
 	{"Multi-Arch", offsetof(struct stanza, multi_arch)},
+	{"Essential", offsetof(struct stanza, essential)},
 	{"Filename", offsetof(struct stanza, filename)},
 	{"Size", offsetof(struct stanza, size)},
 	{"SHA256", offsetof(struct stanza, sha256)},
 };
-
-static char **find_field(struct stanza *s, const char *name, size_t len)
-{
-	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-		if (strlen(fields[i].name) == len && strncasecmp(fields[i].name, name, len) == 0)
-			return (char **)(void *)((char *)s + fields[i].offset);
-	return NULL;
-}
-
-/* One word without what a lock or a URL could misread */
-static bool is_word(const char *s)
-{
-	if (!s || !*s)
-		return false;
-	for (; *s; s++)
-		if ((unsigned char)*s <= ' ' || *s == 0x7f)
-			return false;
-	return true;
-}
 
 /* Source: bash (5.2-1), where the version is there only when it differs */
 static void set_source(struct package *p, char *source)
@@ -91,21 +70,21 @@ static void set_source(struct package *p, char *source)
 			*end = '\0';
 		*open = '\0';
 		const char *version = text_trim(open + 1);
-		if (is_word(version))
+		if (stanza_is_word(version))
 			p->source_version = version;
 	}
 	const char *name = text_trim(source);
-	if (is_word(name))
+	if (stanza_is_word(name))
 		p->source = name;
 }
 
 static int stanza_to_package(const struct stanza *s, struct package *p, struct err *e)
 {
-	if (!is_word(s->package))
+	if (!stanza_is_word(s->package))
 		return err_set(e, -ERR_FORMAT, "a stanza has no package name");
-	if (!is_word(s->version))
+	if (!stanza_is_word(s->version))
 		return err_set(e, -ERR_FORMAT, "package '%s' has no version", s->package);
-	if (!is_word(s->architecture))
+	if (!stanza_is_word(s->architecture))
 		return err_set(e, -ERR_FORMAT, "package '%s' has no architecture", s->package);
 	*p = (struct package){
 		.name = s->package,
@@ -117,6 +96,7 @@ static int stanza_to_package(const struct stanza *s, struct package *p, struct e
 		.conflicts = s->conflicts ? s->conflicts : "",
 		.breaks = s->breaks ? s->breaks : "",
 		.multiarch_allowed = s->multi_arch && strcmp(s->multi_arch, "allowed") == 0,
+		.essential = s->essential && strcmp(s->essential, "yes") == 0,
 	};
 	set_source(p, s->source);
 	return 0;
@@ -127,7 +107,7 @@ static int add_location(const struct stanza *s, struct package *p, struct err *e
 {
 	const char *f = s->filename;
 
-	if (!is_word(f) || f[0] == '/' || text_starts(f, "../") || strstr(f, "/../"))
+	if (!stanza_is_place(f))
 		return err_set(e, -ERR_FORMAT, "package '%s' has no proper Filename", p->name);
 	if (!s->size || text_u64(s->size, 1, INT64_MAX, &p->size) < 0)
 		return err_set(e, -ERR_FORMAT, "package '%s' has no proper Size", p->name);
@@ -137,43 +117,9 @@ static int add_location(const struct stanza *s, struct package *p, struct err *e
 	return 0;
 }
 
-/*
- * Read one stanza at *pos (lines up to an empty one) and terminate its values in place. Lines that begin with a blank go on with the field before;
- * their line feeds stay, for dependencies they are blanks. Returns 1, 0 at the end, -ERR_FORMAT.
- */
-static int stanza_next(char **pos, char *end, unsigned *line, struct stanza *out, struct err *e)
+static int next(char **pos, char *end, unsigned *line, struct stanza *out, struct err *e)
 {
-	char *s = *pos;
-	bool any = false;
-
-	*out = (struct stanza){0};
-	while (s < end && *s == '\n') {
-		s++;
-		++*line;
-	}
-	while (s < end && *s != '\n') {
-		char *stop = memchr(s, '\n', (size_t)(end - s));
-		stop = stop ? stop : end;
-		unsigned lines = 1;
-		while (stop + 1 < end && (stop[1] == ' ' || stop[1] == '\t')) {
-			char *next = memchr(stop + 1, '\n', (size_t)(end - stop - 1));
-			stop = next ? next : end;
-			lines++;
-		}
-		const char *colon = memchr(s, ':', (size_t)(stop - s));
-		if (!colon)
-			return err_set(e, -ERR_FORMAT, "line %u is no 'Field: value'", *line);
-		char **field = find_field(out, s, (size_t)(colon - s));
-		if (field) {
-			*stop = '\0'; /* text[len] is ours, too */
-			*field = text_trim((char *)colon + 1);
-		}
-		any = true;
-		*line += lines;
-		s = MIN(stop + 1, end);
-	}
-	*pos = s;
-	return any;
+	return stanza_next(pos, end, line, fields, ARRAY_LEN(fields), out, sizeof(*out), e);
 }
 
 int packages_parse(const char *text, size_t len, const char *arch, const char *repository, uint32_t priority,
@@ -183,11 +129,11 @@ int packages_parse(const char *text, size_t len, const char *arch, const char *r
 	char *copy = arena_strndup(l->arena, text, len), *pos = copy;
 	const char *from = arena_strdup(l->arena, repository);
 	unsigned line = 1;
-	struct stanza s;
+	struct stanza s = {0};
 	int r;
 
-	while ((r = stanza_next(&pos, copy + len, &line, &s, e)) > 0) {
-		struct package p;
+	while ((r = next(&pos, copy + len, &line, &s, e)) > 0) {
+		struct package p = {.arch = ""};
 		r = stanza_to_package(&s, &p, e);
 		if (r < 0)
 			return err_in(e, r, "before line %u", line);
@@ -270,21 +216,38 @@ static int read_control(const struct buf *tar, struct buf *control, struct err *
 	return r == ARCHIVE_EOF ? err_set(e, -ERR_FORMAT, "it has no control file") : archive_error(a, e);
 }
 
+static int load_control(int fd, struct buf *control, int64_t *time, struct err *e)
+{
+	_cleanup_(buf_free) struct buf tar = {0};
+
+	int r = read_control_tar(fd, &tar, time, e);
+	return r < 0 ? r : read_control(&tar, control, e);
+}
+
+int package_control(int dirfd, const char *name, struct buf *out, struct err *e)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+	int64_t time;
+
+	if (fd < 0)
+		return err_errno(e, "%s", name);
+	int r = load_control(fd, out, &time, e);
+	return r < 0 ? err_in(e, r, "%s is no proper .deb", name) : 0;
+}
+
 static int load(int fd, struct package_list *l, struct package *p, struct err *e)
 {
-	_cleanup_(buf_free) struct buf tar = {0}, control = {0};
-	struct stanza s;
+	_cleanup_(buf_free) struct buf control = {0};
+	struct stanza s = {0};
 	struct stat st;
 	int64_t time = 0;
 	unsigned line = 1;
 
-	int r = read_control_tar(fd, &tar, &time, e);
-	if (r >= 0)
-		r = read_control(&tar, &control, e);
+	int r = load_control(fd, &control, &time, e);
 	if (r < 0)
 		return r;
 	char *text = arena_strndup(l->arena, control.data, control.len), *pos = text;
-	r = stanza_next(&pos, text + control.len, &line, &s, e);
+	r = next(&pos, text + control.len, &line, &s, e);
 	if (r == 0)
 		r = err_set(e, -ERR_FORMAT, "its control file is empty");
 	if (r >= 0)

@@ -19,6 +19,7 @@ struct package {
 	const char *source, *source_version;
 	const char *depends, *pre_depends, *provides, *conflicts, *breaks; /* fields as written, "" when missing */
 	bool multiarch_allowed; /* Multi-Arch: allowed, so that NAME:any is satisfied by it */
+	bool essential;         /* on every Debian system; only build roots (step/package_lock.h) ask */
 	const char *file;       /* below the archive's URI, or in the directory */
 	uint64_t size;          /* bytes of the .deb */
 	struct digest sha256;
@@ -50,6 +51,9 @@ int packages_parse(const char *text, size_t len, const char *arch, const char *r
  */
 int package_load(int dirfd, const char *name, const char *arch, const char *repository, uint32_t priority,
 		 struct package_list *l, struct err *e);
+
+/* Add the text of the control file of a .deb. -ERR_FORMAT: no .deb, or damaged. */
+int package_control(int dirfd, const char *name, struct buf *out, struct err *e);
 
 enum relation { ANY_VERSION, EARLIER, EARLIER_EQUAL, EQUAL, LATER_EQUAL, LATER };
 

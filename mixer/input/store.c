@@ -180,6 +180,16 @@ int store_get_fd(const struct store *s, const struct digest *d, struct err *e)
 	return fd >= 0 ? fd : err_errno(e, "object %s of the store", path + 3);
 }
 
+int store_link(const struct store *s, const struct digest *d, int dirfd, const char *name, struct err *e)
+{
+	char path[DIGEST_HEX + 3];
+
+	object_path(d, path);
+	if (!fs_exists(s->dir, path))
+		return err_set(e, -ENOENT, "object %s is not in the store", path + 3);
+	return fs_link_or_copy(s->dir, path, dirfd, name, e);
+}
+
 int store_load(const struct store *s, const struct digest *d, size_t max, struct buf *out, struct err *e)
 {
 	_cleanup_close_ int fd = store_get_fd(s, d, e);

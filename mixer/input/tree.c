@@ -77,21 +77,6 @@ void tree_format(const struct tree *t, struct buf *out)
 	}
 }
 
-static int parse_octal(const char *s, uint32_t *out)
-{
-	uint32_t mode = 0;
-
-	if (!*s)
-		return -EINVAL;
-	for (; *s; s++) {
-		if (*s < '0' || *s > '7' || mode > 0777)
-			return -EINVAL;
-		mode = mode * 8 + (uint32_t)(*s - '0');
-	}
-	*out = mode;
-	return 0;
-}
-
 static int parse_node(char *line, struct node *n)
 {
 	char *f[FIELDS];
@@ -100,7 +85,7 @@ static int parse_node(char *line, struct node *n)
 	for (char *rest = line; rest && count < FIELDS; count++)
 		f[count] = count + 1 < FIELDS ? strsep(&rest, "\t") : rest;
 	const char *kind = count == FIELDS && strlen(f[0]) == 1 ? strchr("FDL", *f[0]) : NULL;
-	if (!kind || parse_octal(f[1], &n->attrs.mode) < 0 || text_u32(f[2], 0, UINT32_MAX, &n->attrs.uid) < 0 ||
+	if (!kind || text_mode(f[1], &n->attrs.mode) < 0 || text_u32(f[2], 0, UINT32_MAX, &n->attrs.uid) < 0 ||
 	    text_u32(f[3], 0, UINT32_MAX, &n->attrs.gid) < 0 || text_u64(f[4], 0, UINT64_MAX, &n->attrs.size) < 0 ||
 	    strlen(f[5]) != DIGEST_HEX - 1 || digest_parse(f[5], &n->hash) < 0 || name_check(f[7], NULL) < 0)
 		return -EINVAL;

@@ -73,6 +73,9 @@ int store_take(struct store *s, const struct attrs *a, store_read *read, void *s
 	       struct err *e);
 
 int store_get_fd(const struct store *s, const struct digest *d, struct err *e); /* an fd to read; -ENOENT */
+
+/* Give the content another name: a hard link, or a copy on another file system. */
+int store_link(const struct store *s, const struct digest *d, int dirfd, const char *name, struct err *e); /* -ENOENT */
 int store_load(const struct store *s, const struct digest *d, size_t max, struct buf *out, struct err *e);
 
 /* Write the whole tree, with the parents of everything, as real files below dirfd, for tools that want one (depmod, hwdb). t is sorted. Ownership only when root. */

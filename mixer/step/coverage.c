@@ -29,46 +29,22 @@ void history_clear(struct history *h)
 
 /* -- the history -- */
 
-static int by_number(const void *a, const void *b)
-{
-	const uint32_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-/* The numbers that have a folder, from low to high. */
-static int list_numbers(const struct mix *m, uint32_t **out, size_t *n, struct err *e)
-{
-	_cleanup_(strv_free) struct strv names = {0};
-
-	int r = fs_list(m->config->dir, WWW, &names, e);
-	if (r < 0)
-		return r;
-	*out = xcalloc(names.n + 1, sizeof(**out));
-	for (size_t i = 0; i < names.n; i++)
-		if (text_u32(names.items[i], 1, INT32_MAX, &(*out)[*n]) == 0)
-			(*n)++;
-	qsort(*out, *n, sizeof(**out), by_number);
-	return 0;
-}
-
-static uint32_t before(const struct mix *m, const struct manifest *mom, const uint32_t *numbers, size_t n)
+static uint32_t before(const struct mix *m, const struct manifest *mom, const struct release_numbers *all)
 {
 	if (mom->previous < mom->release && release_is_whole(m, mom->previous))
 		return mom->previous;
 	/* it was removed; the first of all has none, and older ones are not its predecessors */
-	for (size_t i = mom->previous ? n : 0; i-- > 0;)
-		if (numbers[i] < mom->release && release_is_whole(m, numbers[i]))
-			return numbers[i];
+	for (size_t i = mom->previous ? all->n : 0; i-- > 0;)
+		if (all->items[i] < mom->release && release_is_whole(m, all->items[i]))
+			return all->items[i];
 	return 0;
 }
 
 static int load_history(const struct mix *m, uint32_t to, struct history *out, struct err *e)
 {
-	_cleanup_free_ uint32_t *numbers = NULL;
-	size_t n = 0;
+	_cleanup_(release_numbers_clear) struct release_numbers all = {0};
 
-	int r = list_numbers(m, &numbers, &n, e);
+	int r = release_list(m, &all, e);
 	for (uint32_t at = to; r >= 0 && at;) {
 		_cleanup_(manifest_freep) struct manifest *mom = NULL;
 		_cleanup_free_ char *trees = xasprintf("update/releases/%u/full.tree", at);
@@ -80,7 +56,7 @@ static int load_history(const struct mix *m, uint32_t to, struct history *out, s
 							  .format = mom->format,
 							  .time = mom->timestamp,
 							  .trees = fs_exists(m->config->dir, trees)};
-		at = before(m, mom, numbers, n);
+		at = before(m, mom, &all);
 	}
 	return r;
 }

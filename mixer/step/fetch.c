@@ -89,8 +89,8 @@ static int copy_from_directory(const struct repository *r, int debs, const struc
 	return fs_tmp_commit(&t, name, e);
 }
 
-static int add(struct list *l, const struct config *c, const struct repository *r, int debs,
-	       const struct locked_package *p, struct err *e)
+/* The URI of the archive that r is, asked for once. */
+static int uri_of(struct list *l, const struct config *c, const struct repository *r, const char **out, struct err *e)
 {
 	char **uri = &l->uris[r - c->repositories];
 
@@ -99,17 +99,58 @@ static int add(struct list *l, const struct config *c, const struct repository *
 		if (result < 0)
 			return err_in(e, result, "repository '%s'", r->name);
 	}
+	*out = *uri;
+	return 0;
+}
+
+/* name and what are taken */
+static void add(struct list *l, const char *uri, const char *place, char *what, int dir, char *name,
+		const struct digest *sha256, uint64_t size)
+{
 	VEC_GROW(l->items, l->n, l->cap);
 	l->items[l->n++] = (struct download){
-		.url = url_join(*uri, p->file),
-		.what = xasprintf("package '%s'", p->name),
-		.dirfd = debs,
-		.name = cached_name(p),
-		.sha256 = &p->sha256,
-		.size = p->size,
+		.url = url_join(uri, place),
+		.what = what,
+		.dirfd = dir,
+		.name = name,
+		.sha256 = sha256,
+		.size = size,
 	};
-	l->bytes += p->size;
-	return 0;
+	l->bytes += size;
+}
+
+static int unknown_repository(const char *what, const char *name, const char *repository, const char *command,
+			      struct err *e)
+{
+	int r = err_set(e, -ERR_CONFIG, "%s '%s' is from repository '%s', which mixer.conf does not have", what, name,
+			repository);
+	return err_hint(e, r, "'%s' chooses anew", command);
+}
+
+static int download_list(const struct mix *m, const struct list *l, const char *stage, const char *command,
+			 struct err *e)
+{
+	if (l->n == 0)
+		return 0;
+	_cleanup_(downloader_freep) struct downloader *d = downloader_new();
+	progress_stage(m->progress, stage, l->bytes, true);
+	int r = download_all(d, l->items, l->n, m->progress, e);
+	if (r == -ERR_DIGEST || r == -ERR_MISSING)
+		return err_hint(e, r, "the mirror may be in the middle of an update, or have a newer one: '%s' looks",
+				command);
+	progress_end(m->progress);
+	return r;
+}
+
+static int add_package(struct list *l, const struct config *c, const struct repository *r, int debs,
+		       const struct locked_package *p, struct err *e)
+{
+	const char *uri = NULL;
+
+	int result = uri_of(l, c, r, &uri, e);
+	if (result >= 0)
+		add(l, uri, p->file, xasprintf("package '%s'", p->name), debs, cached_name(p), &p->sha256, p->size);
+	return result;
 }
 
 int fetch_packages(const struct mix *m, const struct lock *l, struct err *e)
@@ -126,25 +167,62 @@ int fetch_packages(const struct mix *m, const struct lock *l, struct err *e)
 		const struct repository *from = config_repository(c, p->repository);
 		if (is_cached(debs, p))
 			continue;
-		if (!from) {
-			int r = err_set(e, -ERR_CONFIG,
-					"package '%s' is from repository '%s', which mixer.conf does not have", p->name,
-					p->repository);
-			return err_hint(e, r, "'mixer lock' chooses anew");
-		}
+		if (!from)
+			return unknown_repository("package", p->name, p->repository, "mixer lock", e);
 		int r = from->kind == REPOSITORY_DIRECTORY ? copy_from_directory(from, debs, p, e)
-							   : add(&list, c, from, debs, p, e);
+							   : add_package(&list, c, from, debs, p, e);
 		if (r < 0)
 			return r;
 	}
-	if (list.n == 0)
-		return 0;
-	_cleanup_(downloader_freep) struct downloader *d = downloader_new();
-	progress_stage(m->progress, "packages", list.bytes, true);
-	int r = download_all(d, list.items, list.n, m->progress, e);
-	if (r == -ERR_DIGEST || r == -ERR_MISSING)
-		return err_hint(
-			e, r, "the mirror may be in the middle of an update, or have a newer one: 'mixer lock' looks");
-	progress_end(m->progress);
-	return r;
+	return download_list(m, &list, "packages", "mixer lock", e);
+}
+
+/* 1: it is there and right; 0: it is not, any more */
+static int is_source_cached(int dir, const char *name, const struct source_file *f, struct err *e)
+{
+	_cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct digest got;
+	struct stat st;
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_errno(e, "%s", name);
+	int r = fstat(fd, &st) < 0 ? err_errno(e, "%s", name) : sha256_fd(fd, &got, e);
+	if (r < 0)
+		return r;
+	if (!digest_equal(&got, &f->sha256))
+		return unlinkat(dir, name, 0) < 0 ? err_errno(e, "%s", name) : 0;
+	cache_used(dir, name, &st);
+	return 1;
+}
+
+int fetch_source(const struct mix *m, const struct lock *l, struct err *e)
+{
+	const struct config *c = m->config;
+	const struct locked_source *s = &l->source;
+	const struct repository *from = config_repository(c, s->repository);
+	_cleanup_close_ int dir = fs_make_dir(m->cache, "sources", 0755, e);
+	_cleanup_(list_free) struct list list = {.uris = xcalloc(c->n_repositories, sizeof(char *)),
+						 .n_uris = c->n_repositories};
+	const char *uri = NULL;
+
+	if (dir < 0)
+		return dir;
+	for (size_t i = 0; i < s->n_files; i++) {
+		const struct source_file *f = &s->files[i];
+		char hex[DIGEST_HEX];
+		digest_format(&f->sha256, hex);
+		int r = is_source_cached(dir, hex, f, e);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			continue;
+		if (!from || from->kind != REPOSITORY_DEBIAN)
+			return unknown_repository("source", s->name, s->repository, "mixer package lock", e);
+		r = uri_of(&list, c, from, &uri, e);
+		if (r < 0)
+			return r;
+		_cleanup_free_ char *place = xasprintf("%s/%s", s->directory, f->name);
+		add(&list, uri, place, xasprintf("source '%s'", f->name), dir, xstrdup(hex), &f->sha256, f->size);
+	}
+	return download_list(m, &list, "sources", "mixer package lock", e);
 }

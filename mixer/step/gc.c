@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mixer/step/coverage.h"
+#include "mixer/step/debuginfo.h"
 #include "mixer/step/release.h"
 #include "mixer/step/step.h"
 #include "mixer/step/ways.h"
@@ -42,7 +43,7 @@ struct total {
 
 struct collecting {
 	const struct mix *m;
-	struct strv numbers;        /* folders of www that have a release's number */
+	struct release_numbers numbers;
 	struct candidate *releases; /* from low to high */
 	size_t n;
 	struct needs *needs;
@@ -57,7 +58,7 @@ static void collecting_clear(struct collecting *c)
 	for (size_t i = 0; i < c->n; i++)
 		manifest_free(c->releases[i].mom);
 	free(c->releases);
-	strv_free(&c->numbers);
+	release_numbers_clear(&c->numbers);
 	strv_free(&c->victims);
 	ways_clear(&c->steps);
 	ways_clear(&c->kept);
@@ -87,33 +88,19 @@ static void keep(struct candidate *x, const char *why)
 		x->why = why;
 }
 
-static int by_number(const void *a, const void *b)
-{
-	const struct candidate *x = a, *y = b;
-
-	return (x->mom->release > y->mom->release) - (x->mom->release < y->mom->release);
-}
-
 static int list_releases(struct collecting *c, struct err *e)
 {
-	_cleanup_(strv_free) struct strv names = {0};
-	uint32_t release;
-
-	int r = fs_list(c->m->config->dir, WWW, &names, e);
-	c->releases = xcalloc(names.n + 1, sizeof(*c->releases));
-	for (size_t i = 0; r >= 0 && i < names.n; i++) {
-		_cleanup_free_ char *mom = xasprintf(WWW "/%s/Manifest.MoM", names.items[i]);
-		if (text_u32(names.items[i], 1, INT32_MAX, &release) < 0)
-			continue;
-		strv_add(&c->numbers, names.items[i]);
+	int r = release_list(c->m, &c->numbers, e);
+	c->releases = xcalloc(c->numbers.n + 1, sizeof(*c->releases));
+	for (size_t i = 0; r >= 0 && i < c->numbers.n; i++) {
+		const uint32_t release = c->numbers.items[i];
+		_cleanup_free_ char *mom = xasprintf(WWW "/%u/Manifest.MoM", release);
 		if (!fs_exists(c->m->config->dir, mom))
 			continue;
 		r = release_load_mom(c->m, release, &c->releases[c->n].mom, e);
 		if (r >= 0)
 			c->releases[c->n++].is_whole = release_is_whole(c->m, release);
 	}
-	if (c->n)
-		qsort(c->releases, c->n, sizeof(*c->releases), by_number);
 	return r;
 }
 
@@ -454,8 +441,7 @@ static int sweep_www(struct collecting *c, struct err *e)
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < c->numbers.n; i++) {
-		struct folder f = {0};
-		(void)text_u32(c->numbers.items[i], 1, INT32_MAX, &f.release);
+		struct folder f = {.release = c->numbers.items[i]};
 		f.stays = stays(c, f.release);
 		r = sweep_folder(c, &f, e);
 		if (r >= 0)
@@ -481,6 +467,57 @@ static int sweep_beside(struct collecting *c, const char *dir, const char *what,
 	if (r >= 0 && t.files) {
 		_cleanup_free_ char *size = text_size(t.bytes);
 		ui_answer(c->m->ui, "%s of releases that go: %llu files, %s", what, (unsigned long long)t.files, size);
+	}
+	add_total(&c->all, &t);
+	return r;
+}
+
+/* 0: a kept release does not say what it needs */
+static int list_debuginfo(struct collecting *c, struct strv *needed, struct err *e)
+{
+	int r = 1;
+
+	for (size_t i = 0; r > 0 && i < c->n; i++) {
+		const uint32_t release = c->releases[i].mom->release;
+		_cleanup_free_ char *index = xasprintf(WWW "/%u/debuginfo.json", release);
+		if (!c->releases[i].why || !fs_exists(c->m->config->dir, index))
+			continue;
+		r = debuginfo_needs(c->m, release, needed, e);
+		if (r == 0)
+			ui_message(c->m->ui, "update/releases/%u is not there any more: all debug information stays",
+				   release);
+	}
+	strv_sort_unique(needed);
+	return r;
+}
+
+/* Build-ids and sources of no release that stays. */
+static int sweep_debuginfo(struct collecting *c, struct err *e)
+{
+	static const char *const kinds[] = {"buildid", "source"};
+	_cleanup_(strv_free) struct strv needed = {0};
+	struct total t = {0};
+
+	int r = list_debuginfo(c, &needed, e);
+	if (r <= 0)
+		return r;
+	for (size_t k = 0; r >= 0 && k < ARRAY_LEN(kinds); k++) {
+		_cleanup_free_ char *dir = xasprintf(WWW "/debuginfo/%s", kinds[k]);
+		_cleanup_(strv_free) struct strv names = {0};
+		if (!fs_exists(c->m->config->dir, dir))
+			continue;
+		r = fs_list(c->m->config->dir, dir, &names, e);
+		for (size_t i = 0; r >= 0 && i < names.n; i++) {
+			_cleanup_free_ char *name = xasprintf("%s/%s", kinds[k], names.items[i]);
+			const char *key = name;
+			if (needed.n == 0 || !bsearch(&key, needed.items, needed.n, sizeof(char *), text_compare))
+				r = sweep_tree(c, xasprintf(WWW "/debuginfo/%s", name), &t, e);
+		}
+	}
+	if (r >= 0 && t.files) {
+		_cleanup_free_ char *size = text_size(t.bytes);
+		ui_answer(c->m->ui, "debug information of releases that go: %llu files, %s",
+			  (unsigned long long)t.files, size);
 	}
 	add_total(&c->all, &t);
 	return r;
@@ -554,6 +591,8 @@ static int collect_garbage(struct collecting *c, const struct strv *named, bool 
 		r = sweep_beside(c, RELEASES, "trees", e);
 	if (r >= 0)
 		r = sweep_beside(c, IMAGES, "images", e);
+	if (r >= 0)
+		r = sweep_debuginfo(c, e);
 	if (r >= 0 && !dry_run)
 		r = remove_victims(c, e);
 	if (r < 0)

@@ -22,9 +22,9 @@
 #define TREE_MAX (2UL << 30)
 
 /* Folders of the cache, by what has a time of its own there. What else lies in the cache is not ours to remove. */
-static const char *const of_files[] = {"objects", "packages", "made",     "fullfiles", "parts",
-				       "deltas",  "diffs",    "sections", "jobs",      "debs"};
-static const char *const of_trees[] = {"tools", "kernels"};
+static const char *const of_files[] = {"objects", "packages", "made", "fullfiles", "parts",  "deltas",
+				       "diffs",   "sections", "jobs", "debs",      "sources"};
+static const char *const of_trees[] = {"tools", "kernels", "buildroots", "rebuilds"};
 
 struct sweeping {
 	const struct mix *m;
@@ -90,6 +90,24 @@ static int keep_packages(struct sweeping *s, int (*load)(const struct config *, 
 	return r;
 }
 
+/* What recipes are built from, in the same way. */
+static int keep_recipes(struct sweeping *s, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+	const struct config *c = s->m->config;
+
+	int r = fs_exists(c->dir, "recipes.lock") ? fs_list(c->dir, "recipes.lock", &names, e) : 0;
+	for (size_t i = 0; r >= 0 && i < names.n; i++) {
+		_cleanup_(lock_freep) struct lock *l = NULL;
+		r = lock_load_recipe(c, names.items[i], &l, e);
+		for (size_t k = 0; r >= 0 && k < l->n_packages; k++)
+			keep(s, &l->packages[k].sha256);
+		for (size_t k = 0; r >= 0 && k < l->source.n_files; k++)
+			keep(s, &l->source.files[k].sha256);
+	}
+	return r;
+}
+
 static bool is_kept(const struct sweeping *s, const char *name)
 {
 	_cleanup_free_ char *hex = xstrndup(name, DIGEST_HEX - 1);
@@ -146,7 +164,7 @@ static int measure_tree(struct sweeping *s, int dirfd, const char *path, struct 
 	return r;
 }
 
-/* Roots of tools and kernels: each as a whole, by its digest. It loses its name first, so that half of one is never used. */
+/* Roots, kernels, rebuilt packages: each as a whole, by its digest. It loses its name first, so that half of one is never used. */
 static int sweep_trees(struct sweeping *s, const char *path, struct err *e)
 {
 	_cleanup_(strv_free) struct strv names = {0};
@@ -189,6 +207,8 @@ int gc_cache(const struct mix *m, bool dry_run, struct err *e)
 		r = keep_packages(&s, lock_load, e);
 	if (r >= 0)
 		r = keep_packages(&s, lock_load_tools, e);
+	if (r >= 0)
+		r = keep_recipes(&s, e);
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(of_files); i++)
 		r = sweep_files(&s, m->cache, of_files[i], e);
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(of_trees); i++)

@@ -9,6 +9,7 @@
 
 #include "mixer/input/cache.h"
 #include "mixer/input/package.h"
+#include "mixer/step/local_debs.h"
 #include "mixer/step/step.h"
 #include "mixer/step/toolroot.h"
 #include "swupd/base/conf.h"
@@ -22,7 +23,6 @@
 #define TEXT_MAX  (4UL << 20) /* bytes of a profile, fragment or patch */
 #define KEY_SHORT 10          /* digits of the key that become part of the version */
 #define SOURCE    "linux-source-"
-#define SPDX      "SPDX-License-Identifier"
 
 /* Raised whenever the same inputs give another result; the recipe itself is an input. */
 #define KERNEL_VERSION 1
@@ -62,27 +62,13 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
 	return 0;
 }
 
-/* The first line of comment that is not the licence's */
-static char *title_of(const char *text, size_t len)
-{
-	const char *pos = text, *line;
-	size_t n;
-
-	while (text_line(&pos, text + len, &line, &n, NULL)) {
-		_cleanup_free_ char *copy = xstrndup(line, n);
-		if (copy[0] == '#' && !strstr(copy, SPDX))
-			return xstrdup(text_trim(copy + 1));
-	}
-	return xstrdup("");
-}
-
 int kernel_profile_parse(const char *text, size_t len, const char *name, const char *file, struct kernel_profile **out,
 			 struct err *e)
 {
 	_cleanup_(kernel_profile_freep) struct kernel_profile *p = xcalloc(1, sizeof(*p));
 
 	p->name = xstrdup(name);
-	p->title = title_of(text, len);
+	p->title = conf_title(text, len);
 	p->cmdline = xstrdup("");
 	int r = conf_parse(text, len, file, on_key, p, e);
 	if (r < 0)
@@ -132,28 +118,11 @@ int kernel_profile_names(const struct config *c, struct strv *out, struct err *e
 	return fs_list(AT_FDCWD, folder, out, e);
 }
 
-/* "limpid-kernel-guest_7.3.4-1_amd64.deb" → "7.3.4-1"; NULL: not a package of that name */
-static char *version_in(const char *file, const char *package)
-{
-	const size_t len = strlen(package);
-
-	if (strncmp(file, package, len) != 0 || file[len] != '_' || !text_ends(file, ".deb"))
-		return NULL;
-	const char *version = file + len + 1;
-	return xstrndup(version, strcspn(version, "_"));
-}
-
 char *kernel_version_built(const struct config *c, const char *name)
 {
-	_cleanup_(strv_free) struct strv files = {0};
 	_cleanup_free_ char *package = xasprintf(PREFIX "%s", name);
-	char *version = NULL;
 
-	if (fs_list(c->dir, "local-debs", &files, NULL) < 0)
-		return NULL;
-	for (size_t i = 0; !version && i < files.n; i++)
-		version = version_in(files.items[i], package);
-	return version;
+	return local_debs_version(c, package);
 }
 
 /* --- building ------------------------------------------------------------------------------------------------------------ */
@@ -394,51 +363,11 @@ static int build_one(struct kernels *k, const struct kernel *kernel, struct err 
 	return 0;
 }
 
-/* A copy, no hard link: who changes the file in the workspace must not change our cache. */
-static int copy_package(int from, int to, const char *file, struct err *e)
-{
-	_cleanup_(fs_tmp_abort) struct fs_tmp t = FS_TMP_INIT;
-	_cleanup_close_ int in = openat(from, file, O_RDONLY | O_CLOEXEC);
-	struct stat st, there;
-
-	if (in < 0 || fstat(in, &st) < 0)
-		return err_errno(e, "%s", file);
-	/* its version has the key in it */
-	if (fstatat(to, file, &there, AT_SYMLINK_NOFOLLOW) == 0 && there.st_size == st.st_size)
-		return 0;
-	int r = fs_tmp_open(to, 0644, &t, e);
-	if (r >= 0)
-		r = fs_copy_fd(in, t.fd, (uint64_t)st.st_size, e);
-	return r < 0 ? r : fs_tmp_commit(&t, file, e);
-}
-
-/* The packages of other versions: one name shall stand for one kernel. */
-static int drop_older(int debs, const char *package, const char *version, struct err *e)
-{
-	_cleanup_(strv_free) struct strv files = {0};
-
-	int r = fs_list(debs, ".", &files, e);
-	for (size_t i = 0; r >= 0 && i < files.n; i++) {
-		_cleanup_free_ char *other = version_in(files.items[i], package);
-		if (other && strcmp(other, version) != 0 && unlinkat(debs, files.items[i], 0) < 0)
-			r = err_errno(e, "%s", files.items[i]);
-	}
-	return r;
-}
-
 static int hand_over(const struct kernels *k, const struct kernel *kernel, int debs, struct err *e)
 {
 	_cleanup_close_ int from = fs_open_dir(k->dir, kernel->key, e);
-	_cleanup_(strv_free) struct strv files = {0};
-	_cleanup_free_ char *package = xasprintf(PREFIX "%s", kernel->profile->name),
-			    *symbols = xasprintf("%s-dbg", package);
 
-	int r = from < 0 ? from : fs_list(from, ".", &files, e);
-	for (size_t i = 0; r >= 0 && i < files.n; i++)
-		r = copy_package(from, debs, files.items[i], e);
-	if (r >= 0)
-		r = drop_older(debs, package, kernel->version, e);
-	return r < 0 ? r : drop_older(debs, symbols, kernel->version, e);
+	return from < 0 ? from : local_debs_put(from, debs, e);
 }
 
 /* 1: it was in the cache and is in debs now; 0: it was not */
@@ -491,21 +420,6 @@ static int find_all(struct kernels *k, const struct strv *names, int debs, struc
 	return r;
 }
 
-/* One build at a time in a cache. Returns the fd that holds the lock. */
-static int lock_builds(const struct kernels *k, struct err *e)
-{
-	struct err own = ERR_INIT;
-	int fd = fs_lock(k->dir, ".lock", "mixer kernel build\n", &own);
-
-	if (fd != -ERR_LOCKED) {
-		err_move(e, &own);
-		return fd;
-	}
-	err_clear(&own);
-	ui_message(k->m->ui, "waiting for another mixer, which builds kernels in the same cache");
-	return fs_lock_wait(k->dir, ".lock", e);
-}
-
 int kernel_build(const struct mix *m, const struct strv *names, struct err *e)
 {
 	_cleanup_(kernels_close) struct kernels k = {.dir = -1, .texts = -1};
@@ -518,7 +432,7 @@ int kernel_build(const struct mix *m, const struct strv *names, struct err *e)
 	r = debs < 0 ? debs : find_all(&k, names, debs, &missing, e);
 	if (r < 0 || missing.n == 0)
 		return r < 0 ? r : 0;
-	_cleanup_close_ int lock = lock_builds(&k, e);
+	_cleanup_close_ int lock = cache_lock_builds(k.dir, "kernels", m->ui, e);
 	/* what a killed run left */
 	r = lock < 0 ? lock : fs_remove_tree(k.dir, ".work", e);
 	if (r >= 0)

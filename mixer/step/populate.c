@@ -9,6 +9,7 @@
 #include "mixer/step/cached_tree.h"
 #include "mixer/step/content_tree.h"
 #include "mixer/step/convert.h"
+#include "mixer/step/debuginfo.h"
 #include "mixer/step/derive.h"
 #include "mixer/step/gather.h"
 #include "mixer/step/generate.h"
@@ -35,6 +36,7 @@ struct packages {
 	const struct rules *rules;
 	struct tree **trees; /* of lock->packages, in their order */
 	struct tree **notices;
+	bool *shipped; /* in a bundle; else only its debug information is of use */
 };
 
 /* What was made of this .deb by these rules: everything about it is a function of both. */
@@ -46,10 +48,27 @@ static char *package_key(const struct packages *p, const struct locked_package *
 
 	buf_printf(&key, "%d %s", CONVERT_VERSION, package->name);
 	buf_add(&key, &package->sha256, sizeof(package->sha256));
-	buf_add(&key, rules_digest(p->rules), sizeof(struct digest));
+	if (p->shipped[package - p->lock->packages])
+		buf_add(&key, rules_digest(p->rules), sizeof(struct digest));
+	else
+		buf_puts(&key, "debug");
 	sha256_mem(key.data, key.len, &d);
 	digest_format(&d, hex);
 	return xasprintf("packages/%.2s/%s", hex, hex);
+}
+
+static bool is_debug(const char *path)
+{
+	return text_starts(path, DEBUGINFO_FILES) || text_starts(path, DEBUGINFO_SOURCES);
+}
+
+/* Nothing of it is installed, so no rule has to say anything about what else it has. */
+static void select_debug(const struct tree *raw, struct tree *out)
+{
+	for (size_t i = 0; i < raw->n; i++)
+		if (is_debug(raw->nodes[i].path))
+			tree_add(out, &raw->nodes[i]);
+	tree_sort(out);
 }
 
 /* Unpack and convert. */
@@ -63,9 +82,14 @@ static int make_anew(struct packages *p, size_t i, struct err *e)
 	_cleanup_free_ char *file = xasprintf("debs/%s.deb", hex);
 	_cleanup_close_ int fd = openat(p->m->cache, file, O_RDONLY | O_CLOEXEC);
 	int r = fd < 0 ? err_errno(e, "%s", file) : deb_unpack(fd, package->name, p->m->store, &raw, e);
-	if (r < 0)
+	if (r < 0 || !raw)
 		return err_in(e, r, "package %s %s", package->name, package->version);
 	p->notices[i] = tree_new();
+	if (!p->shipped[i]) {
+		p->trees[i] = tree_new();
+		select_debug(raw, p->trees[i]);
+		return 0;
+	}
 	notices_select(raw, package->name, p->notices[i]);
 	return convert_package(p->rules, p->m->store, package->name, raw, &p->trees[i], e);
 }
@@ -97,6 +121,7 @@ static void packages_free(struct packages *p)
 		tree_free(p->notices[i]);
 	free(p->trees);
 	free(p->notices);
+	free(p->shipped);
 }
 
 static int load_rules(const struct mix *m, struct rules **out, struct err *e)
@@ -327,6 +352,8 @@ static int gather_all(const struct mix *m, const struct bundle_set *set, struct 
 static int pin_packages(const struct packages *p, struct lock *l, struct err *e)
 {
 	for (size_t i = 0; i < l->n_packages; i++) {
+		if (!p->shipped[i])
+			continue;
 		int r = sysusers_pin(p->trees[i], l, p->m->store, e);
 		if (r < 0)
 			return r;
@@ -345,13 +372,28 @@ static struct tree *all_notices(const struct packages *p)
 	return all;
 }
 
+static struct tree *all_debug(const struct packages *p)
+{
+	struct tree *all = tree_new();
+
+	for (size_t i = 0; i < p->lock->n_packages; i++) {
+		const struct tree *t = p->trees[i];
+		for (size_t k = 0; debuginfo_is_package(p->lock->packages[i].name) && k < t->n; k++)
+			if (is_debug(t->nodes[k].path))
+				tree_add(all, &t->nodes[k]);
+	}
+	tree_sort(all);
+	return all;
+}
+
 int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, struct release_trees **out,
 	     struct err *e)
 {
 	_cleanup_(packages_free) struct packages p = {.m = m,
 						      .lock = l,
 						      .trees = xcalloc(l->n_packages, sizeof(struct tree *)),
-						      .notices = xcalloc(l->n_packages, sizeof(struct tree *))};
+						      .notices = xcalloc(l->n_packages, sizeof(struct tree *)),
+						      .shipped = xcalloc(l->n_packages, sizeof(bool))};
 	_cleanup_(rules_freep) struct rules *rules = NULL;
 	struct release_trees *result = xcalloc(1, sizeof(*result));
 	struct bundle_offers *offers = xcalloc(set->n, sizeof(*offers));
@@ -361,8 +403,10 @@ int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, 
 	for (size_t i = 0; i < set->n; i++)
 		x[i] = (struct extras){
 			.content = tree_new(), .generated = tree_new(), .late = tree_new(), .initrds = tree_new()};
-	for (size_t i = 0; i < l->n_packages; i++)
+	for (size_t i = 0; i < l->n_packages; i++) {
 		bytes += l->packages[i].size;
+		p.shipped[i] = lock_is_shipped(l, l->packages[i].name);
+	}
 	progress_stage(m->progress, "populate", bytes, true);
 	int r = load_rules(m, &rules, e);
 	p.rules = rules;
@@ -374,6 +418,8 @@ int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, 
 		r = gather_all(m, set, &p, l, x, offers, result, e);
 	if (r >= 0)
 		result->notices = all_notices(&p);
+	if (r >= 0)
+		result->debug = all_debug(&p);
 	for (size_t i = 0; i < set->n; i++) {
 		strv_free(&x[i].includes);
 		tree_free(x[i].content);

@@ -15,6 +15,35 @@ char *release_new_path(uint32_t number)
 	return xasprintf("update/www/.new-%u", number);
 }
 
+static int by_number(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+int release_list(const struct mix *m, struct release_numbers *out, struct err *e)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+
+	*out = (struct release_numbers){0};
+	int r = fs_list(m->config->dir, "update/www", &names, e);
+	if (r < 0)
+		return r;
+	out->items = xcalloc(names.n + 1, sizeof(*out->items));
+	for (size_t i = 0; i < names.n; i++)
+		if (text_u32(names.items[i], 1, INT32_MAX, &out->items[out->n]) == 0)
+			out->n++;
+	qsort(out->items, out->n, sizeof(*out->items), by_number);
+	return 0;
+}
+
+void release_numbers_clear(struct release_numbers *x)
+{
+	freep(&x->items);
+	*x = (struct release_numbers){0};
+}
+
 void release_free(struct release *r)
 {
 	if (!r)

@@ -26,6 +26,14 @@ int release_load(const struct mix *m, uint32_t number, struct release **out,
 #define RELEASE_MARK "format"
 bool release_is_whole(const struct mix *m, uint32_t number);
 
+/* The numbers of all that have a folder in update/www, whole or not, from low to high. The caller frees it, also after a failure. */
+struct release_numbers {
+	uint32_t *items;
+	size_t n;
+};
+int release_list(const struct mix *m, struct release_numbers *out, struct err *e);
+void release_numbers_clear(struct release_numbers *x);
+
 /* Only its MoM. -ENOENT: it is not published (any more). */
 int release_load_mom(const struct mix *m, uint32_t number, struct manifest **out, struct err *e);
 

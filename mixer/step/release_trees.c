@@ -36,6 +36,7 @@ void release_trees_free(struct release_trees *r)
 	free(r->bundles);
 	tree_free(r->full);
 	tree_free(r->notices);
+	tree_free(r->debug);
 	free(r);
 }
 

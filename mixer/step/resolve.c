@@ -7,9 +7,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <solv/evr.h>
+#include <solv/pool.h>
+
 #include "mixer/input/archive.h"
 #include "mixer/input/download.h"
 #include "mixer/input/package.h"
+#include "mixer/input/recipe.h"
+#include "mixer/step/debuginfo.h"
 #include "mixer/step/solve.h"
 #include "mixer/step/universe.h"
 #include "swupd/base/err.h"
@@ -18,6 +23,7 @@
 #include "swupd/base/ui.h"
 
 #define DROP_FILE_MAX (1UL << 20)
+#define REBUILT       "+limpid." /* in a version: package_build.h */
 
 static int load_drops(const struct config *c, struct drop_list **out, struct err *e)
 {
@@ -37,9 +43,8 @@ static int check_only(const struct config *c, const struct strv *only, struct er
 	return 0;
 }
 
-/* *date: of the newest archive, 0 when there is none */
-static int load_repositories(const struct mix *m, const struct strv *only, struct package_list *list, struct lock *l,
-			     int64_t *date, struct err *e)
+int resolve_load(const struct mix *m, const struct strv *only, struct package_list *list, struct package_list *debug,
+		 struct source_list *sources, struct lock *l, int64_t *date, struct err *e)
 {
 	_cleanup_(downloader_freep) struct downloader *d = downloader_new();
 	_cleanup_(buf_free) struct buf targets = {0};
@@ -50,15 +55,18 @@ static int load_repositories(const struct mix *m, const struct strv *only, struc
 	for (size_t i = 0; i < c->n_repositories; i++) {
 		const struct repository *repository = &c->repositories[i];
 		int64_t of_archive = 0;
-		if (only && only->n && !strv_has(only, repository->name))
+		if ((only && only->n && !strv_has(only, repository->name)) || (repository->debug && !c->debuginfo))
 			continue;
+		struct package_list *into = repository->debug ? debug : list;
 		int r = repository->kind == REPOSITORY_DIRECTORY
-				? directory_load(c, repository, list, e)
-				: archive_load(c, m->cache, repository, &targets, d, time(NULL), m->progress, list, l,
-					       &of_archive, e);
+				? directory_load(c, repository, into, e)
+				: archive_load(c, m->cache, repository, &targets, d, time(NULL), m->progress, into,
+					       sources, l, &of_archive, e);
 		if (r < 0)
 			return r;
-		*date = MAX(*date, of_archive);
+		/* what is only published beside a release does not date it */
+		if (!repository->debug)
+			*date = MAX(*date, of_archive);
 	}
 	progress_end(m->progress);
 	return 0;
@@ -132,6 +140,19 @@ static void add_words(struct buf *b, const char *key, const struct strv *words)
 		buf_printf(b, "%s %s\n", key, words->items[i]);
 }
 
+void resolve_repositories(const struct config *c, bool directories, struct buf *out)
+{
+	buf_printf(out, "architecture %s\n", c->architecture);
+	for (size_t i = 0; i < c->n_repositories; i++) {
+		const struct repository *r = &c->repositories[i];
+		if ((r->kind == REPOSITORY_DIRECTORY || r->debug) && !directories)
+			continue;
+		buf_printf(out, "repository %s %s %u%s\n", r->name, r->suite ? r->suite : "-", r->priority,
+			   r->debug ? " debug" : "");
+		add_words(out, "component", &r->components);
+	}
+}
+
 /*
  * The wishes in one text: when its digest is that in the lock, the lock is for them. Not in it: where archives are (a mirror is as good as another) and what
  * lies in directories (what is locked is known by its digest).
@@ -141,12 +162,7 @@ static void wishes_digest(const struct config *c, const struct bundle_set *set, 
 {
 	_cleanup_(buf_free) struct buf b = {0};
 
-	buf_printf(&b, "architecture %s\n", c->architecture);
-	for (size_t i = 0; i < c->n_repositories; i++) {
-		const struct repository *r = &c->repositories[i];
-		buf_printf(&b, "repository %s %s %u\n", r->name, r->suite ? r->suite : "-", r->priority);
-		add_words(&b, "component", &r->components);
-	}
+	resolve_repositories(c, true, &b);
 	for (size_t i = 0; i < set->n; i++) {
 		buf_printf(&b, "bundle %s\n", set->items[i]->name);
 		add_words(&b, "include", &set->items[i]->includes);
@@ -156,10 +172,66 @@ static void wishes_digest(const struct config *c, const struct bundle_set *set, 
 	sha256_mem(b.data, b.len, out);
 }
 
+/* The newest source that any archive has the package from; NULL: none. */
+static const struct package *newest_source(const struct config *c, const struct package_list *list, Pool *pool,
+					   const char *name)
+{
+	const struct package *best = NULL;
+
+	for (size_t i = 0; i < list->n; i++) {
+		const struct package *p = &list->items[i];
+		const struct repository *from = config_repository(c, p->repository);
+		if (strcmp(p->name, name) == 0 && from && from->kind == REPOSITORY_DEBIAN &&
+		    (!best || pool_evrcmp_str(pool, p->source_version, best->source_version, EVRCMP_COMPARE) > 0))
+			best = p;
+	}
+	return best;
+}
+
+/* The recipe that a source is built by; the caller frees its name. NULL: there is none. */
+static char *recipe_of(const struct config *c, const char *source)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+
+	if (recipe_names(c, &names, NULL) < 0)
+		return NULL;
+	for (size_t i = 0; i < names.n; i++) {
+		_cleanup_(recipe_freep) struct recipe *r = NULL;
+		if (recipe_load(c, names.items[i], &r, NULL) >= 0 && strcmp(r->source, source) == 0)
+			return xstrdup(r->name);
+	}
+	return NULL;
+}
+
+/* What we built ourselves wins over Debian's, also when that has become newer: nobody else would notice. */
+static void warn_of_old_rebuilds(const struct mix *m, const struct package_list *list, const struct lock *l)
+{
+	_cleanup_(strv_free) struct strv told = {0};
+	Pool *pool = pool_create();
+
+	pool_setdisttype(pool, DISTTYPE_DEB);
+	for (size_t i = 0; i < l->n_packages; i++) {
+		const struct locked_package *p = &l->packages[i];
+		if (!strstr(p->version, REBUILT) || strv_has(&told, p->source))
+			continue;
+		const struct package *newer = newest_source(m->config, list, pool, p->name);
+		if (!newer || pool_evrcmp_str(pool, newer->source_version, p->source_version, EVRCMP_COMPARE) <= 0)
+			continue;
+		_cleanup_free_ char *recipe = recipe_of(m->config, p->source);
+		strv_add(&told, p->source);
+		ui_warn(m->ui,
+			"Debian has %s %s, the rebuild in use is of %s: 'mixer package lock %s', then 'mixer package "
+			"build %s'",
+			p->source, newer->source_version, p->source_version, recipe ? recipe : p->source,
+			recipe ? recipe : p->source);
+	}
+	pool_free(pool);
+}
+
 int resolve(const struct mix *m, const struct bundle_set *set, const struct strv *only, bool keep,
 	    const struct lock *old, struct lock **out, struct err *e)
 {
-	_cleanup_(package_list_freep) struct package_list *list = package_list_new();
+	_cleanup_(package_list_freep) struct package_list *list = package_list_new(), *debug = package_list_new();
 	_cleanup_(drop_list_freep) struct drop_list *drops = NULL;
 	_cleanup_(lock_freep) struct lock *l = lock_new();
 	_cleanup_(buf_free) struct buf sorted = {0};
@@ -169,7 +241,7 @@ int resolve(const struct mix *m, const struct bundle_set *set, const struct strv
 	if (r >= 0)
 		r = load_drops(m->config, &drops, e);
 	if (r >= 0)
-		r = load_repositories(m, only, list, l, &date, e);
+		r = resolve_load(m, only, list, debug, NULL, l, &date, e);
 	if (r >= 0 && keep && old)
 		r = add_cached(m, old, list, e);
 	if (r < 0)
@@ -189,7 +261,16 @@ int resolve(const struct mix *m, const struct bundle_set *set, const struct strv
 	add_ids(old, l);
 	lock_format(l, &sorted); /* sorts, for lock_find */
 	l->time = date ? date : newest_package(list, l);
+	if (m->config->debuginfo) {
+		for (size_t i = 0; i < list->n; i++) {
+			VEC_GROW(debug->items, debug->n, debug->cap);
+			debug->items[debug->n++] = list->items[i]; /* its strings live as long as list */
+		}
+		debuginfo_lock(m, debug, drops, set, l);
+	}
 	progress_end(m->progress);
+	if (m->ui)
+		warn_of_old_rebuilds(m, list, l);
 	*out = take(l);
 	return 0;
 }

@@ -99,7 +99,7 @@ static void making_clear(struct making *k)
 	buf_free(&k->base);
 }
 
-static int begin(void *arg, const struct update_record *r, const void **base, size_t *len, struct err *e)
+static int begin(void *arg, const struct update_record *r, struct view *base, struct err *e)
 {
 	struct making *k = arg;
 	const struct indexed *from = release_index_find(&k->from, &r->from, k->index.prefix);
@@ -113,8 +113,7 @@ static int begin(void *arg, const struct update_record *r, const void **base, si
 	    (update_has_base(r) && (!from || store_load(k->m->store, &from->hash, SIZE_MAX / 2, &k->base, NULL) < 0)))
 		return 0;
 	int result = store_begin(k->m->store, &attrs, &k->writer, e);
-	*base = k->base.data;
-	*len = k->base.len;
+	*base = VIEW_OF((const uint8_t *)k->base.data, k->base.len);
 	return result < 0 ? result : 1;
 }
 
@@ -150,7 +149,7 @@ static int restore_step(const struct mix *m, const struct way_step *step, struct
 {
 	_cleanup_(release_freep) struct release *from = NULL, *to = NULL;
 	_cleanup_(making_clear) struct making k = {.m = m};
-	const struct update_target target = {.begin = begin, .write = add_bytes, .end = end, .arg = &k};
+	const struct update_target target = {.begin = begin, .write = add_bytes, .end = end, .arg = &k, .scratch = -1};
 	_cleanup_free_ char *name = layout_update(step->to, step->from), *path = xasprintf("update/www/%s", name);
 
 	_cleanup_close_ int fd = openat(m->config->dir, path, O_RDONLY | O_CLOEXEC);

@@ -158,21 +158,27 @@ int sbom_format(const struct lock *l, const char *name, uint32_t release, const 
 	buf_printf(out,
 		   "  \"creationInfo\": {\"created\": \"%s\", \"creators\": [\"Tool: mixer\"]},\n  \"packages\": [\n",
 		   created);
+	const char *between = "";
 	for (size_t i = 0; i < l->n_bundles; i++) {
-		buf_puts(out, "    {\"SPDXID\": \"");
+		buf_printf(out, "%s    {\"SPDXID\": \"", between);
+		between = ",\n";
 		add_id(out, "bundle", l->bundles[i].name);
 		buf_puts(out, "\", \"name\": ");
 		json_string(out, l->bundles[i].name);
 		buf_printf(out,
 			   ", \"versionInfo\": \"%u\", \"downloadLocation\": \"NOASSERTION\", \"filesAnalyzed\": "
-			   "false}%s\n",
-			   release, i + 1 < l->n_bundles || l->n_packages ? "," : "");
+			   "false}",
+			   release);
 	}
+	/* what is only published beside the release is no part of it */
 	for (size_t i = 0; i < l->n_packages; i++) {
+		if (!lock_is_shipped(l, l->packages[i].name))
+			continue;
+		buf_puts(out, between);
+		between = ",\n";
 		add_package(&l->packages[i], notices_find(notices, l->packages[i].name), out);
-		buf_puts(out, i + 1 < l->n_packages ? ",\n" : "\n");
 	}
-	buf_puts(out, "  ],\n");
+	buf_puts(out, *between ? "\n  ],\n" : "  ],\n");
 	int r = add_texts(notices, s, out, e);
 	if (r < 0)
 		return err_in(e, r, "SBOM");

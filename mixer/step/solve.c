@@ -339,7 +339,7 @@ static void lock_bundle(const struct closures *c, size_t index, struct lock *l)
 	l->bundles[l->n_bundles++] = b;
 }
 
-static void lock_package(const struct package *p, struct lock *l)
+void lock_package(const struct package *p, struct lock *l)
 {
 	VEC_GROW(l->packages, l->n_packages, l->cap_packages);
 	l->packages[l->n_packages++] = (struct locked_package){

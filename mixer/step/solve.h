@@ -7,6 +7,7 @@
 struct buf;
 struct err;
 struct lock;
+struct package;
 struct universe;
 struct world;
 
@@ -19,6 +20,9 @@ struct world;
  * what stands against it.
  */
 int solve(const struct world *w, struct lock *l, struct err *e);
+
+/* Append a copy; l is not sorted any more. */
+void lock_package(const struct package *p, struct lock *l);
 
 /* explain.c: the wishes that no package satisfies; -ERR_UNRESOLVABLE when there are any. */
 int explain_wishes(const struct universe *u, struct err *e);

@@ -89,10 +89,17 @@ int stamp_inputs(const struct mix *m, const struct bundle_set *set, const struct
 		 struct err *e)
 {
 	_cleanup_(buf_free) struct buf b = {0};
-	struct lock *copy = (struct lock *)l; /* lock_format sorts, which changes nothing that we see */
+	/* what is only published beside a release makes no other release */
+	_cleanup_free_ struct locked_package *packages = xcalloc(l->n_packages + 1, sizeof(*packages));
+	struct lock shipped = *l;
 
+	shipped.packages = packages;
+	shipped.n_packages = 0;
+	for (size_t i = 0; i < l->n_packages; i++)
+		if (lock_is_shipped(l, l->packages[i].name))
+			packages[shipped.n_packages++] = l->packages[i];
 	add_config(m, &b);
-	lock_format(copy, &b);
+	lock_format(&shipped, &b);
 	int r = add_file(m->config->rules_file, &b, e);
 	if (r >= 0)
 		r = add_file(m->config->signer.cert, &b, e);

@@ -9,6 +9,7 @@
 #include "mixer/input/lock.h"
 #include "mixer/input/tree.h"
 
+struct buf;
 struct err;
 struct progress;
 struct ui;
@@ -53,6 +54,7 @@ struct release_trees {
 	size_t n;
 	struct tree *full;    /* the union */
 	struct tree *notices; /* copyright files of the packages, not shipped: for the SBOM; NULL when loaded */
+	struct tree *debug;   /* what debug packages have, shipped or not: for debuginfo.h; NULL when loaded */
 };
 
 int release_trees_save(const struct mix *m, const struct release_trees *r, struct err *e);
@@ -65,11 +67,26 @@ int collect(const struct mix *m, struct bundle_set *out, struct err *e);
 int resolve(const struct mix *m, const struct bundle_set *set, const struct strv *only, bool keep,
 	    const struct lock *old, struct lock **out, struct err *e);
 
+/*
+ * What resolve begins with: the packages of all repositories (or only of those) and, unless sources is NULL, source packages of archives; debug: the packages of
+ * repositories that have nothing else. l gets the archives; *date: of the newest of the others, 0 when there is none.
+ */
+struct package_list;
+struct source_list;
+int resolve_load(const struct mix *m, const struct strv *only, struct package_list *list, struct package_list *debug,
+		 struct source_list *sources, struct lock *l, int64_t *date, struct err *e);
+
+/* Where packages may come from, in one text: part of what a lock is made for. Directories, and what has debug information only, are part of it for who uses them. */
+void resolve_repositories(const struct config *c, bool directories, struct buf *out);
+
 /* Is the lock made for these wishes? */
 bool resolve_is_current(const struct mix *m, const struct bundle_set *set, const struct lock *l);
 
 /* Bring every locked package into <cache>/debs, checked by sha256; parallel, resumed. */
 int fetch_packages(const struct mix *m, const struct lock *l, struct err *e);
+
+/* The same of the files of the locked source, into <cache>/sources/<sha256>; what lies there is hashed, and fetched anew when it is damaged. */
+int fetch_source(const struct mix *m, const struct lock *l, struct err *e);
 
 /* l may get new ids: the caller saves it. The trees are not saved yet: release_trees_save. */
 int populate(const struct mix *m, const struct bundle_set *set, struct lock *l, struct release_trees **out,

@@ -80,6 +80,7 @@ static void tools_mix_init(struct tools_mix *t, const struct mix *m)
 {
 	t->config = *m->config;
 	t->config.bundle_dirs = (struct strv){0};
+	t->config.debuginfo = false;
 	for (size_t i = 0; i < m->config->bundle_dirs.n; i++)
 		strv_take(&t->config.bundle_dirs, xasprintf("%s/" TOOLS, m->config->bundle_dirs.items[i]));
 	t->mix = *m;

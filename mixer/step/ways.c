@@ -10,6 +10,7 @@
 
 #include "mixer/step/between.h"
 #include "mixer/step/diff.h"
+#include "mixer/step/release.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -44,13 +45,11 @@ static int list_release(const struct mix *m, uint32_t release, struct ways *out,
 
 int ways_list(const struct mix *m, uint32_t to, struct ways *out, struct err *e)
 {
-	_cleanup_(strv_free) struct strv releases = {0};
-	uint32_t release;
+	_cleanup_(release_numbers_clear) struct release_numbers all = {0};
 
-	int r = fs_list(m->config->dir, WWW, &releases, e);
-	for (size_t i = 0; r >= 0 && i < releases.n; i++)
-		if (text_u32(releases.items[i], 1, to, &release) == 0)
-			r = list_release(m, release, out, e);
+	int r = release_list(m, &all, e);
+	for (size_t i = 0; r >= 0 && i < all.n && all.items[i] <= to; i++)
+		r = list_release(m, all.items[i], out, e);
 	return r;
 }
 

@@ -32,6 +32,7 @@
 
 #define WAITING_MAX 64 /* files that wait to be verified: the transfers pause beyond */
 #define LIST_MAX    (1UL << 20)
+#define NAME_WHOLE  200      /* bytes: a file system takes 255, and fetch adds to it */
 #define SYNCED      "synced" /* in the machine's data: what got its name before its time of change is on the disk */
 
 /* What version/ says of a format, as it came. */
@@ -42,6 +43,7 @@ struct announced {
 
 struct mirroring {
 	struct machine *m;
+	const struct mirror_more *more;
 	int target;
 	int local; /* the tree of a file:// URL; negative: it is no directory */
 	struct scratch scratch;
@@ -364,8 +366,15 @@ static int transfer(struct mirroring *k, struct item *items, size_t n, struct er
 /* Its name while it is on its way, the same in each run. */
 static char *name_of(const struct need *x)
 {
-	char *name = xstrdup(x->path);
+	char *name = xstrdup(x->path), hex[DIGEST_HEX];
+	struct digest hash;
 
+	if (strlen(name) > NAME_WHOLE) {
+		sha256_mem(name, strlen(name), &hash);
+		digest_format(&hash, hex);
+		free(name);
+		name = xstrdup(hex);
+	}
 	for (char *slash = strchr(name, '/'); slash; slash = strchr(slash, '/'))
 		*slash = '!';
 	return name;
@@ -420,8 +429,13 @@ static bool is_content(const struct mirroring *k, const struct need *x)
 {
 	const struct need *probe = table_find(k->probed, x->path, folder_len(x));
 
-	return x->kind != NEED_MANIFEST && x->kind != NEED_MOM && x != probe &&
+	return x->kind != NEED_MANIFEST && x->kind != NEED_MOM && x->kind != NEED_OTHER && x != probe &&
 	       !(is_classic(x) && probe && !fs_exists(k->target, probe->path));
+}
+
+static bool is_other(const struct mirroring *k __attribute__((unused)), const struct need *x)
+{
+	return x->kind == NEED_OTHER;
 }
 
 /* Who has a release's MoM has the release: they come last. */
@@ -653,6 +667,32 @@ static int announce_all(const struct mirroring *k, struct err *e)
 	return r < 0 ? r : announce_any(k, e);
 }
 
+/* -- what else there is -- */
+
+static int add_more(const struct mirroring *k, uint32_t release, struct err *e)
+{
+	_cleanup_free_ char *path = layout_release_file(release, k->more->list);
+	_cleanup_(buf_free) struct buf text = {0};
+
+	int r = fetch_optional(k, k->m->content_url, path, k->more->list_max, &text, e);
+	if (r == 0)
+		ui_warn(k->m->ui, "%s is not there: no %s of release %" PRIu32, path, k->more->what, release);
+	if (r > 0)
+		r = k->more->add(k->more->arg, release, text.data, text.len, k->needs, e);
+	return r < 0 ? err_in(e, r, "%s", path) : 0;
+}
+
+static int bring_more(struct mirroring *k, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < k->n; i++)
+		r = add_more(k, k->moms[i]->release, e);
+	if (r >= 0)
+		r = bring(k, k->more->what, is_other, e);
+	return r < 0 ? r : k->more->finish(k->more->arg, k->target, e);
+}
+
 /* -- all of it -- */
 
 static int open_source(struct mirroring *k, struct err *e)
@@ -694,14 +734,17 @@ static int copy_all(struct mirroring *k, const struct strv *releases, struct err
 		r = check_release(k, k->moms[i], e);
 	for (size_t i = 0; r >= 0 && i < k->n; i++)
 		r = save_ways(k, k->moms[i]->release, e);
+	if (r >= 0 && k->more)
+		r = bring_more(k, e);
 	if (r >= 0)
 		r = bring(k, "releases", is_mom, e);
 	return r < 0 ? r : announce_all(k, e);
 }
 
-int mirror(struct machine *m, const struct strv *releases, int target, struct err *e)
+int mirror(struct machine *m, const struct strv *releases, const struct mirror_more *more, int target, struct err *e)
 {
 	_cleanup_(mirroring_clear) struct mirroring k = {.m = m,
+							 .more = more,
 							 .target = target,
 							 .local = -1,
 							 .scratch = SCRATCH_INIT,

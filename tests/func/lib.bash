@@ -6,6 +6,7 @@ bats_require_minimum_version 1.5.0
 load /usr/lib/bats/bats-support/load.bash
 load /usr/lib/bats/bats-assert/load.bash
 load /usr/lib/bats/bats-file/load.bash
+load ../func/serve
 
 TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 VECTORS=$TOP/tests/vectors
@@ -303,43 +304,4 @@ fullfile()
 unlist()
 {
 	list "$1" "$2" "$3" .d.. 0000000000000000000000000000000000000000000000000000000000000000
-}
-
-# serve DIR [SETTING…]: a real web server (nginx) on loopback, with these lines in its configuration; its address in $URL, its access log in
-# $ACCESS. A second one is in the place of the first.
-serve()
-{
-	local dir=$BATS_TEST_TMPDIR/nginx port=${URL##*:}
-	mkdir -p "$dir"
-	[ -z "${NGINX_PID:-}" ] && port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-	ACCESS=$dir/access.log
-	cat >"$dir/nginx.conf" <<-END
-		worker_processes 1;
-		pid $dir/pid;
-		error_log $dir/error.log;
-		events { worker_connections 256; }
-		http {
-			default_type application/octet-stream;
-			log_format short '\$request_method \$uri \$status \$body_bytes_sent \$bytes_sent \$connection \$http_range';
-			access_log $ACCESS short;
-			client_body_temp_path $dir/body; proxy_temp_path $dir/proxy; fastcgi_temp_path $dir/fcgi;
-			uwsgi_temp_path $dir/uwsgi; scgi_temp_path $dir/scgi;
-			server { listen 127.0.0.1:$port; root $1; ${*:2} }
-		}
-	END
-	chmod 755 "$BATS_TEST_TMPDIR" "$dir"
-	nginx -c "$dir/nginx.conf" -p "$dir" -g 'user root;' 3>&- || return
-	URL=http://127.0.0.1:$port
-	NGINX_PID=$dir/pid
-	export URL
-}
-
-serve_stop()
-{
-	[ -s "${NGINX_PID:-}" ] || return 0
-	kill "$(cat "$NGINX_PID")"
-	# nginx removes it when it ends
-	while [ -e "$NGINX_PID" ]; do
-		sleep 0.02
-	done
 }

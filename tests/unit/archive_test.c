@@ -90,7 +90,8 @@ static int load(const struct fixture *f, struct package_list *l, struct lock *lo
 	_cleanup_(downloader_freep) struct downloader *d = downloader_new();
 	_cleanup_(buf_free) struct buf targets = {0};
 
-	return archive_load(f->config, f->cache, &f->config->repositories[0], &targets, d, now, NULL, l, lock, date, e);
+	return archive_load(f->config, f->cache, &f->config->repositories[0], &targets, d, now, NULL, l, NULL, lock,
+			    date, e);
 }
 
 static int load_only(const struct fixture *f, int64_t now, struct err *e)

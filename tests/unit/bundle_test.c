@@ -81,7 +81,7 @@ TEST(bundle_says_which_line_is_wrong)
 		{"include(os-core\n", "/dir/editors:1: 'include(os-core' must end in ')'"},
 		{"include(os-core) x\n", "must end in ')'"},
 		{"includes(x)\n", "'includes()' is none of include(), also-add(), alone(), content(), initrd(), "
-				  "drop(), keep(), un-export()"},
+				  "drop(), keep(), no-build-id(), un-export()"},
 		{"include(MoM)\n", "'MoM' is no name of a bundle"},
 		{"include()\n", "'' is no name of a bundle"},
 		{"also-add(a/b)\n", "'a/b' is no name of a bundle"},

@@ -63,7 +63,7 @@ TEST(config_template_shows_the_defaults)
 		if (!skip)
 			buf_printf(&live, "%.*s\n", (int)(n - key), line + key);
 	}
-	assert_int_equal(shown, 27); /* keys of [mix], [publish] and [sign]: see the table in config.c */
+	assert_int_equal(shown, 28); /* keys of [mix], [publish] and [sign]: see the table in config.c */
 	assert_ok(parse("", &none, &e), &e);
 	assert_ok(parse(live.data ? live.data : "", &all, &e), &e);
 	assert_string_equal(all->name, none->name);
@@ -84,6 +84,7 @@ TEST(config_template_shows_the_defaults)
 	assert_int_equal(all->cover_days, none->cover_days);
 	assert_int_equal(all->cache_days, none->cache_days);
 	assert_int_equal(all->classic, none->classic);
+	assert_int_equal(all->debuginfo, none->debuginfo);
 	assert_string_equal(all->signer.cert, none->signer.cert);
 	assert_string_equal(all->signer.key, none->signer.key);
 	assert_int_equal(all->n_repositories, none->n_repositories);
@@ -98,10 +99,10 @@ TEST(config_reads_every_key)
 		"drop-file = d\nrules-file = r\nupdate-bundle = up\ncache = c\nthreads = 3\n"
 		"memory = 4096\nexecutor = slurm\n"
 		"[publish]\ncontent-url = https://x/c\nversion-url = https://x/v\ncompression = zstd\nlevel = 19\n"
-		"freshness-days = 5\nclassic = no\n"
+		"freshness-days = 5\nclassic = no\ndebuginfo = no\n"
 		"[sign]\ncertificate = cert\nkey = pkcs11:object=k\n"
 		"[repository one]\nuri = https://x/debian\nsuite = sid\ncomponents = main contrib\n"
-		"keyring = k.gpg\npriority = 7\n"
+		"keyring = k.gpg\npriority = 7\ndebug = yes\n"
 		"[repository two]\npath = debs\n";
 	_cleanup_(config_freep) struct config *c = NULL;
 	struct err e = ERR_INIT;
@@ -127,12 +128,15 @@ TEST(config_reads_every_key)
 	assert_int_equal(c->level, 19);
 	assert_int_equal(c->freshness_days, 5);
 	assert_false(c->classic);
+	assert_false(c->debuginfo);
 	assert_string_equal(c->signer.cert, "/w/cert");
 	assert_string_equal(c->signer.key, "pkcs11:object=k");
 	assert_int_equal(c->n_repositories, 2);
 	const struct repository *r = config_repository(c, "one");
 	assert_string_equal(r->uri, "https://x/debian");
 	assert_string_equal(r->suite, "sid");
+	assert_true(r->debug);
+	assert_false(config_repository(c, "two")->debug);
 	assert_int_equal(r->components.n, 2);
 	assert_string_equal(r->keyring, "/w/k.gpg");
 	assert_int_equal(r->priority, 7);

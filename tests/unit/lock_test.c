@@ -48,6 +48,37 @@ TEST(lock_is_written_as_it_was_read)
 	assert_string_equal(b.data, LOCK);
 }
 
+TEST(lock_of_a_recipe_has_its_source)
+{
+	static const char sorted[] = "limpid-lock 1\n"
+				     "time 5\n"
+				     "input " D1 "\n"
+				     "source zstd 1:1.5-1 debian pool/main/z/zstd\n"
+				     "file " D2 " 7 zstd_1.5-1.dsc\n"
+				     "file " D1 " 9 zstd_1.5.orig.tar.xz\n"
+				     "package a 1 all " D2 " 5 debian a 1 pool/a.deb\n"
+				     "bundle zstd a\n",
+			  shuffled[] = "limpid-lock 1\n"
+				       "file " D1 " 9 zstd_1.5.orig.tar.xz\n"
+				       "bundle zstd a\n"
+				       "package a 1 all " D2 " 5 debian a 1 pool/a.deb\n"
+				       "file " D2 " 7 zstd_1.5-1.dsc\n"
+				       "source zstd 1:1.5-1 debian pool/main/z/zstd\n"
+				       "input " D1 "\n"
+				       "time 5\n";
+	_cleanup_(lock_freep) struct lock *l = NULL;
+	_cleanup_(buf_free) struct buf b = {0};
+	struct err e = ERR_INIT;
+
+	assert_ok(parse(shuffled, &l, &e), &e);
+	assert_string_equal(l->source.version, "1:1.5-1");
+	assert_string_equal(l->source.directory, "pool/main/z/zstd");
+	assert_int_equal(l->source.n_files, 2);
+	assert_int_equal(l->source.files[0].size, 7);
+	lock_format(l, &b);
+	assert_string_equal(b.data, sorted);
+}
+
 TEST(lock_is_written_sorted)
 {
 	static const char shuffled[] =
@@ -94,6 +125,14 @@ TEST(lock_refuses_what_it_cannot_mean)
 		{"limpid-lock 1\nid other x 5\n", "'other x 5' is no 'user NAME NUMBER' or 'group NAME NUMBER'"},
 		{"limpid-lock 1\nid user x -5\n", "is no 'user NAME NUMBER'"},
 		{"limpid-lock 1\nid user x 5\nid user x 6\n", "user x has two numbers"},
+		{"limpid-lock 1\nsource a 1 debian\n", "must have 5 words"},
+		{"limpid-lock 1\nsource a 1 debian ../etc\n", "'../etc' is no folder of an archive"},
+		{"limpid-lock 1\nsource a 1/2 debian pool\n", "'a 1/2' is no source"},
+		{"limpid-lock 1\nsource a 1 debian pool\n", "a source has files, and files a source"},
+		{"limpid-lock 1\nfile " D1 " 5 a.dsc\n", "a source has files, and files a source"},
+		{"limpid-lock 1\nsource a 1 d pool\nsource b 1 d pool\n", "line 3: there are two sources"},
+		{"limpid-lock 1\nfile " D1 " 0 a.dsc\n", "'0' is no size of a file"},
+		{"limpid-lock 1\nfile " D1 " 5 ../a.dsc\n", "'../a.dsc' is no name of a source's file"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * mark [-m] [-o] [COMMAND [ARGUMENT…]]: executes 'xchg %bx,%bx', which does nothing but is seen by the plugin that counts instructions (count.c), then runs the
+ * mark [-m] [-o] [-r] [COMMAND [ARGUMENT…]]: executes 'xchg %bx,%bx', which does nothing but is seen by the plugin that counts instructions (count.c), then runs the
  * command in its own place. -m: writes what memory the guest uses to the console first. -o: powers off, when there is no command.
- * Static, so that it runs in any root; benchmarks put it before PID 1 and make it the workload.
+ * -r: executes 'xchg %cx,%cx', too: where recordings begin and end (mixer/record). Static, so that it runs in any root; benchmarks put it before PID 1 and make it
+ * the workload.
  */
 #include <fcntl.h>
 #include <stdbool.h>
@@ -41,6 +42,8 @@ int main(int argc, char **argv)
 	for (; i < argc && *argv[i] == '-'; i++) {
 		memory |= strcmp(argv[i], "-m") == 0;
 		off |= strcmp(argv[i], "-o") == 0;
+		if (strcmp(argv[i], "-r") == 0)
+			__asm__ volatile("xchg %cx,%cx");
 	}
 	int console = open("/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
 	if (memory)

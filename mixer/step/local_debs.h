@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+struct config;
+struct err;
+
+/* <workspace>/local-debs, where what we built ourselves waits for 'mixer lock'. One version of a package is there. */
+
+/* Put the .deb files of the directory from into debs, in the place of other versions of the same packages. */
+int local_debs_put(int from, int debs, struct err *e);
+
+/* The version of a package that is there, as its file name has it: without epoch; NULL: none. The caller frees it. */
+char *local_debs_version(const struct config *c, const char *package);

@@ -1,0 +1,258 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A package of Debian is built anew, twice: its bytes, its debug information, its sources; and what is said when it cannot be.
+
+load lib
+
+# What is made once on a machine serves all runs; what these tests are about is made anew
+setup_file()
+{
+	[ "$(id -u)" = 0 ] || return 0
+	export CACHE=$BATS_FILE_TMPDIR/cache AGAIN=$BATS_FILE_TMPDIR/again MIX=$BATS_FILE_TMPDIR/mix
+	local top shared=/var/cache/limpid
+	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+	mkdir -p "$shared"/{debs,indexes,buildroots} "$CACHE" "$AGAIN"
+	ln -s "$shared"/{debs,indexes,buildroots} "$CACHE/"
+	ln -s "$shared/debs" "$AGAIN/"
+	mixer init "$MIX" --bundles="$top/bundles" >/dev/null
+	mkdir -p "$MIX/local-recipes/patches"
+	printf '# A small one\nflags = -fno-strict-aliasing\n' >"$MIX/local-recipes/bzip2"
+	# not every mirror has the sources of security updates
+	mixer -C "$MIX" --cache="$CACHE" package lock --repositories=debian bzip2
+	mixer -C "$MIX" --cache="$CACHE" package build bzip2
+	VERSION=$(sed -n 's/^source bzip2 \([^ ]*\) .*/\1/p' "$MIX/recipes.lock/bzip2")
+	export VERSION
+	mkdir "$BATS_FILE_TMPDIR/x"
+	for deb in "$MIX"/local-debs/*.deb; do
+		dpkg-deb -x "$deb" "$BATS_FILE_TMPDIR/x"
+	done
+}
+
+setup()
+{
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	X=$BATS_FILE_TMPDIR/x
+}
+
+package()
+{
+	mixer -C "$MIX" --cache="$CACHE" package "$@"
+}
+
+# recipe NAME [LINE…]: one of bzip2, with its lock
+recipe()
+{
+	local name=$1
+	shift
+	printf '%s\n' 'source = bzip2' "$@" >"$MIX/local-recipes/$name"
+	sed "s/^bundle bzip2/bundle $name/" "$MIX/recipes.lock/bzip2" >"$MIX/recipes.lock/$name"
+}
+
+# rules LINE: patches/rules.patch adds a line to Debian's rules of bzip2
+rules()
+{
+	local dir=$BATS_TEST_TMPDIR/rules file
+	file=$(sed -n 's/^file \([0-9a-f]*\) .*\.debian\.tar\..*/\1/p' "$MIX/recipes.lock/bzip2")
+	mkdir -p "$dir/a" "$dir/b"
+	tar -C "$dir/a" -xf "$CACHE/sources/$file" debian/rules
+	cp -R "$dir/a/debian" "$dir/b/"
+	printf '%s\n' "$1" >>"$dir/b/debian/rules"
+	(cd "$dir" && diff -u a/debian/rules b/debian/rules) >"$MIX/local-recipes/patches/rules.patch" || [ $? = 1 ]
+}
+
+# built: the .deb files in local-debs with their digests
+built()
+{
+	(cd "$MIX/local-debs" && sha256sum ./*.deb)
+}
+
+@test "two builds, one in a build root of its own, give the same bytes" {
+	built >"$BATS_TEST_TMPDIR/first"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/first")" = 6 ]
+	rm "$MIX"/local-debs/*.deb
+	run -0 mixer -C "$MIX" --cache="$AGAIN" package build bzip2
+	assert_output --partial "package bzip2: building bzip2 $VERSION+limpid."
+	run -0 diff "$BATS_TEST_TMPDIR/first" <(built)
+}
+
+@test "what was built is found again, in the place of what is older" {
+	touch "$MIX/local-debs/bzip2_0.9-1+limpid.0123456789_amd64.deb"
+	rm "$MIX"/local-debs/libbz2-1.0_*.deb
+	run -0 package build bzip2
+	assert_output --partial ", as before"
+	[ "$(built | wc -l)" = 6 ]
+	run -0 package list
+	assert_line --regexp "^bzip2 +$VERSION\+limpid\.[0-9a-f]{10} +no profile +A small one$"
+	assert_line --regexp "^systemd +not built +profile"
+	assert_line --regexp "^xz-utils +not built +no profile"
+}
+
+@test "a recipe that changed is said to have, and is built from another root only when locked anew" {
+	recipe other 'flags = -O3'
+	run -0 package list
+	assert_line --regexp '^other .*\(inputs changed since it was built\)$'
+	printf 'source = bzip2\ncheck = yes\n' >"$MIX/local-recipes/other"
+	run -1 package build other
+	assert_output --partial "recipe 'other' changed since recipes.lock/other was made"
+	assert_output --partial "hint: 'mixer package lock other' makes it anew"
+}
+
+@test "each program has its symbols by its build id" {
+	n=0
+	while IFS= read -r file; do
+		id=$(readelf -n "$file" 2>/dev/null | sed -n 's/^ *Build ID: //p')
+		[ -n "$id" ] || continue
+		n=$((n + 1))
+		assert_file_exist "$X/usr/lib/debug/.build-id/${id::2}/${id:2}.debug"
+	done < <(find "$X/usr/bin" "$X/usr/lib" -path "$X/usr/lib/debug" -prune -o -type f -print)
+	[ "$n" -ge 3 ]
+}
+
+@test "debug information names sources that are in the package of sources, and no place of a build" {
+	debug=/usr/src/debug/bzip2-$VERSION+limpid
+	find "$X/usr/lib/debug" -name '*.debug' -exec readelf --debug-dump=rawline {} + >"$BATS_TEST_TMPDIR/lines"
+	run -0 grep -c "$debug" "$BATS_TEST_TMPDIR/lines"
+	run -1 grep /mnt "$BATS_TEST_TMPDIR/lines"
+	for name in bzip2.c bzip2recover.c blocksort.c bzlib.c bzlib.h decompress.c; do
+		assert_file_exist "$(echo "$X$debug".*/"$name")"
+		run -0 grep -q "$name" "$BATS_TEST_TMPDIR/lines"
+	done
+	# what is no source of a program is not there
+	assert_not_exist "$(echo "$X$debug".*)/debian"
+	run -0 grep -e "-fno-omit-frame-pointer -mno-omit-leaf-frame-pointer -fno-strict-aliasing" "$CACHE/rebuilds/log/bzip2.log"
+}
+
+@test "mixer lock takes the rebuilt package, and warns when Debian's is newer" {
+	printf '# [TITLE]: os-core\n# [DESCRIPTION]: x\n# [STATUS]: Active\n# [CAPABILITIES]: x\n# [MAINTAINER]: x\nbzip2\n' \
+		>"$MIX/local-bundles/os-core"
+	echo os-core >"$MIX/mixbundles"
+	run -0 mixer -C "$MIX" --cache="$CACHE" lock --repositories=debian,local
+	refute_output --partial warning
+	# and with it what explains it
+	run -0 sed -n "s/^package \([^ ]*\) $VERSION+limpid\.[^ ]* .* local bzip2 $VERSION .*/\1/p" "$MIX/mixer.lock"
+	assert_output "bzip2
+bzip2-dbgsrc
+bzip2-dbgsym
+libbz2-1.0
+libbz2-1.0-dbgsym"
+
+	mkdir -p "$BATS_TEST_TMPDIR/old/DEBIAN" "$BATS_TEST_TMPDIR/kept"
+	mv "$MIX"/local-debs/*.deb "$BATS_TEST_TMPDIR/kept/"
+	printf '%s\n' 'Package: bzip2' 'Source: bzip2 (1.0.6-1)' 'Version: 1.0.6-1+limpid.0123456789' 'Architecture: amd64' \
+		'Maintainer: x <x@localhost>' 'Description: x' >"$BATS_TEST_TMPDIR/old/DEBIAN/control"
+	dpkg-deb --root-owner-group -b "$BATS_TEST_TMPDIR/old" "$MIX/local-debs/bzip2_1.0.6-1+limpid.0123456789_amd64.deb"
+	run -0 mixer -C "$MIX" --cache="$CACHE" lock --repositories=debian,local
+	rm "$MIX"/local-debs/*.deb
+	mv "$BATS_TEST_TMPDIR"/kept/*.deb "$MIX/local-debs/"
+	assert_output --partial "warning: Debian has bzip2 $VERSION, the rebuild in use is of 1.0.6-1: 'mixer package lock bzip2', then 'mixer package build bzip2'"
+}
+
+@test "a recipe that cannot be read names file, line and a way out" {
+	recipe wrong '# x' 'colour = red'
+	run -1 package build wrong
+	assert_output --partial "local-recipes/wrong:3: a recipe has no key 'colour'"
+	assert_output --partial "hint: there are source, compiler,"
+	recipe wrong 'patches = none.patch'
+	run -1 package list
+	assert_output --partial "local-recipes/wrong:2: there is no file '$MIX/local-recipes/patches/none.patch'"
+	rm "$MIX/local-recipes/wrong"
+	run -1 package build nobody
+	assert_output --partial "there is no recipe 'nobody'"
+	assert_output --partial "hint: 'mixer package list' shows what there is"
+}
+
+@test "a source that is not what is locked is refused, and fetched anew where it was damaged" {
+	recipe again 'flags = -O1'
+	file=$(sed -n 's/^file \([0-9a-f]*\) .*\.dsc$/\1/p' "$MIX/recipes.lock/bzip2")
+	name=$(sed -n 's/^file .* \(.*\.dsc\)$/\1/p' "$MIX/recipes.lock/bzip2")
+	directory=$(sed -n 's/^source .* //p' "$MIX/recipes.lock/bzip2")
+	mirror=$BATS_TEST_TMPDIR/mirror
+	mkdir -p "$mirror/$directory"
+	# as long as the right one
+	tr a-e b-f <"$CACHE/sources/$file" >"$mirror/$directory/$name"
+	cp "$mirror/$directory/$name" "$CACHE/sources/$file"
+	sed -i "/^\[repository debian\]/a uri = file://$mirror" "$MIX/mixer.conf"
+	run -1 package build again
+	assert_output --partial "package again: source '$name':"
+	assert_output --partial "hint: the mirror may be in the middle of an update, or have a newer one: 'mixer package lock' looks"
+	assert_not_exist "$CACHE/sources/$file"
+	sed -i '/^uri = file/d' "$MIX/mixer.conf"
+	run -0 package build again
+	run -0 sha256sum "$CACHE/sources/$file"
+	assert_output --partial "$file "
+	# an index that lies about the files is found out by the .dsc
+	sed 's/\.orig\./.other./' "$CACHE/sources/$file" >"$BATS_TEST_TMPDIR/dsc"
+	sum=$(sha256sum <"$BATS_TEST_TMPDIR/dsc" | cut -d ' ' -f 1)
+	cp "$BATS_TEST_TMPDIR/dsc" "$CACHE/sources/$sum"
+	sed -i "s/^file [0-9a-f]* [0-9]* \(.*\.dsc\)$/file $sum $(stat -c %s "$BATS_TEST_TMPDIR/dsc") \1/" "$MIX/recipes.lock/again"
+	run -1 package build again
+	assert_output --partial "'$name': it names '"
+	assert_output --partial "' otherwise than the archive's index"
+}
+
+@test "a step that fails is named, with its last words and its log, and leaves nothing" {
+	before=$(built)
+	rules "\$(info interfaces: \$(shell awk 'NR > 2 { print \$\$1 }' /proc/net/dev))"$'\n'"\$(error this cannot be built)"
+	recipe broken 'patches = rules.patch'
+	run -1 package build broken
+	assert_output --partial "package broken: compile: tools 'broken': sh ended with status 1:"
+	assert_output --partial "this cannot be built"
+	assert_output --partial "hint: all that it said is in '$CACHE/rebuilds/log/broken.log'"
+	# no network but its own end
+	run -0 grep "^interfaces: " "$CACHE/rebuilds/log/broken.log"
+	assert_line "interfaces: lo:"
+	refute_output --partial eth
+	printf -- '--- a/none.c\n+++ b/none.c\n@@ -1 +1 @@\n-x\n+y\n' >"$MIX/local-recipes/patches/rules.patch"
+	run -1 package build broken
+	assert_output --partial "package broken: unpack: "
+	assert_equal "$(built)" "$before"
+	assert_not_exist "$CACHE/rebuilds/.work"
+	[ -z "$(find "$MIX/local-debs" -name '.new*')" ]
+}
+
+@test "tests of the package that fail are said to have failed" {
+	rules $'override_dh_auto_test-arch:\n\tfalse'
+	recipe checked 'check = yes' 'patches = rules.patch'
+	run -0 package lock --repositories=debian checked
+	run -1 package build checked
+	assert_output --partial "package checked: compile: "
+	assert_output --partial "the package's own tests failed (check = yes)"
+}
+
+@test "flags that the compiler refuses: its error is told" {
+	recipe flags 'flags = -fno-such-thing'
+	run -1 package build flags
+	assert_output --partial "package flags: compile: "
+	assert_output --partial "error: unrecognized command-line option"
+}
+
+@test "a full disk is said to be full, and no half of a root is left" {
+	small=$BATS_TEST_TMPDIR/small
+	mkdir "$small"
+	mount -t tmpfs -o size=60m tmpfs "$small" || skip "no right to mount"
+	ln -s /var/cache/limpid/debs "$small/debs"
+	run mixer -C "$MIX" --cache="$small" package build bzip2
+	left=$(ls -A "$small/buildroots")
+	umount "$small"
+	[ "$status" = 1 ]
+	assert_output --partial "cannot make the build root: the disk of the cache '$small' is full"
+	assert_equal "$left" .lock
+}
+
+@test "a profile of something else is told, and the package built without it" {
+	recipe stale 'flags = -fno-strict-aliasing'
+	printf '%s\n' '# limpid-profile 1' 'never_heard_of:1000:10' ' 1: 1000' >"$MIX/local-recipes/stale.profile"
+	run package build stale
+	assert_success
+	assert_line --partial "package stale: built without its profile, '$MIX/local-recipes/stale.profile', which is of another program or version"
+	run package list
+	assert_line --regexp '^stale .* stale profile'
+	# as long as it lies there
+	run package build stale
+	assert_line --partial "built without its profile"
+	# the code is that of a build without
+	dpkg-deb -x "$MIX"/local-debs/bzip2_*.deb "$BATS_TEST_TMPDIR/x"
+	objcopy -O binary --only-section=.text "$X/usr/bin/bzip2" "$BATS_TEST_TMPDIR/without"
+	objcopy -O binary --only-section=.text "$BATS_TEST_TMPDIR/x/usr/bin/bzip2" "$BATS_TEST_TMPDIR/stale"
+	cmp "$BATS_TEST_TMPDIR/without" "$BATS_TEST_TMPDIR/stale"
+}

@@ -1,0 +1,99 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The loop of 'make optimised' for one small package: dash is rebuilt, shipped, watched in a guest of that release, rebuilt with what was learnt, shipped again, and its
+# debug information found by a debugger that has nothing but the address of a web server.
+
+load lib
+load ../func/serve
+
+setup_file()
+{
+	[ "$(id -u)" = 0 ] || return 0
+	export O=${VM_MIX%/vm/mix}
+	export MIX=$O/optimised/mix
+	rm -f "$MIX/local-recipes/dash.profile"
+	# not every mirror has the sources of security updates
+	SOURCES=debian timeout 1500 "$BATS_TEST_DIRNAME/../../ci/optimised" dash >"$BATS_FILE_TMPDIR/log" 2>&1 || {
+		tail -n 30 "$BATS_FILE_TMPDIR/log"
+		return 1
+	}
+}
+
+setup()
+{
+	[ "$(id -u)" = 0 ] || skip "builds roots"
+	NUMBER=$(cat "$MIX/update/www/version/format30/latest")
+}
+
+teardown()
+{
+	serve_stop
+}
+
+@test "what the guest executed of dash is known by line, and pinned with where it comes from" {
+	run cat "$BATS_FILE_TMPDIR/log"
+	[[ $output =~ /usr/bin/dash:\ lines\ are\ known\ of\ ([0-9]+) ]]
+	[ "${BASH_REMATCH[1]}" -ge 90 ]
+	profile=$MIX/local-recipes/dash.profile
+	run mixer profile show "$profile"
+	assert_line --regexp '^dash 0\.5\.[^ ]+, build-id [0-9a-f]{40}$'
+	assert_line --regexp 'calls +evalcommand$'
+	run grep -c "workload $(sha256sum bundles/recipes/dash.workload | cut -d' ' -f1)" "$profile"
+	assert_output 1
+}
+
+@test "the release has the package that was built with the profile" {
+	run mixer -C "$MIX" package list
+	assert_line --regexp '^dash +0\.5\.[^ ]*\+limpid\.[0-9a-f]{10} +profile +/bin/sh$'
+	locked=$(sed -n 's/^package dash \([^ ]*\) .*/\1/p' "$MIX/mixer.lock")
+	run mixer -C "$MIX" package list
+	assert_line --partial " $locked "
+	run mixer -C "$MIX" package build --no-profile dash
+	assert_success
+	run mixer -C "$MIX" package list
+	assert_line --regexp '^dash .* profile .*inputs changed since it was built'
+	mixer -C "$MIX" package build dash
+}
+
+@test "it runs in a guest, and takes fewer instructions than without the profile" {
+	[ -n "${LONG:-}" ] || skip "makes two more releases: LONG=1"
+	RUNS=0 MIX=$MIX SOURCES=debian timeout 1500 ci/bench-fdo dash >"$BATS_TEST_TMPDIR/log" 2>&1 || {
+		tail -n 30 "$BATS_TEST_TMPDIR/log"
+		return 1
+	}
+	jq -e '.[0] | .name == "dash: user instructions of its workload" and .value > 1e8 and .value < .baseline_value' "$O/bench/fdo.json"
+}
+
+@test "a debugger finds symbols, lines and source text of it by a web server alone" {
+	serve "$MIX/update/www"
+	export DEBUGINFOD_URLS=$URL/debuginfo DEBUGINFOD_CACHE_PATH=$BATS_TEST_TMPDIR/cache
+	id=$(jq -r '.files[] | select(.path == "/usr/bin/dash") | .build_id' "$MIX/update/www/$NUMBER/debuginfo.json")
+	program=$(timeout 60 debuginfod-find executable "$id")
+	run timeout 120 gdb -q -batch -nx -iex 'set debuginfod enabled on' -ex 'info line evalcommand' -ex 'list evalcommand' "$program"
+	assert_line --regexp 'Line [0-9]+ of ".*eval\.c"'
+	assert_line --regexp '^[0-9]+.*evalcommand\('
+}
+
+# dash_of DEBS: what its instructions are
+dash_of()
+{
+	rm -rf "$BATS_TEST_TMPDIR/x"
+	dpkg-deb -x "$1"/dash_*.deb "$BATS_TEST_TMPDIR/x"
+	objdump -d --no-show-raw-insn "$BATS_TEST_TMPDIR/x/usr/bin/dash" | sha256sum
+}
+
+@test "clang uses the profile, too" {
+	[ -n "${LONG:-}" ] || skip "builds it two times more: LONG=1"
+	mix=$BATS_TEST_TMPDIR/mix
+	mixer init "$mix" --bundles=bundles >/dev/null
+	mkdir -p "$mix/local-recipes"
+	cp bundles/recipes/dash{,.profile,.workload} "$mix/local-recipes"
+	echo 'compiler = clang' >>"$mix/local-recipes/dash"
+	mixer -C "$mix" package lock --repositories=debian dash
+	mixer -C "$mix" package build --no-profile dash
+	plain=$(dash_of "$mix/local-debs")
+	mixer -C "$mix" package build dash
+	run -0 dash_of "$mix/local-debs"
+	refute_output "$plain"
+	grep -q -e -fprofile-sample-use=/mnt/profile/dash.prof /var/cache/limpid/rebuilds/log/dash.log
+}

@@ -1,0 +1,129 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Profiles of what a guest executes: a program whose counts anybody can tell is recorded, and compilers make it faster by what was seen.
+
+load lib
+
+FLAGS=(-O2 -g -fcf-protection -Wl,--build-id)
+
+setup_file()
+{
+	export DIR=$BATS_FILE_TMPDIR
+	mkdir -p "$DIR/root/usr/bin"
+	gcc "${FLAGS[@]}" -o "$DIR/known" "$TOP/tests/vm/profile/known.c"
+	cp "$DIR/known" "$DIR/root/usr/bin/known"
+	workload "$DIR/known" >"$DIR/workload"
+	record known "$DIR/workload" >"$DIR/log" 2>&1 || {
+		cat "$DIR/log"
+		return 1
+	}
+	export PROFILE=$VM_MIX/local-recipes/known.profile
+}
+
+teardown_file()
+{
+	rm -f "$VM_MIX/local-recipes/known.profile" "$VM_MIX/local-recipes/faster.profile"
+}
+
+# workload PROGRAM: a script that brings it into the guest, and runs it
+workload()
+{
+	printf 'base64 -d >/tmp/known <<END\n%s\nEND\nchmod 755 /tmp/known && /tmp/known\n' "$(base64 "$1")"
+}
+
+# record NAME WORKLOAD [OPTION…]
+record()
+{
+	rm -f "$VM_MIX/local-recipes/$1.profile"
+	vm_mixer profile record "$1" --workload="$2" --root="$DIR/root" --source='known 1.0-1' "${@:3}" </dev/null
+}
+
+# function NAME: what the profile says of it
+function_of()
+{
+	sed -n "/^$1:/,/^[^ ]/p" "$PROFILE" | sed '1b; /^[^ ]/d'
+}
+
+# instructions FILE: that programs executed in the recording
+instructions()
+{
+	awk '$1 == "block" {n += $3 * $4} END {print n}' "$1"
+}
+
+@test "what a program executed is counted exactly, by function and line" {
+	run function_of hot
+	assert_line --regexp '^hot:[0-9]+:2$'
+	# the call by pointer is five lines below hot's first, and went to both
+	assert_line --regexp '^ 5(\.[0-9]+)?: 110000 thrice:10000 twice:100000$'
+	# one in eight
+	assert_line --regexp '^ 6(\.[0-9]+)?: 110000$'
+	assert_line --regexp '^ 7(\.[0-9]+)?: 13750$'
+	# step is inlined there
+	assert_line --regexp '^ 7(\.[0-9]+)?: step:[0-9]+$'
+	assert_line --regexp '^  2(\.[0-9]+)?: 13750$'
+	run function_of twice
+	assert_line --regexp '^twice:[0-9]+:100000$'
+	run function_of weigh
+	assert_line --regexp '^weigh:[0-9]+:110000$'
+	run function_of cold
+	assert_line --regexp '^cold:[0-9]+:1$'
+}
+
+@test "the profile says what it is of" {
+	build_id=$(readelf -n "$DIR/known" | sed -n 's/.*Build ID: //p')
+	run mixer profile show "$PROFILE" --match="$DIR/known"
+	assert_success
+	assert_line "known 1.0-1, build-id $build_id"
+	assert_line --regexp "recorded 20.* by qemu, workload $(sha256sum "$DIR/workload" | cut -c 1-16), weight 100.0 %, 0 builds ago"
+	assert_line --regexp '^100.0 % of it is of functions'
+	assert [ "$(grep -c '% .*calls  hot$' <<<"$output")" = 1 ]
+}
+
+@test "nearly all that programs executed is of known files; without debug information that is all there is to say" {
+	printf 'seq 1 20000 | sort -r | sha256sum\n' >"$DIR/sort"
+	run vm_mixer profile record sort --workload="$DIR/sort"
+	assert_failure 1
+	assert_line --partial 'there is no debug information of what was executed, as of /usr/'
+	assert_line --partial 'hint: --debug'
+	share=$(sed -n 's/.*executed, \([0-9]*\)\.[0-9] % is of files of the release.*/\1/p' <<<"$output")
+	assert [ "$share" -ge 95 ]
+}
+
+@test "gcc needs fewer instructions with it" {
+	mixer profile export --gcc="$(gcc -dumpversion | cut -d . -f 1)" "$PROFILE" "$DIR/known.afdo"
+	gcc "${FLAGS[@]}" -fauto-profile="$DIR/known.afdo" -o "$DIR/faster" "$TOP/tests/vm/profile/known.c"
+	[ "$("$DIR/faster")" = "$("$DIR/known")" ]
+	workload "$DIR/faster" >"$DIR/workload.faster"
+	cp "$DIR/faster" "$DIR/root/usr/bin/faster"
+	record faster "$DIR/workload.faster" --files=/usr/bin/faster --keep="$DIR/faster.recording"
+	workload "$DIR/known" >"$DIR/workload.known"
+	record faster "$DIR/workload.known" --files=/usr/bin/known --keep="$DIR/known.recording"
+	before=$(instructions "$DIR/known.recording") after=$(instructions "$DIR/faster.recording")
+	echo "$before $after" | tee "$DIR/instructions"
+	# 1.2 million fewer of 3.2, besides what shell and base64 take
+	assert [ $((before - after)) -gt 800000 ]
+}
+
+@test "clang reads it as it is" {
+	clang -O2 -g -fprofile-sample-use="$PROFILE" -S -emit-llvm -o "$DIR/known.ll" "$TOP/tests/vm/profile/known.c"
+	run grep -A 5 '^define.* @hot(' "$DIR/known.ll"
+	assert_output --partial '!prof'
+	# hot was entered twice; clang adds one
+	run grep 'function_entry_count' "$DIR/known.ll"
+	assert_output --partial 'i64 3}'
+}
+
+@test "what cannot be recorded is one line with a way out" {
+	run vm_mixer profile record known
+	assert_failure 1
+	assert_line --partial "there is no recipe 'known'"
+	printf 'exit 7\n' >"$DIR/fails"
+	run record broken "$DIR/fails"
+	assert_failure 1
+	assert_line --partial "ended with status 7"
+	assert_line --partial 'hint: '
+	refute [ -e "$VM_MIX/local-recipes/broken.profile" ]
+	run record broken "$DIR/none"
+	assert_failure 1
+	assert_line --partial "none: No such file"
+}
