@@ -31,8 +31,6 @@ static const struct command *const commands[] = {
 	&cmd_package_build,
 	&cmd_package_list,
 	&cmd_package_lock,
-	&cmd_kernel_build,
-	&cmd_kernel_list,
 	&cmd_tools_list,
 	&cmd_tools_lock,
 	&cmd_tools_run,
@@ -95,12 +93,47 @@ static int status_of(int result)
 	}
 }
 
-static void print_commands(void)
+/* Is word the first of several of this command's name? */
+static bool is_group(const struct command *c, const char *word)
+{
+	const size_t len = strlen(word);
+
+	return strncmp(c->name, word, len) == 0 && c->name[len] == ' ';
+}
+
+/* group: only commands that begin with this word; NULL: all */
+static void print_commands(const char *group)
 {
 	printf("usage: mixer COMMAND [OPTION…] [ARGUMENT…]\n\n");
 	for (const struct command *const *c = commands; *c; c++)
-		printf("  %-24s%s\n", (*c)->name, (*c)->summary);
+		if (!group || is_group(*c, group))
+			printf("  %-24s%s\n", (*c)->name, (*c)->summary);
 	printf("\n'mixer COMMAND --help' lists the options of a command, mixer(8) explains them.\n");
+}
+
+static bool wants_help(const char *argument)
+{
+	return strcmp(argument, "-h") == 0 || strcmp(argument, "--help") == 0;
+}
+
+/* No command begins with these words: 'kernel' and 'kernel --help' ask which of them there are. */
+static int no_command(int n, char *const *words, struct err *e)
+{
+	struct ui ui;
+	bool grouped = false;
+
+	for (const struct command *const *c = commands; *c && n > 0; c++)
+		grouped |= is_group(*c, words[0]);
+	if (grouped && n > 1 && wants_help(words[1])) {
+		print_commands(words[0]);
+		return 0;
+	}
+	ui_init(&ui, "mixer");
+	err_set(e, -ERR_USAGE, n > 0 ? "'%s%s%s' is not a command" : "a command is missing", n > 0 ? words[0] : "",
+		n > 1 ? " " : "", n > 1 ? words[1] : "");
+	err_hint(e, -ERR_USAGE, "'mixer %s%s--help' lists them", grouped ? words[0] : "", grouped ? " " : "");
+	ui_error(&ui, e);
+	return -ERR_USAGE;
 }
 
 static void print_help(const struct command *c)
@@ -207,21 +240,13 @@ int main(int argc, char **argv)
 		printf("mixer (Limpid) " LIMPID_VERSION "\n");
 		return 0;
 	}
-	if (argc < 2 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
-		print_commands();
+	if (argc < 2 || wants_help(argv[1])) {
+		print_commands(NULL);
 		return 0;
 	}
 	const struct command *c = command_find(commands, argc - first, argv + first, &used);
-	if (!c) {
-		struct ui ui;
-		ui_init(&ui, "mixer");
-		err_set(&e, -ERR_USAGE, first < argc ? "'%s%s%s' is not a command" : "a command is missing",
-			first < argc ? argv[first] : "", first + 1 < argc ? " " : "",
-			first + 1 < argc ? argv[first + 1] : "");
-		err_hint(&e, -ERR_USAGE, "'mixer --help' lists them");
-		ui_error(&ui, &e);
-		return status_of(-ERR_USAGE);
-	}
+	if (!c)
+		return status_of(no_command(argc - first, argv + first, &e));
 	_cleanup_free_ char **rest = without_words(argc, argv, first, used);
 	return status_of(run_command(c, argc - used, rest, &e));
 }

@@ -92,6 +92,18 @@ os-core-update'
 	done < <(mixer --help | sed -n 's/^  \([a-z-]*\( [a-z-]*\)\?\)  .*/\1/p')
 }
 
+@test "--help lists each command once; the first of several words those that begin with it" {
+	run -0 mixer --help
+	[ "$(grep -c '^  [a-z]' <<<"$output")" -gt 40 ]
+	assert_equal "$(grep '^  [a-z]' <<<"$output" | sort | uniq -d)" ""
+	run -0 mixer kernel --help
+	assert_equal "$(sed -n 's/^  \([a-z]* [a-z]*\)  .*/\1/p' <<<"$output")" $'kernel build\nkernel list'
+	run -2 --separate-stderr mixer kernel
+	assert_equal "$stderr" $'mixer: \'kernel\' is not a command\nhint: \'mixer kernel --help\' lists them'
+	run -2 --separate-stderr mixer nonsense --help
+	assert_equal "$stderr" $'mixer: \'nonsense --help\' is not a command\nhint: \'mixer --help\' lists them'
+}
+
 @test "bundle add wants definitions, also of what is included" {
 	bundle os-core
 	run -1 mixer -C "$MIX" bundle add gone
