@@ -524,6 +524,7 @@ void predictor_clear(struct predictor *p)
 	elf_clear(&p->new);
 	free(p->ranges);
 	free(p->pages);
+	free(p->known);
 	free(p->learned);
 	*p = (struct predictor){0};
 }
@@ -570,8 +571,10 @@ void predictor_map(struct predictor *p, const struct diff_piece *pieces, size_t 
 			p->pages[page] = i > 0 ? (uint32_t)i - 1 : 0;
 	for (; page < n_pages; page++)
 		p->pages[page] = (uint32_t)p->n_ranges - 1;
+	free(p->known);
+	p->known = xcalloc((1U << LEARNED_BITS) / 64, sizeof(*p->known));
 	free(p->learned);
-	p->learned = xcalloc(1U << LEARNED_BITS, sizeof(*p->learned));
+	p->learned = xmalloc(sizeof(*p->learned) << LEARNED_BITS);
 }
 
 static uint64_t map_offset(const struct predictor *p, uint64_t offset)
@@ -613,7 +616,7 @@ uint32_t predictor_target(struct predictor *p, uint32_t target)
 	uint64_t a = p->old.low + target;
 	uint32_t at = learned_at(target);
 
-	if (p->learned[at].from == target && target != 0)
+	if (p->known[at / 64] >> at % 64 & 1 && p->learned[at].from == target && target != 0)
 		return p->learned[at].to;
 	for (unsigned i = 0; i < p->old.n_segments; i++) {
 		const struct segment *s = &p->old.segments[i];
@@ -676,6 +679,7 @@ void predictor_learn(struct predictor *p, const struct reference *r, uint64_t ne
 	else
 		target = base + field;
 	uint32_t at = learned_at(r->target);
+	p->known[at / 64] |= UINT64_C(1) << at % 64;
 	p->learned[at].from = r->target;
 	p->learned[at].to = (uint32_t)(target - p->new.low);
 }

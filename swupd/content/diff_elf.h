@@ -160,6 +160,7 @@ struct predictor {
 	struct elf_map_range *ranges; /* the first starts at 0 */
 	size_t n_ranges;
 	uint32_t *pages; /* the range of each 4 KiB of the old file's start */
+	uint64_t *known; /* which of learned are: few, and a CPU's cache has room for these bits */
 	struct {
 		uint32_t from, to; /* addresses minus the file's lowest */
 	} * learned;
