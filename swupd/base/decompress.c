@@ -226,6 +226,7 @@ int decompress_mem(enum codec c, const void *in, size_t len, size_t max, struct 
 }
 
 #define CHUNK 32768
+#define AHEAD 4096 /* decoded at least: to ask a decoder for a few bytes costs more than they do */
 
 struct decompressor {
 	enum codec codec;
@@ -235,7 +236,9 @@ struct decompressor {
 	uint64_t at, left; /* of what is stored */
 	const uint8_t *in; /* in chunk */
 	size_t len;
-	uint8_t chunk[CHUNK];
+	const uint8_t *next; /* in ahead */
+	size_t ready;
+	uint8_t chunk[CHUNK], ahead[AHEAD];
 };
 
 int decompress_open(enum codec c, int fd, uint64_t at, uint64_t len, struct decompressor **out, struct err *e)
@@ -289,23 +292,46 @@ static int step(struct decompressor *d, uint8_t **to, size_t *room)
 	return 0;
 }
 
+/* Some of room bytes at to, at least one after some calls. */
+static int decode_some(struct decompressor *d, uint8_t **to, size_t *room, struct err *e)
+{
+	if (d->len == 0 && d->left > 0) {
+		int r = refill(d, e);
+		if (r < 0)
+			return r;
+	}
+	const size_t before = *room, had = d->len;
+	int r = d->ended ? -1 : step(d, to, room);
+	if (r < 0)
+		return decode_error(d->codec, r, e);
+	d->ended = r == 1;
+	if (*room == before && d->len == had && d->left == 0)
+		return decode_error(d->codec, -1, e); /* the input ends inside the stream */
+	return 0;
+}
+
 int decompress_read(struct decompressor *d, void *data, size_t len, struct err *e)
 {
 	uint8_t *to = data;
+	int r = 0;
 
-	while (len > 0) {
-		if (d->len == 0 && d->left > 0) {
-			int r = refill(d, e);
-			if (r < 0)
-				return r;
+	while (r == 0 && len > 0) {
+		if (d->ready > 0) {
+			const size_t n = MIN(len, d->ready);
+			memcpy(to, d->next, n);
+			to += n;
+			len -= n;
+			d->next += n;
+			d->ready -= n;
+		} else if (len >= AHEAD) {
+			r = decode_some(d, &to, &len, e);
+		} else {
+			uint8_t *end = d->ahead;
+			size_t room = AHEAD;
+			r = decode_some(d, &end, &room, e);
+			d->next = d->ahead;
+			d->ready = AHEAD - room;
 		}
-		const size_t before = len, had = d->len;
-		int r = d->ended ? -1 : step(d, &to, &len);
-		if (r < 0)
-			return decode_error(d->codec, r, e);
-		d->ended = r == 1;
-		if (len == before && d->len == had && d->left == 0)
-			return decode_error(d->codec, -1, e); /* the input ends inside the stream */
 	}
-	return 0;
+	return r;
 }
