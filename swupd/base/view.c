@@ -62,6 +62,8 @@ const uint8_t *view_block_at(struct view *v, uint64_t at, size_t *have)
 		}
 		b->at = start;
 	}
+	v->last = b->bytes;
+	v->last_at = start;
 	*have = len - (at - start);
 	return b->bytes + (at - start);
 }

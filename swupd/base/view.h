@@ -26,6 +26,8 @@ struct view {
 	int fd, error;
 	struct buf whole; /* kept for the next file */
 	struct view_block *blocks;
+	const uint8_t *last; /* the block that was looked at last; NULL: none */
+	uint64_t last_at;
 };
 
 /* {0} is an empty file; so is one of memory that someone else has. */
@@ -43,10 +45,17 @@ const uint8_t *view_block_at(struct view *v, uint64_t at, size_t *have); /* the 
  */
 static inline const uint8_t *view_at(struct view *v, uint64_t at, size_t *have)
 {
-	if (!v->data)
+	if (v->data) {
+		*have = v->len - at;
+		return v->data + at;
+	}
+	const uint64_t in = at - v->last_at;
+	if (in >= VIEW_BLOCK || !v->last)
 		return view_block_at(v, at, have);
-	*have = v->len - at;
-	return v->data + at;
+	const uint64_t len =
+		v->len - v->last_at < VIEW_BLOCK + VIEW_STRETCH ? v->len - v->last_at : VIEW_BLOCK + VIEW_STRETCH;
+	*have = len - in;
+	return v->last + in;
 }
 
 /* Bytes of the file, which are there */
