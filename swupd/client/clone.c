@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -63,23 +64,22 @@ struct walk {
 	bool top;
 	int to; /* clone: the directory that is made */
 	const struct table *without;
+	struct strv *dirs;
 	struct clone_size *size;
 	const struct timespec *since;
-	bool files;
 };
 
-/* Takes fd. */
-static int each_entry(struct walk *w, int fd, struct err *e)
+static void closedirp(DIR **d)
 {
-	DIR *d = fdopendir(fd);
+	if (*d)
+		closedir(*d);
+}
+
+static int each_entry(struct walk *w, DIR *d, struct err *e)
+{
 	struct stat st;
 	int r = 1;
 
-	if (!d) {
-		r = err_errno(e, "%s", w->path);
-		close(fd);
-		return r;
-	}
 	while (r == 1) {
 		errno = 0;
 		const struct dirent *entry = readdir(d); /* NOLINT(concurrency-mt-unsafe): d is ours alone */
@@ -93,70 +93,78 @@ static int each_entry(struct walk *w, int fd, struct err *e)
 			continue;
 		bool is_dir = entry->d_type == DT_DIR;
 		if (entry->d_type == DT_UNKNOWN) {
-			if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			if (fstatat(dirfd(d), name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 				continue;
 			is_dir = S_ISDIR(st.st_mode);
 		}
-		r = w->entry(w, fd, name, is_dir, e);
+		r = w->entry(w, dirfd(d), name, is_dir, e);
 	}
-	closedir(d);
 	return r;
 }
 
-/* Open the directory name in dir for a walk into it. 1: *fd; 0: something stands against it. */
-static int step_into(const struct walk *w, int dir, const char *name, const char *path, int *fd, struct err *e)
+static DIR *open_entry(int dir, const char *name)
 {
-	struct statx sx;
-	struct stat st;
+	_cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 
-	if (statx(dir, name, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &sx) < 0)
+	if (d)
+		(void)take_fd(&fd);
+	return d;
+}
+
+/* Open the directory name in dir for a walk into it. 1: *out, which the caller closes, and what it is; 0: something stands against it. */
+static int step_into(const struct walk *w, int dir, const char *name, const char *path, DIR **out, struct statx *sx,
+		     struct err *e)
+{
+	_cleanup_(closedirp) DIR *d = open_entry(dir, name);
+
+	if (!d || statx(dirfd(d), "", AT_EMPTY_PATH, STATX_BASIC_STATS, sx) < 0)
 		return err_errno(e, "%s", path);
-	if (sx.stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) {
+	if (sx->stx_attributes & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) {
 		*w->why = xasprintf("/%s is immutable", path);
 		return 0;
 	}
-	_cleanup_close_ int in = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (in < 0 || fstat(in, &st) < 0)
-		return err_errno(e, "%s", path);
-	if (st.st_dev != w->dev) {
+	if (makedev(sx->stx_dev_major, sx->stx_dev_minor) != w->dev) {
 		*w->why = xasprintf("/%s is on another file system or subvolume", path);
 		return 0;
 	}
-	*fd = take_fd(&in);
+	*out = take(d);
 	return 1;
 }
 
 static int measure_entry(struct walk *w, int dir, const char *name, bool is_dir, struct err *e)
 {
-	int fd = -1;
+	_cleanup_(closedirp) DIR *d = NULL;
+	struct statx sx;
 
 	if (!is_dir) {
 		w->size->others++;
 		return 1;
 	}
 	_cleanup_free_ char *path = xasprintf("%s/%s", w->path, name);
-	int r = step_into(w, dir, name, path, &fd, e);
-	if (r <= 0)
+	int r = step_into(w, dir, name, path, &d, &sx, e);
+	if (!d)
 		return r;
 	struct walk in = *w;
 	in.path = path;
 	in.top = false;
 	w->size->dirs++;
-	return each_entry(&in, fd, e);
+	return each_entry(&in, d, e);
 }
 
 int clone_measure(int root, const char *name, struct clone_size *out, char **why, struct err *e)
 {
 	struct walk w = {.path = name, .why = why, .entry = measure_entry, .top = true, .size = out};
+	_cleanup_(closedirp) DIR *d = NULL;
+	struct statx sx;
 	struct stat st;
-	int fd = -1;
 
 	*out = (struct clone_size){.dirs = 1};
 	if (fstatat(root, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_errno(e, "%s", name);
 	w.dev = st.st_dev;
-	int r = step_into(&w, root, name, name, &fd, e);
-	return r <= 0 ? r : each_entry(&w, fd, e);
+	int r = step_into(&w, root, name, name, &d, &sx, e);
+	return d ? each_entry(&w, d, e) : r;
 }
 
 static int copy_xattrs(int from, int to, const char *path, struct err *e)
@@ -180,16 +188,19 @@ static int copy_xattrs(int from, int to, const char *path, struct err *e)
 	return 0;
 }
 
-/* After what is in it: a mode could forbid that, and times would move on. */
-static int finish_dir(int from, int to, const char *path, struct err *e)
+/* After what is in it: a mode could forbid that, and times would move on. was: from, before it was read */
+static int finish_dir(int from, const struct statx *was, int to, const char *path, struct err *e)
 {
+	const struct timespec times[2] = {{was->stx_atime.tv_sec, was->stx_atime.tv_nsec},
+					  {was->stx_mtime.tv_sec, was->stx_mtime.tv_nsec}};
 	struct stat st;
 
-	if (fstat(from, &st) < 0)
+	if (fstat(to, &st) < 0)
 		return err_errno(e, "%s", path);
-	const struct timespec times[2] = {st.st_atim, st.st_mtim};
 	/* the owner first: chown() clears setgid */
-	if (fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
+	if ((st.st_uid != was->stx_uid || st.st_gid != was->stx_gid) && fchown(to, was->stx_uid, was->stx_gid) < 0)
+		return err_errno(e, "%s", path);
+	if (fchmod(to, was->stx_mode & 07777) < 0)
 		return err_errno(e, "%s", path);
 	int r = copy_xattrs(from, to, path, e);
 	if (r >= 0 && futimens(to, times) < 0)
@@ -197,25 +208,26 @@ static int finish_dir(int from, int to, const char *path, struct err *e)
 	return r < 0 ? r : 1;
 }
 
-static int clone_dir(const struct walk *w, int fd, int to_dir, const char *name, const char *path, struct err *e)
+static int clone_dir(const struct walk *w, int dir, const char *from, int to_dir, const char *name, const char *path,
+		     struct err *e)
 {
-	if (mkdirat(to_dir, name, 0700) < 0) {
-		int r = err_errno(e, "cannot make the directory %s", path);
-		close(fd);
+	_cleanup_(closedirp) DIR *d = NULL;
+	struct statx sx;
+
+	int r = step_into(w, dir, from, path, &d, &sx, e);
+	if (!d)
 		return r;
-	}
+	if (mkdirat(to_dir, name, 0700) < 0)
+		return err_errno(e, "cannot make the directory %s", path);
 	_cleanup_close_ int to = openat(to_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	_cleanup_close_ int from = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (to < 0)
+		return err_errno(e, "%s", path);
 	struct walk in = *w;
 	in.path = path;
 	in.to = to;
-	if (to < 0 || from < 0) {
-		int r = err_errno(e, "%s", path);
-		close(fd);
-		return r;
-	}
-	int r = each_entry(&in, fd, e);
-	return r <= 0 ? r : finish_dir(from, to, path, e);
+	strv_add(w->dirs, path);
+	r = each_entry(&in, d, e);
+	return r <= 0 ? r : finish_dir(dirfd(d), &sx, to, path, e);
 }
 
 static bool is_without(const struct walk *w, const char *name)
@@ -240,9 +252,6 @@ static int leave_out(const struct walk *w, int dir, const char *name, struct err
 
 static int clone_entry(struct walk *w, int dir, const char *name, bool is_dir, struct err *e)
 {
-	_cleanup_free_ char *path = NULL;
-	int fd = -1;
-
 	if (!is_dir) {
 		if (is_without(w, name))
 			return leave_out(w, dir, name, e);
@@ -257,13 +266,10 @@ static int clone_entry(struct walk *w, int dir, const char *name, bool is_dir, s
 		errno = failed;
 		return err_errno(e, "cannot link %s/%s", w->path, name);
 	}
-	path = xasprintf("%s/%s", w->path, name);
-	int r = step_into(w, dir, name, path, &fd, e);
-	if (r <= 0)
-		return r;
+	_cleanup_free_ char *path = xasprintf("%s/%s", w->path, name);
 	struct walk in = *w;
 	in.top = false;
-	return clone_dir(&in, fd, w->to, name, path, e);
+	return clone_dir(&in, dir, name, w->to, name, path, e);
 }
 
 static int snapshot(int root, const char *from, const char *to, struct err *e)
@@ -282,19 +288,18 @@ static int snapshot(int root, const char *from, const char *to, struct err *e)
 	return r < 0 ? r : 1;
 }
 
-int clone_make(int root, const char *from, const char *to, const struct table *without, char **why, struct err *e)
+int clone_make(int root, const char *from, const char *to, const struct table *without, struct strv *dirs, char **why,
+	       struct err *e)
 {
-	struct walk w = {.why = why, .entry = clone_entry, .top = true, .without = without};
+	struct walk w = {.why = why, .entry = clone_entry, .top = true, .without = without, .dirs = dirs};
 	struct stat st;
-	int fd = -1;
 
 	if (clone_is_subvolume(root, from))
 		return snapshot(root, from, to, e);
 	if (fstatat(root, from, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_errno(e, "%s", from);
 	w.dev = st.st_dev;
-	int r = step_into(&w, root, from, from, &fd, e);
-	return r <= 0 ? r : clone_dir(&w, fd, root, to, from, e);
+	return clone_dir(&w, root, from, root, to, from, e);
 }
 
 struct timespec clone_now(void)
@@ -313,38 +318,42 @@ static bool is_since(const struct timespec *t, const struct timespec *since)
 	return t->tv_sec > since->tv_sec || (t->tv_sec == since->tv_sec && t->tv_nsec >= since->tv_nsec);
 }
 
-/* 0 of an entry function ends the walk: here it is "stale". */
-static int stale_entry(struct walk *w, int dir, const char *name, bool is_dir, struct err *e)
+/* What is there has not changed since; 0 of an entry function ends the walk. */
+static bool is_fresh(int dir, const char *name, const struct timespec *since)
 {
 	struct stat st;
 
-	if (!is_dir && !w->files)
-		return 1;
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || is_since(&st.st_ctim, w->since))
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !is_since(&st.st_ctim, since);
+}
+
+static int fresh_entry(struct walk *w, int dir, const char *name, bool is_dir, struct err *e)
+{
+	if (!is_fresh(dir, name, w->since))
 		return 0;
 	if (!is_dir)
 		return 1;
-	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
+	_cleanup_(closedirp) DIR *d = open_entry(dir, name);
+	if (!d)
 		return 0;
 	struct walk in = *w;
 	in.top = false;
-	return each_entry(&in, fd, e);
+	return each_entry(&in, d, e);
 }
 
-int clone_is_stale(int root, const char *name, const struct timespec *since, bool files, struct err *e)
+int clone_is_stale(int root, const char *name, const struct strv *dirs, const struct timespec *since, struct err *e)
 {
-	struct walk w = {.path = name, .entry = stale_entry, .top = true, .since = since, .files = files};
-	struct stat st;
+	struct walk w = {.path = name, .entry = fresh_entry, .top = true, .since = since};
+	bool fresh = is_fresh(root, name, since);
 
-	int fd = open_tree(root, name, e);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0 || is_since(&st.st_ctim, since)) {
-		close(fd);
-		return 1;
-	}
-	int r = each_entry(&w, fd, e);
+	/* a directory that was replaced by a link changes the one that it is in */
+	for (size_t i = 0; fresh && i < dirs->n; i++)
+		fresh = is_fresh(root, dirs->items[i], since);
+	if (!fresh || dirs->n)
+		return !fresh;
+	_cleanup_(closedirp) DIR *d = open_entry(root, name);
+	if (!d)
+		return err_errno(e, "%s", name);
+	int r = each_entry(&w, d, e);
 	return r < 0 ? r : !r;
 }
 

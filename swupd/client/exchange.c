@@ -216,11 +216,12 @@ static int prepare_next(const struct machine *m, const struct plan *p, struct jo
 {
 	_cleanup_(journal_freep) struct journal *inside = journal_new(p->from, p->to);
 	_cleanup_(table_freep) struct table *changed = names_changed(p);
+	_cleanup_(strv_free) struct strv dirs = {0};
 	const struct timespec since = clone_now();
 	const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
 
 	progress_stage(m->progress, "clone", 0, false);
-	int r = clone_make(m->root, "usr", TREE_NEXT, changed, why, e);
+	int r = clone_make(m->root, "usr", TREE_NEXT, changed, &dirs, why, e);
 	if (r <= 0)
 		return r;
 	r = commit_prepare(m, p, TREE_NEXT, inside, outside, e);
@@ -241,7 +242,7 @@ static int prepare_next(const struct machine *m, const struct plan *p, struct jo
 		r = commit_write(m, TREE_NEXT, JOURNAL_NAME, outside, e);
 	if (r < 0)
 		return r;
-	r = clone_is_stale(m->root, "usr", &since, clone_is_subvolume(m->root, "usr"), e);
+	r = clone_is_stale(m->root, "usr", &dirs, &since, e);
 	return r < 0 ? r : !r;
 }
 
