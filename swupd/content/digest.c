@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/content/digest.h"
 
+/* EVP looks its algorithms up by name for each hash, which takes longer than most of our files do */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
-#include <stdlib.h>
+#include <openssl/sha.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,59 +53,34 @@ int digest_parse(const char *hex, struct digest *out)
 	return r;
 }
 
-/* libcrypto's default provider always has SHA-256 and HMAC: what fails here is memory, and that ends the program (mem.h) */
-static void must(bool ok)
-{
-	if (!ok)
-		abort();
-}
-
-static EVP_MD_CTX *sha256_begin(void)
-{
-	EVP_MD_CTX *c = EVP_MD_CTX_new();
-
-	must(c && EVP_DigestInit_ex(c, EVP_sha256(), NULL) == 1);
-	return c;
-}
-
-static void sha256_end(EVP_MD_CTX *c, struct digest *out)
-{
-	must(EVP_DigestFinal_ex(c, out->bytes, NULL) == 1);
-	EVP_MD_CTX_free(c);
-}
-
 void sha256_mem(const void *data, size_t len, struct digest *out)
 {
-	EVP_MD_CTX *c = sha256_begin();
-
-	must(EVP_DigestUpdate(c, data, len) == 1);
-	sha256_end(c, out);
+	SHA256(data, len, out->bytes);
 }
 
 int sha256_fd(int fd, struct digest *out, struct err *e)
 {
 	char chunk[CHUNK];
-	EVP_MD_CTX *c = sha256_begin();
+	SHA256_CTX c;
 
+	SHA256_Init(&c);
 	for (;;) {
 		ssize_t n = read(fd, chunk, sizeof(chunk));
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0) {
-			EVP_MD_CTX_free(c);
+		if (n < 0)
 			return err_errno(e, "read");
-		}
 		if (n == 0)
 			break;
-		must(EVP_DigestUpdate(c, chunk, (size_t)n) == 1);
+		SHA256_Update(&c, chunk, (size_t)n);
 	}
-	sha256_end(c, out);
+	SHA256_Final(out->bytes, &c);
 	return 0;
 }
 
+/* An HMAC (RFC 2104) */
 struct file_hash {
-	EVP_MAC *mac;
-	EVP_MAC_CTX *ctx;
+	SHA256_CTX inner, outer;
 };
 
 static void put_le64(uint8_t *p, uint64_t x)
@@ -137,13 +111,20 @@ static void key_block(const struct attrs *a, uint8_t out[40])
 	put_le64(out + 32, a->kind == KIND_DIR ? 0 : a->size);
 }
 
+/* The key has at most as many bytes as a block of SHA-256, as which it is taken then. */
 static void mac_begin(struct file_hash *h, const void *key, size_t len)
 {
-	char name[] = "SHA256";
-	const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
-				     OSSL_PARAM_construct_end()};
+	uint8_t inner[SHA256_CBLOCK] = {0}, outer[SHA256_CBLOCK];
 
-	must(EVP_MAC_init(h->ctx, key, len, params) == 1);
+	memcpy(inner, key, len);
+	for (size_t i = 0; i < sizeof(inner); i++) {
+		outer[i] = inner[i] ^ 0x5c;
+		inner[i] ^= 0x36;
+	}
+	SHA256_Init(&h->inner);
+	SHA256_Update(&h->inner, inner, sizeof(inner));
+	SHA256_Init(&h->outer);
+	SHA256_Update(&h->outer, outer, sizeof(outer));
 }
 
 struct file_hash *file_hash_new(const struct attrs *a)
@@ -153,11 +134,9 @@ struct file_hash *file_hash_new(const struct attrs *a)
 	char hex[DIGEST_HEX];
 	uint8_t block[40];
 
-	h->mac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-	must(h->mac && (h->ctx = EVP_MAC_CTX_new(h->mac)));
 	key_block(a, block);
 	mac_begin(h, block, sizeof(block));
-	must(EVP_MAC_final(h->ctx, key.bytes, NULL, sizeof(key.bytes)) == 1);
+	file_hash_end(h, &key);
 	digest_format(&key, hex);
 	mac_begin(h, hex, DIGEST_HEX - 1);
 	if (a->kind == KIND_DIR)
@@ -167,22 +146,21 @@ struct file_hash *file_hash_new(const struct attrs *a)
 
 void file_hash_free(struct file_hash *h)
 {
-	if (!h)
-		return;
-	EVP_MAC_CTX_free(h->ctx);
-	EVP_MAC_free(h->mac);
 	free(h);
 }
 
 void file_hash_add(struct file_hash *h, const void *data, size_t len)
 {
-	if (len > 0)
-		must(EVP_MAC_update(h->ctx, data, len) == 1);
+	SHA256_Update(&h->inner, data, len);
 }
 
 void file_hash_end(struct file_hash *h, struct digest *out)
 {
-	must(EVP_MAC_final(h->ctx, out->bytes, NULL, sizeof(out->bytes)) == 1);
+	struct digest inner;
+
+	SHA256_Final(inner.bytes, &h->inner);
+	SHA256_Update(&h->outer, inner.bytes, sizeof(inner.bytes));
+	SHA256_Final(out->bytes, &h->outer);
 }
 
 void file_hash_mem(const struct attrs *a, const void *data, size_t len, struct digest *out)
