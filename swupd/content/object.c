@@ -69,10 +69,19 @@ static int make_link(struct object *o, const char *link, struct err *e)
 	return 0;
 }
 
+static int make(struct object *o, const char *link, struct err *e)
+{
+	if (o->attrs.kind == KIND_FILE)
+		return make_file(o, e);
+	if (o->attrs.kind == KIND_DIR)
+		return make_dir(o, e);
+	if (o->attrs.kind == KIND_LINK && link)
+		return make_link(o, link, e);
+	return err_set(e, -ERR_FORMAT, "neither a file, a directory nor a link");
+}
+
 int object_begin(int dirfd, const struct attrs *a, const char *link, struct object **out, struct err *e)
 {
-	int r;
-
 	/* to chown() they mean "leave it" */
 	if (a->uid == (uint32_t)-1 || a->gid == (uint32_t)-1)
 		return err_set(e, -ERR_FORMAT, "owned by user or group -1");
@@ -80,17 +89,12 @@ int object_begin(int dirfd, const struct attrs *a, const char *link, struct obje
 	*o = (struct object){.dirfd = dirfd, .attrs = *a, .fd = -1, .hash = file_hash_new(a)};
 	/* no other thread or process has this name; one that was killed and had our id may have left it */
 	snprintf(o->name, sizeof(o->name), ".new.%d.%lx", (int)gettid(), (unsigned long)o);
-	r = fs_remove_tree(dirfd, o->name, e);
-	if (r < 0)
-		return r;
-	if (a->kind == KIND_FILE)
-		r = make_file(o, e);
-	else if (a->kind == KIND_DIR)
-		r = make_dir(o, e);
-	else if (a->kind == KIND_LINK && link)
-		r = make_link(o, link, e);
-	else
-		r = err_set(e, -ERR_FORMAT, "neither a file, a directory nor a link");
+	int r = make(o, link, e);
+	if (r == -EEXIST) {
+		r = fs_remove_tree(dirfd, o->name, e);
+		if (r >= 0)
+			r = make(o, link, e);
+	}
 	if (r < 0)
 		return r;
 	*out = take(o);
@@ -119,25 +123,26 @@ int object_write(struct object *o, const void *data, size_t len, struct err *e)
  */
 static int set_attrs(const struct object *o, struct err *e)
 {
+	static const char *const acls[] = {"system.posix_acl_access", "system.posix_acl_default"};
 	const struct timespec times[2] = {{.tv_sec = OBJECT_MTIME}, {.tv_sec = OBJECT_MTIME}};
 	const struct attrs *a = &o->attrs;
+	const int dir = o->fd >= 0 ? o->fd : o->dirfd, flags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
+	const char *name = o->fd >= 0 ? "" : o->name;
 	struct stat st;
 
-	if (fstatat(o->dirfd, o->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(dir, name, &st, flags) < 0)
 		return err_errno(e, "stat");
 	/* only when it differs: so a plain user can make objects of their own */
-	if ((st.st_uid != a->uid || st.st_gid != a->gid) &&
-	    fchownat(o->dirfd, o->name, a->uid, a->gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if ((st.st_uid != a->uid || st.st_gid != a->gid) && fchownat(dir, name, a->uid, a->gid, flags) < 0)
 		return err_errno(e, "cannot give it to user %u, group %u", a->uid, a->gid);
-	if (o->fd >= 0) {
-		static const char *const acls[] = {"system.posix_acl_access", "system.posix_acl_default"};
-		for (size_t i = 0; i < ARRAY_LEN(acls); i++)
-			if (fremovexattr(o->fd, acls[i]) < 0 && errno != ENODATA && errno != EOPNOTSUPP)
-				return err_errno(e, "cannot remove its access list");
-		if (fchmod(o->fd, a->mode) < 0)
-			return err_errno(e, "chmod");
-	}
-	if (utimensat(o->dirfd, o->name, times, AT_SYMLINK_NOFOLLOW) < 0)
+	/* only directories have default ones */
+	const size_t n_acls = a->kind == KIND_DIR ? 2 : a->kind == KIND_FILE;
+	for (size_t i = 0; i < n_acls; i++)
+		if (fremovexattr(o->fd, acls[i]) < 0 && errno != ENODATA && errno != EOPNOTSUPP)
+			return err_errno(e, "cannot remove its access list");
+	if (o->fd >= 0 && fchmod(o->fd, a->mode) < 0)
+		return err_errno(e, "chmod");
+	if (utimensat(dir, name, times, flags) < 0)
 		return err_errno(e, "cannot set its time");
 	return 0;
 }
