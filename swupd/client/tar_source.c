@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/client/tar_source.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <string.h>
 
 #include "swupd/base/err.h"
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
+#include "swupd/content/libarchive.h"
 
 #define BLOCK (64UL << 10)
 
@@ -29,33 +28,34 @@ void tar_source_free(struct tar_source *t)
 	free(t);
 }
 
-static void add(struct tar_source *t, struct archive *a, struct archive_entry *x)
+static void add(struct tar_source *t, const struct libarchive *lib, struct archive *a, struct archive_entry *x)
 {
-	const char *name = archive_entry_pathname(x);
+	const char *name = lib->archive_entry_pathname(x);
 
-	if (!name || archive_entry_filetype(x) != AE_IFREG || archive_entry_hardlink(x) ||
-	    archive_entry_sparse_count(x) > 0)
+	if (!name || lib->archive_entry_filetype(x) != AE_IFREG || lib->archive_entry_hardlink(x) ||
+	    lib->archive_entry_sparse_count(x) > 0)
 		return;
 	if (text_starts(name, "./"))
 		name += 2;
 	struct place *p = arena_alloc(t->arena, sizeof(*p));
 	/* the head of the member was read, and nothing behind it */
-	*p = (struct place){(uint64_t)archive_filter_bytes(a, 0), (uint64_t)archive_entry_size(x)};
+	*p = (struct place){(uint64_t)lib->archive_filter_bytes(a, 0), (uint64_t)lib->archive_entry_size(x)};
 	/* of several of one name the last counts, as when it is unpacked */
 	(void)table_set_str(t->places, arena_strdup(t->arena, name), p);
 }
 
-static int read_members(struct tar_source *t, struct archive *a, const char *path, struct err *e)
+static int read_members(struct tar_source *t, const struct libarchive *lib, struct archive *a, const char *path,
+			struct err *e)
 {
 	struct archive_entry *x;
 
-	int r = archive_read_open_filename(a, path, BLOCK);
-	while (r == ARCHIVE_OK && ((r = archive_read_next_header(a, &x)) == ARCHIVE_OK || r == ARCHIVE_WARN)) {
-		add(t, a, x);
+	int r = lib->archive_read_open_filename(a, path, BLOCK);
+	while (r == ARCHIVE_OK && ((r = lib->archive_read_next_header(a, &x)) == ARCHIVE_OK || r == ARCHIVE_WARN)) {
+		add(t, lib, a, x);
 		r = ARCHIVE_OK;
 	}
 	if (r != ARCHIVE_EOF)
-		return err_hint(e, err_set(e, -ERR_FORMAT, "%s is no tar: %s", path, archive_error_string(a)),
+		return err_hint(e, err_set(e, -ERR_FORMAT, "%s is no tar: %s", path, lib->archive_error_string(a)),
 				"a content URL is a directory, or a tar that is not compressed, of a published tree");
 	return 0;
 }
@@ -63,13 +63,17 @@ static int read_members(struct tar_source *t, struct archive *a, const char *pat
 int tar_source_open(const char *path, struct tar_source **out, struct err *e)
 {
 	_cleanup_(tar_source_freep) struct tar_source *t = xcalloc(1, sizeof(*t));
-	struct archive *a = archive_read_new();
+	struct libarchive lib;
 
+	int r = libarchive_load(&lib, e);
+	if (r < 0)
+		return r;
+	struct archive *a = lib.archive_read_new();
 	t->places = table_new();
 	t->arena = arena_new();
-	archive_read_support_format_tar(a);
-	int r = read_members(t, a, path, e);
-	archive_read_free(a);
+	lib.archive_read_support_format_tar(a);
+	r = read_members(t, &lib, a, path, e);
+	lib.archive_read_free(a);
 	if (r < 0)
 		return r;
 	*out = take(t);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/content/tar.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,12 +8,14 @@
 
 #include "swupd/base/err.h"
 #include "swupd/base/text.h"
+#include "swupd/content/libarchive.h"
 #include "swupd/content/object.h"
 
 #define BLOCK 512
 #define CHUNK 65536
 
 struct tar {
+	struct libarchive lib;
 	struct archive *archive;
 };
 
@@ -23,39 +23,47 @@ void tar_close(struct tar *t)
 {
 	if (!t)
 		return;
-	archive_read_free(t->archive);
+	t->lib.archive_read_free(t->archive);
 	free(t);
 }
 
 static int bad_tar(const struct tar *t, struct err *e)
 {
-	const char *why = archive_error_string(t->archive);
+	const char *why = t->lib.archive_error_string(t->archive);
 
 	err_set(e, -ERR_FORMAT, "tar: %s", why ? why : "damaged");
 	return -ERR_FORMAT;
 }
 
-static struct tar *tar_new(void)
+static int tar_new(struct tar **out, struct err *e)
 {
-	struct tar *t = xmalloc(sizeof(*t));
+	_cleanup_free_ struct tar *t = xcalloc(1, sizeof(*t));
+	const struct libarchive *lib = &t->lib;
 
-	t->archive = archive_read_new();
+	int r = libarchive_load(&t->lib, e);
+	if (r < 0)
+		return r;
+	t->archive = lib->archive_read_new();
 	if (!t->archive)
 		abort(); /* of memory only: as xmalloc() */
 	/* one by one: "all filters" has some that run a program when a magic number asks for it */
-	archive_read_support_filter_gzip(t->archive);
-	archive_read_support_filter_bzip2(t->archive);
-	archive_read_support_filter_xz(t->archive);
-	archive_read_support_filter_zstd(t->archive);
-	archive_read_support_format_tar(t->archive);
-	return t;
+	lib->archive_read_support_filter_gzip(t->archive);
+	lib->archive_read_support_filter_bzip2(t->archive);
+	lib->archive_read_support_filter_xz(t->archive);
+	lib->archive_read_support_filter_zstd(t->archive);
+	lib->archive_read_support_format_tar(t->archive);
+	*out = take(t);
+	return 0;
 }
 
 int tar_open(int fd, struct tar **out, struct err *e)
 {
-	_cleanup_(tar_closep) struct tar *t = tar_new();
+	_cleanup_(tar_closep) struct tar *t = NULL;
 
-	if (archive_read_open_fd(t->archive, fd, CHUNK) != ARCHIVE_OK)
+	int r = tar_new(&t, e);
+	if (r < 0)
+		return r;
+	if (t->lib.archive_read_open_fd(t->archive, fd, CHUNK) != ARCHIVE_OK)
 		return bad_tar(t, e);
 	*out = take(t);
 	return 0;
@@ -63,27 +71,31 @@ int tar_open(int fd, struct tar **out, struct err *e)
 
 int tar_open_mem(const void *data, size_t len, struct tar **out, struct err *e)
 {
-	_cleanup_(tar_closep) struct tar *t = tar_new();
+	_cleanup_(tar_closep) struct tar *t = NULL;
 
-	if (archive_read_open_memory(t->archive, data, len) != ARCHIVE_OK)
+	int r = tar_new(&t, e);
+	if (r < 0)
+		return r;
+	if (t->lib.archive_read_open_memory(t->archive, data, len) != ARCHIVE_OK)
 		return bad_tar(t, e);
 	*out = take(t);
 	return 0;
 }
 
 /* KIND_NONE when it is something else */
-static struct attrs attrs_of(struct archive_entry *x)
+static struct attrs attrs_of(const struct libarchive *lib, struct archive_entry *x)
 {
-	const la_int64_t uid = archive_entry_uid(x), gid = archive_entry_gid(x), size = archive_entry_size(x);
-	struct attrs a = {.mode = archive_entry_perm(x) & 07777, .uid = (uint32_t)uid, .gid = (uint32_t)gid};
+	const la_int64_t uid = lib->archive_entry_uid(x), gid = lib->archive_entry_gid(x),
+			 size = lib->archive_entry_size(x);
+	struct attrs a = {.mode = lib->archive_entry_perm(x) & 07777, .uid = (uint32_t)uid, .gid = (uint32_t)gid};
 	const char *link;
 
 	if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
 		return a;
 	/* sparse: a few bytes could stand for any amount of zeros */
-	if (archive_entry_hardlink(x) || archive_entry_sparse_count(x) > 0)
+	if (lib->archive_entry_hardlink(x) || lib->archive_entry_sparse_count(x) > 0)
 		return a;
-	switch (archive_entry_filetype(x)) {
+	switch (lib->archive_entry_filetype(x)) {
 	case AE_IFREG:
 		if (size < 0)
 			break;
@@ -94,7 +106,7 @@ static struct attrs attrs_of(struct archive_entry *x)
 		a.kind = KIND_DIR;
 		break;
 	case AE_IFLNK:
-		link = archive_entry_symlink(x);
+		link = lib->archive_entry_symlink(x);
 		if (!link)
 			break;
 		a.kind = KIND_LINK;
@@ -110,23 +122,23 @@ static struct attrs attrs_of(struct archive_entry *x)
 int tar_next(struct tar *t, struct tar_member *m, struct err *e)
 {
 	struct archive_entry *x;
-	int r = archive_read_next_header(t->archive, &x);
+	int r = t->lib.archive_read_next_header(t->archive, &x);
 
 	if (r == ARCHIVE_EOF)
 		return 0;
 	/* a warning tells that a name is not in the charset of the locale; we want its bytes, and have them */
 	if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 		return bad_tar(t, e);
-	const char *name = archive_entry_pathname(x);
-	*m = (struct tar_member){.name = name ? name : "", .attrs = attrs_of(x)};
+	const char *name = t->lib.archive_entry_pathname(x);
+	*m = (struct tar_member){.name = name ? name : "", .attrs = attrs_of(&t->lib, x)};
 	if (m->attrs.kind == KIND_LINK)
-		m->link = archive_entry_symlink(x);
+		m->link = t->lib.archive_entry_symlink(x);
 	return 1;
 }
 
 int tar_read(struct tar *t, void *data, size_t len, struct err *e)
 {
-	la_ssize_t n = archive_read_data(t->archive, data, MIN(len, (size_t)INT32_MAX));
+	la_ssize_t n = t->lib.archive_read_data(t->archive, data, MIN(len, (size_t)INT32_MAX));
 
 	return n < 0 ? bad_tar(t, e) : (int)n;
 }

@@ -866,3 +866,10 @@ with_etc()
 		[ "$(cat "$log" 2>/dev/null)" = "$([ ${#want[@]} = 0 ] || printf '%s\n' "${want[@]}")" ] || fail "$options: $(cat "$log")"
 	done
 }
+
+@test "libraries: that for tars, and what it brings, only where there is a tar" {
+	run ldd "$(command -v swupd)"
+	assert_success
+	assert_output --partial libcurl
+	refute_output --partial libarchive
+}
