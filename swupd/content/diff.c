@@ -11,7 +11,8 @@
 #include "swupd/content/diff_deflated.h"
 #include "swupd/content/diff_elf.h"
 
-#define CHUNK (64UL << 10)
+#define CHUNK  (64UL << 10)
+#define BEYOND 8UL /* a reference may reach so far behind a chunk */
 
 void diff_streams_clear(struct diff_streams *s)
 {
@@ -143,20 +144,23 @@ static int read_pieces(struct diff *d)
 	return 0;
 }
 
+/* Whole chunks: the kernel writes bytes that begin within a page in another way, for half as much time again */
 static int flush(struct diff *d)
 {
-	int r = d->filled > 0 ? d->write(d->write_arg, d->chunk, d->filled, d->e) : 0;
+	const size_t n = MIN(d->filled, CHUNK);
+	int r = n > 0 ? d->write(d->write_arg, d->chunk, n, d->e) : 0;
 
-	d->filled = 0;
+	d->filled -= n;
+	memcpy(d->chunk, d->chunk + n, d->filled);
 	return r;
 }
 
-/* Room for some of len more bytes, 8 if there are as many; or an error */
+/* Room for some of len more bytes, BEYOND if there are as many; or an error */
 static int room(struct diff *d, uint64_t len, size_t *out)
 {
-	int r = CHUNK - d->filled < 8 ? flush(d) : 0;
+	int r = d->filled >= CHUNK ? flush(d) : 0;
 
-	*out = (size_t)MIN(len, CHUNK - d->filled);
+	*out = (size_t)MIN(len, CHUNK + BEYOND - d->filled);
 	return r;
 }
 
@@ -396,7 +400,9 @@ static int make_new(struct diff *d)
 		return err_set(d->e, -ERR_FORMAT, "the difference changes references behind the last one");
 	if (r == 0)
 		r = view_check(d->old, d->e);
-	return r < 0 ? r : flush(d);
+	while (r == 0 && d->filled > 0)
+		r = flush(d);
+	return r;
 }
 
 static int read_kind(const struct diff_source *in, uint64_t last, uint64_t *out, struct err *e)
@@ -420,7 +426,7 @@ static int apply(struct view *old, uint64_t new_len, const struct diff_source *i
 		.write = write,
 		.write_arg = arg,
 		.e = e,
-		.chunk = xmalloc(CHUNK),
+		.chunk = xmalloc(CHUNK + BEYOND),
 	};
 	int r = read_pieces(&d);
 
