@@ -15,26 +15,6 @@
 
 static const struct machine *const machines[] = {&machine_x86_64};
 
-unsigned reference_size(enum reference_kind kind)
-{
-	return kind == REF_ADDRESS ? 8 : 4;
-}
-
-uint64_t reference_field(const uint8_t *p, unsigned size)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, p, size);
-	v = le64toh(v);
-	return size == 4 ? (uint64_t)(int64_t)(int32_t)v : v;
-}
-
-void reference_put(uint8_t *p, uint64_t v, unsigned size)
-{
-	v = htole64(v);
-	memcpy(p, &v, size);
-}
-
 static uint16_t get16(const uint8_t *p)
 {
 	return (uint16_t)(p[0] | p[1] << 8);

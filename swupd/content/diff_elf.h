@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "swupd/base/view.h"
 
@@ -144,9 +146,26 @@ const struct segment *elf_code(const struct elf *f, uint64_t offset, uint64_t le
 void elf_target_of_field(const struct elf *f, const uint8_t *p, enum reference_kind kind, uint64_t at, uint8_t out[4]);
 uint64_t elf_field_of_target(const struct elf *f, const uint8_t target[4], enum reference_kind kind, uint64_t at);
 
-unsigned reference_size(enum reference_kind kind);
-uint64_t reference_field(const uint8_t *p, unsigned size); /* sign extended */
-void reference_put(uint8_t *p, uint64_t v, unsigned size);
+static inline unsigned reference_size(enum reference_kind kind)
+{
+	return kind == REF_ADDRESS ? 8 : 4;
+}
+
+/* Sign extended */
+static inline uint64_t reference_field(const uint8_t *p, unsigned size)
+{
+	uint64_t v = 0;
+
+	memcpy(&v, p, size);
+	v = le64toh(v);
+	return size == 4 ? (uint64_t)(int64_t)(int32_t)v : v;
+}
+
+static inline void reference_put(uint8_t *p, uint64_t v, unsigned size)
+{
+	v = htole64(v);
+	memcpy(p, &v, size);
+}
 
 struct elf_map_range {
 	uint64_t start; /* in the old file */
