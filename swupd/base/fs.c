@@ -50,6 +50,27 @@ int fs_open_parent(int root, const char *path, const char **base, struct err *e)
 	return fs_open_beneath(root, dir, O_PATH | O_DIRECTORY, 0, e);
 }
 
+int fs_parent_open(struct fs_parent *p, const char *path, const char **base, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	const size_t len = slash ? (size_t)(slash - path) : 0;
+
+	*base = slash ? slash + 1 : path;
+	if (p->fd >= 0 && strncmp(p->path, path, len) == 0 && p->path[len] == '\0')
+		return p->fd;
+	fs_parent_close(p);
+	p->path = xstrndup(path, len);
+	p->fd = fs_open_beneath(p->root, p->path, O_PATH | O_DIRECTORY, 0, e);
+	return p->fd;
+}
+
+void fs_parent_close(struct fs_parent *p)
+{
+	closep(&p->fd);
+	free(p->path);
+	*p = FS_PARENT_OF(p->root);
+}
+
 int fs_load_fd(int fd, const char *name, size_t max, struct buf *out, struct err *e)
 {
 	_cleanup_(buf_free) struct buf b = {0};

@@ -25,6 +25,18 @@ int fs_open_beneath(int root, const char *path, int flags, mode_t mode, struct e
  */
 int fs_open_parent(int root, const char *path, const char **base, struct err *e);
 
+/*
+ * The same for many paths, of which those in one directory follow each other: it is opened for the first of them, and stays open until another is asked
+ * for. The fd is lent.
+ */
+struct fs_parent {
+	int root, fd;
+	char *path;
+};
+#define FS_PARENT_OF(dir) ((struct fs_parent){.root = (dir), .fd = -1})
+int fs_parent_open(struct fs_parent *p, const char *path, const char **base, struct err *e);
+void fs_parent_close(struct fs_parent *p); /* for _cleanup_ */
+
 /* Whole files. max: a larger file is -ERR_LIMIT. The text is NUL-terminated behind len. */
 int fs_load(int dirfd, const char *name, size_t max, struct buf *out, struct err *e);
 int fs_load_fd(int fd, const char *name, size_t max, struct buf *out, struct err *e);

@@ -48,34 +48,35 @@ static bool is_selected(const struct check *c, const char *name)
 	return strncmp(name, file, len) == 0 && (name[len] == '\0' || name[len] == '/' || len == 1);
 }
 
-static int exists_on_disk(int root, const char *name)
+static int exists_on_disk(struct fs_parent *parent, const char *name)
 {
 	const char *base;
-	_cleanup_close_ int dir = fs_open_parent(root, name + 1, &base, NULL);
+	const int dir = fs_parent_open(parent, name + 1, &base, NULL);
 
 	return dir >= 0 && fs_exists(dir, base) ? DISK_DIFFERENT : DISK_MISSING;
 }
 
-static uint8_t look_at(const struct check *c, const struct entry *x)
+static uint8_t look_at(const struct check *c, struct fs_parent *parent, const struct entry *x)
 {
 	if (!is_selected(c, x->name) || name_is_state(x->name) || strv_has(&c->mounts, x->name) ||
 	    x->status == STATUS_GHOSTED)
 		return DISK_SAME;
 	if (x->status == STATUS_DELETED)
-		return exists_on_disk(c->m->root, x->name) == DISK_MISSING ? DISK_SAME : DISK_DIFFERENT;
+		return exists_on_disk(parent, x->name) == DISK_MISSING ? DISK_SAME : DISK_DIFFERENT;
 	if (c->o->quick)
-		return exists_on_disk(c->m->root, x->name) == DISK_MISSING ? DISK_MISSING : DISK_SAME;
-	return (uint8_t)entry_on_disk(c->m->root, x);
+		return exists_on_disk(parent, x->name) == DISK_MISSING ? DISK_MISSING : DISK_SAME;
+	return (uint8_t)entry_on_disk(parent, x);
 }
 
 static int look_at_batch(void *arg, size_t job, struct err *e)
 {
 	struct check *c = arg;
+	_cleanup_(fs_parent_close) struct fs_parent parent = FS_PARENT_OF(c->m->root);
 	size_t end = MIN((job + 1) * BATCH, c->want->n);
 
 	(void)e;
 	for (size_t i = job * BATCH; i < end; i++)
-		c->found[i] = look_at(c, c->want->items[i]);
+		c->found[i] = look_at(c, &parent, c->want->items[i]);
 	progress_add(c->m->progress, end - job * BATCH);
 	return 0;
 }

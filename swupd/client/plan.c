@@ -105,12 +105,12 @@ static bool is_present(const struct entry *x)
 	return x && (x->status == STATUS_PRESENT || x->status == STATUS_EXPERIMENTAL);
 }
 
-int entry_on_disk(int root, const struct entry *want)
+int entry_on_disk(struct fs_parent *parent, const struct entry *want)
 {
 	const char *base;
 	struct digest found;
 
-	_cleanup_close_ int dir = fs_open_parent(root, want->name + 1, &base, NULL);
+	const int dir = fs_parent_open(parent, want->name + 1, &base, NULL);
 	if (dir == -ENOENT || dir == -ENOTDIR)
 		return DISK_MISSING;
 	if (dir < 0)
@@ -145,6 +145,7 @@ static int check_above(const struct table *planned, const char *name, struct err
 /* A parent can be missing on disk because a user removed it or put a link there. */
 int plan_complete(const struct machine *m, const struct files *new, struct plan *p, struct err *e)
 {
+	_cleanup_(fs_parent_close) struct fs_parent there = FS_PARENT_OF(m->root);
 	_cleanup_(table_freep) struct table *planned = table_new();
 	size_t n = p->n_changes;
 
@@ -154,15 +155,14 @@ int plan_complete(const struct machine *m, const struct files *new, struct plan 
 	for (size_t i = 0; i < p->n_changes; i++) {
 		if (!p->changes[i].want)
 			continue;
-		const char *name = p->changes[i].name, *slash = strrchr(name, '/');
+		const char *name = p->changes[i].name, *slash = strrchr(name, '/'), *base;
 		int r = check_above(planned, name, e);
 		if (r < 0)
 			return r;
 		_cleanup_free_ char *parent = xstrndup(name, (size_t)(slash - name));
 		if (!*parent || table_find_str(planned, parent))
 			continue;
-		_cleanup_close_ int dir = fs_open_beneath(m->root, parent + 1, O_PATH | O_DIRECTORY, 0, NULL);
-		if (dir >= 0)
+		if (fs_parent_open(&there, name + 1, &base, NULL) >= 0)
 			continue;
 		size_t at = files_at(new, parent);
 		if (at == SIZE_MAX || !is_present(new->items[at]) || new->items[at]->kind != KIND_DIR)
@@ -181,20 +181,21 @@ static int begin(const struct machine *m, struct untouchable *u, struct err *e)
 }
 
 /* Does a path that is in both releases need to be placed? */
-static bool needs_update(const struct machine *m, const struct entry *old, const struct entry *new)
+static bool needs_update(struct fs_parent *parent, const struct entry *old, const struct entry *new)
 {
 	if (!is_present(old))
-		return entry_on_disk(m->root, new) != DISK_SAME;
+		return entry_on_disk(parent, new) != DISK_SAME;
 	if (old->kind != new->kind || !digest_equal(&old->hash, &new->hash))
 		return true;
 	/* the same content, stamped anew: the builder wants it looked at (minversion) */
-	return old->release != new->release &&entry_on_disk(m->root, new) != DISK_SAME;
+	return old->release != new->release &&entry_on_disk(parent, new) != DISK_SAME;
 }
 
 int plan_update(const struct machine *m, const struct files *old, const struct files *new, struct plan *p,
 		struct err *e)
 {
 	_cleanup_(untouchable_free) struct untouchable u = {0};
+	_cleanup_(fs_parent_close) struct fs_parent parent = FS_PARENT_OF(m->root);
 	size_t i = 0, j = 0;
 
 	int r = begin(m, &u, e);
@@ -209,7 +210,7 @@ int plan_update(const struct machine *m, const struct files *old, const struct f
 		if (is_untouchable(&u, name))
 			continue;
 		if (is_present(is)) {
-			if (needs_update(m, was, is))
+			if (needs_update(&parent, was, is))
 				plan_put(p, is, new->bundles[j - 1]);
 		} else if (is_present(was) && !name_is_boot(name) && !(is && is->status == STATUS_GHOSTED)) {
 			plan_remove(p, name);
@@ -222,6 +223,7 @@ int plan_add(const struct machine *m, const struct files *old, const struct file
 	     struct err *e)
 {
 	_cleanup_(untouchable_free) struct untouchable u = {0};
+	_cleanup_(fs_parent_close) struct fs_parent parent = FS_PARENT_OF(m->root);
 
 	int r = begin(m, &u, e);
 	if (r < 0)
@@ -234,7 +236,7 @@ int plan_add(const struct machine *m, const struct files *old, const struct file
 			continue;
 		if (state ? strv_has(&u.mounts, want->name) : is_untouchable(&u, want->name))
 			continue;
-		if (entry_on_disk(m->root, want) != DISK_SAME)
+		if (entry_on_disk(&parent, want) != DISK_SAME)
 			plan_put(p, want, new->bundles[i]);
 	}
 	return plan_complete(m, new, p, e);

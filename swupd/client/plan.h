@@ -12,6 +12,7 @@
 
 struct catalog;
 struct err;
+struct fs_parent;
 struct machine;
 
 /*
@@ -32,7 +33,7 @@ const struct entry *files_find(const struct files *f, const char *name); /* may 
 
 /* How the disk has it. */
 enum { DISK_SAME, DISK_DIFFERENT, DISK_MISSING };
-int entry_on_disk(int root, const struct entry *want);
+int entry_on_disk(struct fs_parent *parent, const struct entry *want); /* parent: of the root */
 
 struct change {
 	const char *name;         /* absolute */

@@ -67,6 +67,33 @@ TEST(fs_beneath_follows_no_link_and_leaves_no_root)
 	assert_true(fd >= 0);
 }
 
+TEST(fs_parent_opens_a_directory_once_for_the_paths_in_it)
+{
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(fs_parent_close) struct fs_parent p = FS_PARENT_OF(dir);
+	const char *base;
+
+	assert_int_equal(fs_mkdirs(dir, "a/b", 0755, NULL), 0);
+	put(dir, "a/b/x", "in b");
+	put(dir, "a/x", "in a");
+	assert_int_equal(symlinkat("a", dir, "link"), 0);
+	const int fd = fs_parent_open(&p, "a/b/x", &base, NULL);
+	assert_true(fd >= 0);
+	assert_string_equal(base, "x");
+	assert_true(fs_exists(fd, base));
+	/* gone from where it was found, and still open */
+	assert_int_equal(renameat(dir, "a/b", dir, "a/c"), 0);
+	assert_int_equal(fs_parent_open(&p, "a/b/y", &base, NULL), fd);
+	assert_string_equal(base, "y");
+	assert_false(fs_exists(fd, base));
+	/* names that begin alike */
+	assert_int_equal(fs_parent_open(&p, "a/bb/x", &base, NULL), -ENOENT);
+	assert_int_equal(fs_parent_open(&p, "a/b/x", &base, NULL), -ENOENT);
+	assert_true(fs_exists(fs_parent_open(&p, "a/x", &base, NULL), "c"));
+	assert_true(fs_exists(fs_parent_open(&p, "a", &base, NULL), "a"));
+	assert_int_equal(fs_parent_open(&p, "link/x", &base, NULL), -ERR_PATH);
+}
+
 TEST(fs_remove_tree_removes_all_below_but_follows_no_link)
 {
 	_cleanup_close_ int dir = test_dir(NULL, 0);
