@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/content/digest.h"
 
-/* EVP looks its algorithms up by name for each hash, which takes longer than most of our files do */
-#define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/sha.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,34 +53,74 @@ int digest_parse(const char *hex, struct digest *out)
 	return r;
 }
 
+/* libcrypto's default provider always has SHA-256: what fails here is memory, and that ends the program (mem.h) */
+static void must(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+/* To look it up by name takes longer than to hash most files: that is done once. */
+static EVP_MD *sha256;
+
+static void sha256_find(void)
+{
+	must((sha256 = EVP_MD_fetch(NULL, "SHA256", NULL)));
+}
+
+static void sha256_start(EVP_MD_CTX *c)
+{
+	must(c && EVP_DigestInit_ex2(c, sha256, NULL) == 1);
+}
+
+static EVP_MD_CTX *sha256_begin(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	EVP_MD_CTX *c = EVP_MD_CTX_new();
+
+	must(pthread_once(&once, sha256_find) == 0);
+	sha256_start(c);
+	return c;
+}
+
+static void sha256_end(EVP_MD_CTX *c, struct digest *out)
+{
+	must(EVP_DigestFinal_ex(c, out->bytes, NULL) == 1);
+	EVP_MD_CTX_free(c);
+}
+
 void sha256_mem(const void *data, size_t len, struct digest *out)
 {
-	SHA256(data, len, out->bytes);
+	EVP_MD_CTX *c = sha256_begin();
+
+	must(EVP_DigestUpdate(c, data, len) == 1);
+	sha256_end(c, out);
 }
 
 int sha256_fd(int fd, struct digest *out, struct err *e)
 {
 	char chunk[CHUNK];
-	SHA256_CTX c;
+	EVP_MD_CTX *c = sha256_begin();
 
-	SHA256_Init(&c);
 	for (;;) {
 		ssize_t n = read(fd, chunk, sizeof(chunk));
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
+		if (n < 0) {
+			EVP_MD_CTX_free(c);
 			return err_errno(e, "read");
+		}
 		if (n == 0)
 			break;
-		SHA256_Update(&c, chunk, (size_t)n);
+		must(EVP_DigestUpdate(c, chunk, (size_t)n) == 1);
 	}
-	SHA256_Final(out->bytes, &c);
+	sha256_end(c, out);
 	return 0;
 }
 
-/* An HMAC (RFC 2104) */
+/* An HMAC (RFC 2104). libcrypto's own looks its digest up for each key. */
 struct file_hash {
-	SHA256_CTX inner, outer;
+	EVP_MD_CTX *inner, *outer;
 };
 
 static void put_le64(uint8_t *p, uint64_t x)
@@ -112,19 +152,17 @@ static void key_block(const struct attrs *a, uint8_t out[40])
 }
 
 /* The key has at most as many bytes as a block of SHA-256, as which it is taken then. */
-static void mac_begin(struct file_hash *h, const void *key, size_t len)
+static void set_key(struct file_hash *h, const void *key, size_t len)
 {
-	uint8_t inner[SHA256_CBLOCK] = {0}, outer[SHA256_CBLOCK];
+	uint8_t inner[64] = {0}, outer[sizeof(inner)];
 
 	memcpy(inner, key, len);
 	for (size_t i = 0; i < sizeof(inner); i++) {
 		outer[i] = inner[i] ^ 0x5c;
 		inner[i] ^= 0x36;
 	}
-	SHA256_Init(&h->inner);
-	SHA256_Update(&h->inner, inner, sizeof(inner));
-	SHA256_Init(&h->outer);
-	SHA256_Update(&h->outer, outer, sizeof(outer));
+	must(EVP_DigestUpdate(h->inner, inner, sizeof(inner)) == 1);
+	must(EVP_DigestUpdate(h->outer, outer, sizeof(outer)) == 1);
 }
 
 struct file_hash *file_hash_new(const struct attrs *a)
@@ -134,11 +172,15 @@ struct file_hash *file_hash_new(const struct attrs *a)
 	char hex[DIGEST_HEX];
 	uint8_t block[40];
 
+	h->inner = sha256_begin();
+	h->outer = sha256_begin();
 	key_block(a, block);
-	mac_begin(h, block, sizeof(block));
+	set_key(h, block, sizeof(block));
 	file_hash_end(h, &key);
 	digest_format(&key, hex);
-	mac_begin(h, hex, DIGEST_HEX - 1);
+	sha256_start(h->inner);
+	sha256_start(h->outer);
+	set_key(h, hex, DIGEST_HEX - 1);
 	if (a->kind == KIND_DIR)
 		file_hash_add(h, "DIRECTORY", 9);
 	return h;
@@ -146,21 +188,25 @@ struct file_hash *file_hash_new(const struct attrs *a)
 
 void file_hash_free(struct file_hash *h)
 {
+	if (!h)
+		return;
+	EVP_MD_CTX_free(h->inner);
+	EVP_MD_CTX_free(h->outer);
 	free(h);
 }
 
 void file_hash_add(struct file_hash *h, const void *data, size_t len)
 {
-	SHA256_Update(&h->inner, data, len);
+	must(EVP_DigestUpdate(h->inner, data, len) == 1);
 }
 
 void file_hash_end(struct file_hash *h, struct digest *out)
 {
 	struct digest inner;
 
-	SHA256_Final(inner.bytes, &h->inner);
-	SHA256_Update(&h->outer, inner.bytes, sizeof(inner.bytes));
-	SHA256_Final(out->bytes, &h->outer);
+	must(EVP_DigestFinal_ex(h->inner, inner.bytes, NULL) == 1);
+	must(EVP_DigestUpdate(h->outer, inner.bytes, sizeof(inner.bytes)) == 1);
+	must(EVP_DigestFinal_ex(h->outer, out->bytes, NULL) == 1);
 }
 
 void file_hash_mem(const struct attrs *a, const void *data, size_t len, struct digest *out)
