@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -11,10 +12,10 @@
 
 #include "mixer/input/cache.h"
 #include "mixer/input/recipe.h"
+#include "mixer/step/build_profile.h"
 #include "mixer/step/local_debs.h"
 #include "mixer/step/package_debug.h"
 #include "mixer/step/package_lock.h"
-#include "mixer/step/package_profile.h"
 #include "mixer/step/package_root.h"
 #include "mixer/step/step.h"
 #include "mixer/step/toolroot.h"
@@ -30,9 +31,8 @@
 #define KEY_SHORT 10               /* digits of the key that become part of the version */
 #define SOURCES   "/usr/src/debug" /* as recipes/build has it */
 
-/* Of a profile so much, at least, has to be of functions that the build has; its file in a result says how much it was when it was less */
-#define FIT_PERMILLE 500
-#define STALE        "stale"
+/* A result's file that says how much of the profile was of functions that the build has, when that was too little */
+#define STALE "stale"
 
 /* Raised whenever the same inputs give another result; the script is itself an input. */
 #define REBUILD_VERSION 1
@@ -46,7 +46,7 @@ struct rebuild {
 	const struct mix *m;
 	const struct recipe *recipe;
 	const struct lock *lock;
-	struct package_profile profile;
+	struct build_profile profile;
 	struct text
 		*texts; /* the script, then patches: what the key is of is what is used, whoever edits them meanwhile */
 	size_t n_texts;
@@ -62,7 +62,7 @@ struct rebuild {
 
 static void rebuild_clear(struct rebuild *b)
 {
-	package_profile_clear(&b->profile);
+	build_profile_clear(&b->profile);
 	for (size_t i = 0; i < b->n_texts; i++) {
 		free(b->texts[i].name);
 		buf_free(&b->texts[i].data);
@@ -144,11 +144,18 @@ static void make_key(struct rebuild *b)
 	b->version = xasprintf("%s+limpid.%.*s", b->lock->source.version, KEY_SHORT, b->key);
 }
 
+static int find_profile(const struct mix *m, const struct recipe *r, struct build_profile *out, struct err *e)
+{
+	_cleanup_free_ char *name = xasprintf("%s.profile", r->name);
+
+	return build_profile_load(recipe_file(m->config, name), out, e);
+}
+
 static int rebuild_init(const struct mix *m, const struct recipe *r, const struct lock *l, bool with_profile,
 			struct rebuild *b, struct err *e)
 {
 	*b = (struct rebuild){.m = m, .recipe = r, .lock = l, .dir = -1};
-	int result = with_profile ? package_profile_find(m->config, r, &b->profile, e) : 0;
+	int result = with_profile ? find_profile(m, r, &b->profile, e) : 0;
 	if (result >= 0)
 		result = load_texts(b, e);
 	if (result >= 0)
@@ -288,6 +295,16 @@ static int make_folders(struct rebuild *b, struct err *e)
 	return r;
 }
 
+/* The newest of the build root; 0: there is none. */
+static unsigned gcc_major(const struct lock *l)
+{
+	unsigned major = 0;
+
+	for (size_t i = 0; i < l->n_packages; i++)
+		major = MAX(major, build_profile_gcc(l->packages[i].name));
+	return major;
+}
+
 static int fill_folders(struct rebuild *b, struct err *e)
 {
 	_cleanup_free_ char *told = NULL;
@@ -297,9 +314,10 @@ static int fill_folders(struct rebuild *b, struct err *e)
 	int r = profile < 0 ? profile : save_texts(b, config, e);
 	if (r >= 0)
 		r = collect_source(b, source, e);
-	const struct package_profile none = {0};
+	const struct build_profile none = {0};
 	if (r >= 0)
-		r = package_profile(b->stale ? &none : &b->profile, b->recipe, b->lock, profile, &told, e);
+		r = build_profile_write(b->stale ? &none : &b->profile, b->recipe->name,
+					b->recipe->compiler == COMPILER_CLANG, gcc_major(b->lock), profile, &told, e);
 	free(b->flags);
 	b->flags = NULL;
 	if (r >= 0)
@@ -307,16 +325,46 @@ static int fill_folders(struct rebuild *b, struct err *e)
 	return r;
 }
 
+struct debug_fds {
+	int *items;
+	size_t n, cap;
+};
+
+static int debug_add(void *arg, const char *path, int fd, struct err *e)
+{
+	struct debug_fds *fds = arg;
+
+	if (!text_ends(path, ".debug"))
+		return 0;
+	const int mine = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (mine < 0)
+		return err_errno(e, "%s", path);
+	VEC_GROW(fds->items, fds->n, fds->cap);
+	fds->items[fds->n++] = mine;
+	return 0;
+}
+
+static void debug_close(struct debug_fds *fds)
+{
+	for (size_t i = 0; i < fds->n; i++)
+		close(fds->items[i]);
+	free(fds->items);
+}
+
 /* Does the profile fit what was built with it? */
 static int check_profile(struct rebuild *b, struct err *e)
 {
+	_cleanup_(debug_close) struct debug_fds fds = {0};
+
 	if (!b->profile.path || b->stale)
 		return 0;
 	_cleanup_close_ int debug = fs_open_dir(b->dir, WORK "/build/debug", e);
-	int r = debug < 0 ? debug : package_profile_fits(&b->profile, debug, &b->permille, e);
+	int r = debug < 0 ? debug : fs_each_file(debug, debug_add, &fds, e);
+	if (r >= 0)
+		r = build_profile_match(&b->profile, fds.items, fds.n, &b->permille, e);
 	if (r < 0)
 		return err_in(e, r, "package %s: its profile", b->recipe->name);
-	b->stale = b->permille < FIT_PERMILLE;
+	b->stale = b->permille < BUILD_PROFILE_FITS;
 	return 0;
 }
 
@@ -447,7 +495,7 @@ int package_state(const struct mix *m, struct recipe *recipe, struct package_sta
 	int r = lock_load_recipe(m->config, recipe->name, &l, e);
 	if (r == -ENOENT) {
 		err_clear(e);
-		r = package_profile_find(m->config, recipe, &b.profile, e);
+		r = find_profile(m, recipe, &b.profile, e);
 	} else if (r >= 0) {
 		r = rebuild_init(m, recipe, l, true, &b, e);
 	}
