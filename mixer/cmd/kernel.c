@@ -38,9 +38,20 @@ const struct command cmd_kernel_list = {
 	.run = list_run,
 };
 
-static int build_run(void *context, void *opts __attribute__((unused)), const struct strv *args, struct err *e)
+struct build_opts {
+	bool no_profile;
+};
+
+static const struct opt build_options[] = {
+	{0, "no-profile", OPT_FLAG, offsetof(struct build_opts, no_profile), NULL, "as if there were no training", 0,
+	 0},
+	{0},
+};
+
+static int build_run(void *context, void *opts, const struct strv *args, struct err *e)
 {
 	struct session *s = context;
+	const struct build_opts *o = opts;
 	_cleanup_(mix_closep) struct mix *m = NULL;
 	_cleanup_(strv_free) struct strv names = {0};
 	const bool all = args->n == 0 || (args->n == 1 && strcmp(args->items[0], "all") == 0);
@@ -53,7 +64,7 @@ static int build_run(void *context, void *opts __attribute__((unused)), const st
 		_cleanup_(kernel_profile_freep) struct kernel_profile *p = NULL;
 		r = kernel_profile_load(m->config, all ? names.items[i] : args->items[i], &p, e);
 	}
-	return r < 0 ? r : kernel_build(m, all ? &names : args, e);
+	return r < 0 ? r : kernel_build(m, all ? &names : args, !o->no_profile, e);
 }
 
 const struct command cmd_kernel_build = {
@@ -61,5 +72,7 @@ const struct command cmd_kernel_build = {
 	.args = "[PROFILE...|all]",
 	.summary = "build kernels from their profiles, into local-debs",
 	.args_max = UINT_MAX,
+	.opts = build_options,
+	.opts_size = sizeof(struct build_opts),
 	.run = build_run,
 };

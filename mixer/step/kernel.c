@@ -7,8 +7,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "mixer/input/bundle.h"
 #include "mixer/input/cache.h"
 #include "mixer/input/package.h"
+#include "mixer/input/recipe.h"
+#include "mixer/step/build_profile.h"
 #include "mixer/step/local_debs.h"
 #include "mixer/step/step.h"
 #include "mixer/step/toolroot.h"
@@ -23,6 +26,7 @@
 #define TEXT_MAX  (4UL << 20) /* bytes of a profile, fragment or patch */
 #define KEY_SHORT 10          /* digits of the key that become part of the version */
 #define SOURCE    "linux-source-"
+#define STALE     "stale" /* a result's file: it was built without its training, which was another kernel's */
 
 /* Raised whenever the same inputs give another result; the recipe itself is an input. */
 #define KERNEL_VERSION 1
@@ -37,6 +41,7 @@ void kernel_profile_free(struct kernel_profile *p)
 	free(p->title);
 	strv_free(&p->fragments);
 	free(p->cmdline);
+	free(p->trained);
 	free(p);
 }
 
@@ -55,8 +60,18 @@ static int on_key(void *arg, const char *section, const char *key, const char *v
 		if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
 			return err_set(e, -ERR_CONFIG, "modules is 'yes' or 'no', not '%s'", value);
 		p->modules = value[0] == 'y';
+	} else if (strcmp(key, "compiler") == 0) {
+		if (strcmp(value, "gcc") != 0 && strcmp(value, "clang") != 0)
+			return err_set(e, -ERR_CONFIG, "compiler is 'gcc' or 'clang', not '%s'", value);
+		p->clang = value[0] == 'c';
+	} else if (strcmp(key, "trained") == 0) {
+		if (!bundle_name_valid(value))
+			return err_set(e, -ERR_CONFIG, "'%s' is no name of what a kernel is trained with", value);
+		free(p->trained);
+		p->trained = xstrdup(value);
 	} else {
-		return err_set(e, -ERR_CONFIG, "a profile has no key '%s' (there are fragments, cmdline, modules)",
+		return err_set(e, -ERR_CONFIG,
+			       "a profile has no key '%s' (there are fragments, cmdline, modules, compiler, trained)",
 			       key);
 	}
 	return 0;
@@ -108,6 +123,21 @@ int kernel_profile_load(const struct config *c, const char *name, struct kernel_
 	return r < 0 ? r : kernel_profile_parse(text.data, text.len, name, file, out, e);
 }
 
+char *kernel_training(const struct config *c, const struct kernel_profile *p)
+{
+	if (!p->trained)
+		return NULL;
+	_cleanup_free_ char *name = xasprintf("kernel-%s.profile", p->trained);
+	char *path = recipe_file(c, name);
+	if (path)
+		return path;
+	path = xasprintf("%s/trained/%s.profile", c->kernel_config, p->trained);
+	if (fs_exists(AT_FDCWD, path))
+		return path;
+	free(path);
+	return NULL;
+}
+
 int kernel_profile_names(const struct config *c, struct strv *out, struct err *e)
 {
 	int r = need_folder(c, e);
@@ -136,10 +166,14 @@ struct kernels {
 	char *path;
 	int texts;     /* kernel-config/; for a build .work/config, a copy, for somebody may edit it meanwhile */
 	bool unpacked; /* the source is in .work/source */
+	bool with_training;
 };
 
 struct kernel {
 	struct kernel_profile *profile;
+	struct build_profile training;
+	char *flags; /* that tell the compiler of it */
+	bool stale;  /* it was another kernel's */
 	char key[DIGEST_HEX];
 	char *version; /* of the packages */
 };
@@ -155,6 +189,8 @@ static void kernels_close(struct kernels *k)
 static void kernel_clear(struct kernel *k)
 {
 	kernel_profile_free(k->profile);
+	build_profile_clear(&k->training);
+	free(k->flags);
 	free(k->version);
 }
 
@@ -208,9 +244,11 @@ static int add_text(const struct kernels *k, const char *name, struct buf *key, 
 }
 
 /* Everything that a kernel is made of, in one text. */
-static int inputs_of(const struct kernels *k, const struct kernel_profile *p, struct buf *key, struct err *e)
+static int inputs_of(const struct kernels *k, const struct kernel *kernel, struct buf *key, struct err *e)
 {
+	const struct kernel_profile *p = kernel->profile;
 	_cleanup_(strv_free) struct strv patches = {0};
+	char hex[DIGEST_HEX];
 	_cleanup_free_ char *profile = xasprintf("profiles/%s", p->name);
 
 	buf_printf(key, "kernel %d\ntools %s\n", KERNEL_VERSION, toolroot_key(k->tools));
@@ -231,6 +269,10 @@ static int inputs_of(const struct kernels *k, const struct kernel_profile *p, st
 		if (text_ends(name, ".patch"))
 			r = add_text(k, name, key, e);
 	}
+	if (kernel->training.path) {
+		digest_format(&kernel->training.sha256, hex);
+		buf_printf(key, "training %s\n", hex);
+	}
 	return r;
 }
 
@@ -245,7 +287,10 @@ static int kernel_init(const struct kernels *k, const char *name, struct kernel 
 		r = kernel_profile_parse(text.data, text.len, name, path, &out->profile, e);
 	if (!out->profile)
 		return r < 0 ? r : -ERR_CONFIG;
-	r = inputs_of(k, out->profile, &inputs, e);
+	if (k->with_training)
+		r = build_profile_load(kernel_training(k->m->config, out->profile), &out->training, e);
+	if (r >= 0)
+		r = inputs_of(k, out, &inputs, e);
 	if (r < 0)
 		return r;
 	sha256_mem(inputs.data, inputs.len, &d);
@@ -295,18 +340,18 @@ static int run_stage(const struct kernels *k, const struct kernel *kernel, const
 	_cleanup_free_ char *config = xasprintf("%s/.work/config", k->path),
 			    *source = xasprintf("%s/.work/source", k->path), *out = xasprintf("%s/.work/out", k->path),
 			    *build = xasprintf("%s/.work/build", k->path),
+			    *training = xasprintf("%s/.work/training", k->path),
+			    *flags = xasprintf("FLAGS=%s", kernel->flags ? kernel->flags : ""),
 			    *log = xasprintf("%s/log/%s.log", k->path, profile),
 			    *shown = xasprintf("kernel %s: %s", profile, stage),
 			    *version = xasprintf("VERSION=%s", kernel->version),
 			    *source_version = xasprintf("SOURCE_VERSION=%s", k->source->source_version),
 			    *jobs = xasprintf("JOBS=%u", c->threads ? c->threads : work_cores());
 	const char *argv[] = {"sh", "/mnt/config/build", stage, profile, NULL};
-	const char *env[] = {version, source_version, jobs, NULL};
+	const char *env[] = {version, source_version, flags, jobs, NULL};
 	const struct toolroot_bind binds[] = {
-		{config, "/mnt/config", false},
-		{source, "/mnt/source", !k->unpacked},
-		{build, "/mnt/build", true},
-		{out, "/mnt/out", true},
+		{config, "/mnt/config", false}, {source, "/mnt/source", !k->unpacked}, {build, "/mnt/build", true},
+		{out, "/mnt/out", true},        {training, "/mnt/profile", false},
 	};
 	const struct toolroot_job job = {
 		.argv = argv,
@@ -330,10 +375,64 @@ static int fresh_folder(int dir, const char *name, struct err *e)
 	return r < 0 ? r : fs_mkdirs(dir, name, 0755, e);
 }
 
-/* From source to .work/out, which becomes <key> when all of it is on disk. */
-static int build_one(struct kernels *k, const struct kernel *kernel, struct err *e)
+static int unpack(struct kernels *k, struct kernel *kernel, struct err *e)
 {
-	static const char *const stages[] = {"configure", "compile", "package"};
+	static const char *const folders[] = {".work/source", ".work/build", ".work/training"};
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(folders); i++)
+		r = fresh_folder(k->dir, folders[i], e);
+	return r < 0 ? r : run_stage(k, kernel, "unpack", e);
+}
+
+/* What the compiler shall know of how the kernel runs; nothing when that was another kernel's. */
+static int tell_training(struct kernels *k, struct kernel *kernel, struct err *e)
+{
+	static const struct build_profile none = {0};
+	const struct locked_package *gcc = toolroot_find_package(k->tools, "gcc-");
+
+	int r = fresh_folder(k->dir, ".work/training", e);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int dir = fs_open_dir(k->dir, ".work/training", e);
+	if (dir < 0)
+		return dir;
+	free(kernel->flags);
+	kernel->flags = NULL;
+	return build_profile_write(kernel->stale ? &none : &kernel->training, kernel->profile->name,
+				   kernel->profile->clang, gcc ? build_profile_gcc(gcc->name) : 0, dir, &kernel->flags,
+				   e);
+}
+
+static int check_training(struct kernels *k, struct kernel *kernel, struct err *e)
+{
+	uint32_t permille;
+
+	if (!kernel->training.path)
+		return 0;
+	_cleanup_close_ int vmlinux = openat(k->dir, ".work/build/vmlinux", O_RDONLY | O_CLOEXEC);
+	if (vmlinux < 0)
+		return err_errno(e, "'%s/.work/build/vmlinux'", k->path);
+	int r = build_profile_match(&kernel->training, &vmlinux, 1, &permille, e);
+	if (r < 0)
+		return err_in(e, r, "kernel %s: its training", kernel->profile->name);
+	kernel->stale = permille < BUILD_PROFILE_FITS;
+	return 0;
+}
+
+static int compile(struct kernels *k, struct kernel *kernel, struct err *e)
+{
+	int r = fresh_folder(k->dir, ".work/build", e);
+	if (r >= 0)
+		r = tell_training(k, kernel, e);
+	if (r >= 0)
+		r = run_stage(k, kernel, "configure", e);
+	return r < 0 ? r : run_stage(k, kernel, "compile", e);
+}
+
+/* From source to .work/out, which becomes <key> when all of it is on disk. */
+static int build_one(struct kernels *k, struct kernel *kernel, struct err *e)
+{
 	_cleanup_free_ char *log = xasprintf("log/%s.log", kernel->profile->name);
 
 	ui_message(k->m->ui, "kernel %s: building %s; '%s/%s' grows", kernel->profile->name, kernel->version, k->path,
@@ -342,22 +441,27 @@ static int build_one(struct kernels *k, const struct kernel *kernel, struct err 
 	if (r >= 0 && unlinkat(k->dir, log, 0) < 0 && errno != ENOENT)
 		r = err_errno(e, "'%s/%s'", k->path, log);
 	if (r >= 0)
-		r = fresh_folder(k->dir, ".work/build", e);
-	if (r >= 0)
 		r = fresh_folder(k->dir, ".work/out", e);
 	if (r >= 0 && !k->unpacked) {
-		r = fresh_folder(k->dir, ".work/source", e);
-		if (r >= 0)
-			r = run_stage(k, kernel, "unpack", e);
+		r = unpack(k, kernel, e);
 		k->unpacked = r >= 0;
 	}
-	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(stages); i++)
-		r = run_stage(k, kernel, stages[i], e);
+	if (r >= 0)
+		r = compile(k, kernel, e);
+	if (r >= 0)
+		r = check_training(k, kernel, e);
+	if (r >= 0 && kernel->stale)
+		r = compile(k, kernel, e);
+	if (r >= 0)
+		r = run_stage(k, kernel, "package", e);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int out = fs_open_dir(k->dir, ".work/out", e);
 	if (out < 0)
 		return out;
+	r = kernel->stale ? fs_save_cache(out, STALE, "", 0, 0644, e) : 0;
+	if (r < 0)
+		return r;
 	if (syncfs(out) < 0 || renameat(k->dir, ".work/out", k->dir, kernel->key) < 0)
 		return err_errno(e, "'%s/%s'", k->path, kernel->key);
 	return 0;
@@ -367,7 +471,12 @@ static int hand_over(const struct kernels *k, const struct kernel *kernel, int d
 {
 	_cleanup_close_ int from = fs_open_dir(k->dir, kernel->key, e);
 
-	return from < 0 ? from : local_debs_put(from, debs, e);
+	int r = from < 0 ? from : local_debs_put(from, debs, e);
+	if (r >= 0 && fs_exists(from, STALE))
+		ui_warn(k->m->ui,
+			"kernel %s: built without its training, '%s', which was another kernel's: record it again",
+			kernel->profile->name, kernel->training.path);
+	return r;
 }
 
 /* 1: it was in the cache and is in debs now; 0: it was not */
@@ -420,11 +529,12 @@ static int find_all(struct kernels *k, const struct strv *names, int debs, struc
 	return r;
 }
 
-int kernel_build(const struct mix *m, const struct strv *names, struct err *e)
+int kernel_build(const struct mix *m, const struct strv *names, bool with_training, struct err *e)
 {
 	_cleanup_(kernels_close) struct kernels k = {.dir = -1, .texts = -1};
 
 	int r = kernels_open(m, &k, e);
+	k.with_training = with_training;
 	if (r < 0)
 		return r;
 	_cleanup_(strv_free) struct strv missing = {0};

@@ -24,6 +24,8 @@ struct kernel_profile {
 	struct strv fragments;
 	char *cmdline; /* that it is started with */
 	bool modules;
+	bool clang;    /* instead of gcc */
+	char *trained; /* name of what it is trained with; NULL: nothing */
 };
 
 /* text[0..len) is the profile called name, named file in messages. -ERR_CONFIG: with file and line. */
@@ -33,6 +35,12 @@ int kernel_profile_load(const struct config *c, const char *name, struct kernel_
 void kernel_profile_free(struct kernel_profile *p);
 DEFINE_CLEANUP(struct kernel_profile *, kernel_profile_free);
 
+/*
+ * How a kernel ran when it was trained (profile(5)): local-recipes/kernel-TRAINED.profile, else trained/TRAINED.profile in kernel-config. NULL: it was not; the caller
+ * frees it.
+ */
+char *kernel_training(const struct config *c, const struct kernel_profile *p);
+
 /* Their names, sorted. -ERR_CONFIG: there is no folder of profiles. */
 int kernel_profile_names(const struct config *c, struct strv *out, struct err *e);
 
@@ -41,7 +49,8 @@ char *kernel_version_built(const struct config *c, const char *name);
 
 /*
  * Build what is not in the cache, and put the packages of these profiles into local-debs in the place of older ones. The result is a function of the source
- * package, the tools and kernel-config/, and is cached under them all in <cache>/kernels/<key>: what is there is whole. -ERR_CONFIG: no such profile;
+ * package, the tools, kernel-config/ and, if with_training, what is known of how they run, and is cached under them all in <cache>/kernels/<key>: what is there is
+ * whole. One whose training was another kernel's is built without, and a warning says so. -ERR_CONFIG: no such profile;
  * -ERR_CHILD: a stage failed, the text has its last lines; <cache>/kernels/log/PROFILE.log has all.
  */
-int kernel_build(const struct mix *m, const struct strv *names, struct err *e);
+int kernel_build(const struct mix *m, const struct strv *names, bool with_training, struct err *e);

@@ -16,7 +16,8 @@ TEST(kernel_profile_is_read_with_its_title)
 	struct err e = ERR_INIT;
 
 	assert_ok(parse("# SPDX-License-Identifier: LGPL-2.1-or-later\n# A guest.\n# More of it.\n"
-			"fragments = base  virtio\ncmdline = quiet root=/dev/vda\nmodules = yes\n",
+			"fragments = base  virtio\ncmdline = quiet root=/dev/vda\nmodules = yes\ncompiler = clang\n"
+			"trained = guest\n",
 			&p, &e),
 		  &e);
 	assert_string_equal(p->name, "p");
@@ -25,6 +26,8 @@ TEST(kernel_profile_is_read_with_its_title)
 	assert_string_equal(p->fragments.items[1], "virtio");
 	assert_string_equal(p->cmdline, "quiet root=/dev/vda");
 	assert_true(p->modules);
+	assert_true(p->clang);
+	assert_string_equal(p->trained, "guest");
 }
 
 TEST(kernel_profile_says_what_is_wrong)
@@ -36,8 +39,11 @@ TEST(kernel_profile_says_what_is_wrong)
 		{"fragments =\n", "profiles/p: the profile has no fragments"},
 		{"fragments = base ../x\n", "profiles/p: '../x' is no name of a fragment"},
 		{"fragments = base\nmodules = some\n", "profiles/p:2: modules is 'yes' or 'no', not 'some'"},
-		{"fragment = base\n",
-		 "profiles/p:1: a profile has no key 'fragment' (there are fragments, cmdline, modules)"},
+		{"fragments = base\ncompiler = tcc\n", "profiles/p:2: compiler is 'gcc' or 'clang', not 'tcc'"},
+		{"fragments = base\ntrained = ../guest\n",
+		 "profiles/p:2: '../guest' is no name of what a kernel is trained with"},
+		{"fragment = base\n", "profiles/p:1: a profile has no key 'fragment' (there are fragments, cmdline, "
+				      "modules, compiler, trained)"},
 		{"[kernel]\nfragments = base\n", "profiles/p:2: a profile has no sections, as [kernel]"},
 	};
 
