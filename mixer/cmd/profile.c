@@ -14,6 +14,7 @@
 #include "mixer/image/content.h"
 #include "mixer/input/profile.h"
 #include "mixer/input/recipe.h"
+#include "mixer/step/kernel.h"
 #include "mixer/step/profile_make.h"
 #include "mixer/step/record.h"
 #include "mixer/step/symbolize.h"
@@ -36,6 +37,7 @@ struct import_opts {
 	struct strv debug, files;
 	uint32_t release;
 	const char *root, *source, *workload;
+	const char *kernel;  /* only of the kernel of this profile, with its symbols */
 	const char *rebuilt; /* not an option: only of packages of this source, with their symbols; NULL: of all */
 };
 
@@ -45,6 +47,7 @@ static const struct opt import_options[] = {
 	{0, "root", OPT_STRING, IMPORT(root), "DIR", "instead: its files are in this directory", 0, 0},
 	{0, "debug", OPT_LIST, IMPORT(debug), "PATH,...", "debug information: roots, packages, folders", 0, 0},
 	{0, "files", OPT_LIST, IMPORT(files), "PATTERN,...", "only of these paths (all with debug information)", 0, 0},
+	{0, "kernel", OPT_STRING, IMPORT(kernel), "PROFILE", "only of this kernel of the release", 0, 0},
 	{0, "source", OPT_STRING, IMPORT(source), "TEXT", "source package and version that they are of", 0, 0},
 	{0, "workload", OPT_STRING, IMPORT(workload), "FILE", "script that was run", 0, 0},
 	{0},
@@ -92,12 +95,29 @@ static int debug_of_source(const struct mix *m, const char *source, struct debug
 	return err_hint(e, r, "'mixer package build', then 'mixer lock' and 'mixer build'");
 }
 
+/* The symbols of a kernel as it lies in local-debs, if they are not elsewhere; *version: the caller frees it */
+static int debug_of_kernel(const struct mix *m, const char *kernel, struct debug_files *out, char **version,
+			   struct err *e)
+{
+	*version = kernel_version_built(m->config, kernel);
+	if (!*version && (out->dirs.n || out->n_debs))
+		return 0;
+	if (!*version) {
+		int r = err_set(e, -ERR_MISSING, "there are no symbols of the kernel '%s' in local-debs", kernel);
+		return err_hint(e, r, "'mixer kernel build %s', then 'mixer lock' and 'mixer build'", kernel);
+	}
+	_cleanup_free_ char *path = xasprintf("%s/local-debs/limpid-kernel-%s-dbg_%s_%s.deb", m->config->path, kernel,
+					      *version, m->config->architecture);
+	return debug_files_add(out, path, e);
+}
+
 /* recording → *out; m may be NULL with a root. Debug information of packages of ours is in local-debs. */
 static int import(struct session *s, const struct mix *m, const struct import_opts *o, const char *recording,
 		  int64_t when, struct profile **out, struct err *e)
 {
 	_cleanup_(elf_set_clear) struct elf_set files = {0};
 	_cleanup_(debug_files_clear) struct debug_files debug = {.store = m ? m->store : NULL};
+	_cleanup_(strv_free) struct strv kernel = {0};
 	_cleanup_free_ char *version = NULL, *source = NULL;
 	int r = 0;
 
@@ -106,6 +126,9 @@ static int import(struct session *s, const struct mix *m, const struct import_op
 	if (r >= 0 && o->rebuilt) {
 		r = debug_of_source(m, o->rebuilt, &debug, &version, e);
 		source = xasprintf("%s %s", o->rebuilt, version ? version : "");
+	} else if (r >= 0 && m && o->kernel) {
+		r = debug_of_kernel(m, o->kernel, &debug, &version, e);
+		source = version ? xasprintf("linux %s", version) : NULL;
 	} else if (r >= 0 && m) {
 		_cleanup_free_ char *local = xasprintf("%s/local-debs", m->config->path);
 		if (fs_exists(AT_FDCWD, local))
@@ -116,9 +139,13 @@ static int import(struct session *s, const struct mix *m, const struct import_op
 			    : release_files(m, o->release ? o->release : m->previous, &files, e);
 	if (r < 0)
 		return r;
+	if (o->kernel) {
+		_cleanup_free_ char *path = xasprintf("/usr/lib/kernel/%s/vmlinux", o->kernel);
+		strv_add(&kernel, path);
+	}
 	const struct profile_job job = {.recording = recording,
 					.files = &files,
-					.only = &o->files,
+					.only = o->kernel ? &kernel : &o->files,
 					.debug = &debug,
 					.source = o->source ? o->source
 						  : source  ? source
@@ -177,11 +204,13 @@ struct record_opts {
 	struct strv bundles;
 	const char *image, *keep;
 	uint32_t memory, timeout, age;
+	bool kernel;
 };
 
 #define RECORD(field) offsetof(struct record_opts, field)
 static const struct opt record_options[] = {
 	{0, "workload", OPT_STRING, RECORD(import.workload), "FILE", "script that the guest runs", 0, 0},
+	{0, "kernel", OPT_FLAG, RECORD(kernel), NULL, "NAME is a kernel: what it executes from power-on", 0, 0},
 	{0, "image", OPT_STRING, RECORD(image), "NAME", "definition of the guest's image (workload)", 0, 0},
 	{0, "bundles", OPT_LIST, RECORD(bundles), "BUNDLE,...", "that it has besides", 0, 0},
 	{0, "release", OPT_U32, RECORD(import.release), "V", "of this release (the newest)", 1, 0},
@@ -242,6 +271,31 @@ static int apply_recipe(const struct mix *m, const char *name, struct record_opt
 	return 0;
 }
 
+/* The same of a kernel, whose profile says what it is trained with. *stem: of its profile's name, the caller frees it. */
+static int apply_kernel(const struct mix *m, const char *name, struct record_opts *o, char **stem, char **workload,
+			struct err *e)
+{
+	_cleanup_(kernel_profile_freep) struct kernel_profile *k = NULL;
+
+	int r = kernel_profile_load(m->config, name, &k, e);
+	if (r < 0)
+		return r;
+	if (!o->import.workload) {
+		if (!k->trained) {
+			r = err_set(e, -ERR_CONFIG, "the kernel profile '%s' has no workload", name);
+			return err_hint(e, r, "'trained =' in it, or --workload=FILE");
+		}
+		*workload = xasprintf("%s/trained/%s.workload", m->config->kernel_config, k->trained);
+		o->import.workload = *workload;
+	}
+	/* the workload's programs; every mix has them */
+	if (o->bundles.n == 0)
+		strv_add(&o->bundles, "os-core");
+	*stem = xasprintf("kernel-%s", k->trained ? k->trained : name);
+	o->import.kernel = name;
+	return 0;
+}
+
 static int record_run(void *context, void *opts, const struct strv *args, struct err *e)
 {
 	struct session *s = context;
@@ -250,22 +304,24 @@ static int record_run(void *context, void *opts, const struct strv *args, struct
 	_cleanup_(mix_closep) struct mix *m = NULL;
 	_cleanup_(profile_freep) struct profile *p = NULL;
 	_cleanup_(recipe_freep) struct recipe *recipe = NULL;
-	_cleanup_free_ char *workload = NULL;
+	_cleanup_free_ char *workload = NULL, *stem = NULL;
 
 	if (strchr(name, '/') || *name == '.' || !*name)
 		return err_set(e, -ERR_USAGE, "'%s' is no name of a recipe", name);
 	int r = import_open(s, &o->import, MIX_WRITE | MIX_STORE, &m, e);
 	if (r >= 0)
-		r = apply_recipe(m, name, o, &recipe, &workload, e);
+		r = o->kernel ? apply_kernel(m, name, o, &stem, &workload, e)
+			      : apply_recipe(m, name, o, &recipe, &workload, e);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *folder = xasprintf("%s/local-recipes", m->config->path);
-	_cleanup_free_ char *path = xasprintf("%s/%s.profile", folder, name);
+	_cleanup_free_ char *path = xasprintf("%s/%s.profile", folder, stem ? stem : name);
 	_cleanup_free_ char *recording =
-		o->keep ? path_absolute(NULL, o->keep) : xasprintf("%s/.%s.recording", folder, name);
+		o->keep ? path_absolute(NULL, o->keep) : xasprintf("%s/.%s.recording", folder, stem ? stem : name);
 	const struct record_job job = {.name = name,
 				       .image = o->image,
 				       .bundles = &o->bundles,
+				       .kernel = o->import.kernel,
 				       .release = o->import.release ? o->import.release : m->previous,
 				       .workload = o->import.workload,
 				       .memory = o->memory,

@@ -11,7 +11,8 @@
  * Each block that QEMU translates has a counter that the translated code adds to by itself: no call, and no sample is missed. It is remembered with its address and
  * bytes, by which 'mixer profile record' finds the file it is of; the guest need not tell what it maps where. Calls by pointer also need their targets. No callback of
  * this API knows them, so there are two: the call instruction's leaves a note, and the one of the block that is executed next takes it. Blocks that can be such a target
- * are those that begin with endbr64, as compilers of today have all of them begin (-fcf-protection), and those first translated while there is a note.
+ * are those that begin with endbr64, as compilers of today have all of them begin (-fcf-protection), and those first translated while there is a note. A kernel may be
+ * without endbr64, but its functions begin at multiples of 16; what else does is no target unless the kernel did nothing since the note.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@ static const uint64_t kernel_begun = 100000;
 enum { BLOCKS_MAX = 4 << 20 };
 /* Compilers make at most a few targets of a call direct. */
 enum { TARGETS_MAX = 32 };
+/* Of its functions (CONFIG_FUNCTION_ALIGNMENT): those that begin otherwise are assembly's, and few. */
+enum { KERNEL_ALIGNMENT = 16 };
 
 struct target {
 	struct target *next;
@@ -50,7 +53,8 @@ static struct {
 	uint64_t kernel_before, low_before, lost_before; /* at the mark */
 	struct block **table;
 	size_t room, n;
-	struct block *call; /* by pointer, whose target has not been seen */
+	struct block *call;   /* by pointer, whose target has not been seen */
+	uint64_t call_kernel; /* what the kernel had executed then */
 } guest;
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
@@ -122,18 +126,28 @@ static void on_call(unsigned cpu, void *arg)
 {
 	(void)cpu;
 	guest.call = arg;
+	guest.call_kernel = guest.kernel;
+}
+
+static bool is_kernel(uint64_t vaddr)
+{
+	return vaddr >> 63;
 }
 
 /* At the beginning of a block that may be called by pointer. */
 static void on_target(unsigned cpu, void *arg)
 {
+	const struct block *target = arg;
 	struct block *call = guest.call;
 	unsigned n = 0;
 
 	(void)cpu;
-	if (!call)
+	/* an interrupt may be between a program's call and its target */
+	if (!call || is_kernel(call->vaddr) != is_kernel(target->vaddr))
 		return;
 	guest.call = NULL;
+	if (is_kernel(target->vaddr) && guest.kernel != guest.call_kernel)
+		return;
 	for (struct target **t = &call->targets; *t; t = &(*t)->next, n++)
 		if ((*t)->block == arg) {
 			/* to the front: a call mostly goes where it went last */
@@ -147,7 +161,7 @@ static void on_target(unsigned cpu, void *arg)
 	if (n == TARGETS_MAX)
 		return;
 	struct target *t = zeroed(1, sizeof(*t));
-	t->block = arg;
+	t->block = target;
 	t->count = 1;
 	t->next = call->targets;
 	call->targets = t;
@@ -182,7 +196,8 @@ static void recording_write(void)
 			ran[n++] = guest.table[i];
 	qsort(ran, n, sizeof(struct block *), by_address);
 	fprintf(guest.out, "limpid-recording 1\nkernel %lu\nfirmware %lu\nlost %lu\n",
-		guest.kernel - guest.kernel_before, guest.low - guest.low_before, guest.lost - guest.lost_before);
+		guest.with_kernel ? 0 : guest.kernel - guest.kernel_before, guest.low - guest.low_before,
+		guest.lost - guest.lost_before);
 	for (uint32_t i = 0; i < n; i++) {
 		ran[i]->number = i;
 		block_write(ran[i]);
@@ -275,22 +290,13 @@ static bool may_be_target(const uint8_t *bytes, size_t len)
 	return !(len == 6 && bytes[0] == 0xff && bytes[1] == 0x25);
 }
 
-static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+/* A block of n instructions that is recorded. */
+static void block_watch(struct qemu_plugin_tb *tb, uint64_t vaddr, size_t n)
 {
-	uint64_t vaddr = qemu_plugin_tb_vaddr(tb);
-	size_t n = qemu_plugin_tb_n_insns(tb);
-	bool kernel = vaddr >> 63, low = !kernel && guest.kernel < kernel_begun;
 	uint8_t bytes[16 * 512];
 	uint32_t len = 0;
 	struct qemu_plugin_insn *end = NULL;
 
-	(void)id;
-	if (kernel)
-		qemu_plugin_register_vcpu_tb_exec_inline(tb, ADD, &guest.kernel, n);
-	if (low)
-		qemu_plugin_register_vcpu_tb_exec_inline(tb, ADD, &guest.low, n);
-	if (low || (kernel && !guest.with_kernel))
-		return;
 	for (size_t i = 0; i < n; i++) {
 		end = qemu_plugin_tb_get_insn(tb, i);
 		size_t size = qemu_plugin_insn_size(end);
@@ -312,10 +318,26 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	}
 	b->insns = n;
 	qemu_plugin_register_vcpu_tb_exec_inline(tb, ADD, &b->count, 1);
-	if (guest.call || may_be_target(bytes, len))
+	if (guest.call || may_be_target(bytes, len) || (is_kernel(vaddr) && vaddr % KERNEL_ALIGNMENT == 0))
 		qemu_plugin_register_vcpu_tb_exec_cb(tb, on_target, NO_REGS, b);
 	if (is_call_by_pointer(qemu_plugin_insn_data(end), qemu_plugin_insn_size(end)))
 		qemu_plugin_register_vcpu_insn_exec_cb(end, on_call, NO_REGS, b);
+}
+
+static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+	uint64_t vaddr = qemu_plugin_tb_vaddr(tb);
+	size_t n = qemu_plugin_tb_n_insns(tb);
+	bool kernel = is_kernel(vaddr), low = !kernel && guest.kernel < kernel_begun;
+
+	(void)id;
+	if (low)
+		qemu_plugin_register_vcpu_tb_exec_inline(tb, ADD, &guest.low, n);
+	else if (!kernel || guest.with_kernel)
+		block_watch(tb, vaddr, n);
+	/* behind on_target, which compares it with what it was at the call */
+	if (kernel)
+		qemu_plugin_register_vcpu_tb_exec_inline(tb, ADD, &guest.kernel, n);
 }
 
 /* --- options --------------------------------------------------------------------------------------------------------------- */

@@ -37,6 +37,11 @@ static const uint8_t *code_at(const struct elf_file *f, uint64_t vaddr, uint64_t
 	return NULL;
 }
 
+static bool is_kernel(const struct block *b)
+{
+	return b->vaddr >> 63;
+}
+
 /* --- which file has the bytes of a block, at its place of a page ---------------------------------------------------------- */
 
 struct candidate {
@@ -71,7 +76,7 @@ static void search_begin(struct search *x)
 	x->filter = xcalloc(1UL << (FILTER_BITS - 3), 1);
 	for (uint32_t i = 0; i < r->n_blocks; i++) {
 		const struct block *b = &r->blocks[i];
-		if (b->len < TELLING || b->vaddr >> 63)
+		if (b->len < TELLING || is_kernel(b))
 			continue;
 		uint32_t h = window_hash(b->bytes, b->vaddr);
 		x->candidates[i].next = x->heads[h];
@@ -204,30 +209,63 @@ static void block_take(struct elf_file *f, uint32_t file, const struct block *b,
 		call_add(f, vaddr + b->len - 1, file, to, b->count);
 }
 
+/*
+ * A kernel is where its file says. It patches its own code, so that not all bytes are the file's, but most: of several files it is the one that has most blocks as they
+ * ran. No votes: there is none that it could be.
+ */
+static void kernel_find(const struct recording *r, const struct elf_set *s, struct mapping *out)
+{
+	*out = (struct mapping){0};
+	for (uint32_t i = 0; i < s->n; i++) {
+		const struct elf_file *f = &s->files[i];
+		uint32_t alike = 0;
+		size_t n = 0;
+		for (size_t k = 0; f->is_kernel && k < r->n_blocks; k++) {
+			const struct block *b = &r->blocks[k];
+			uint64_t size;
+			const uint8_t *code = is_kernel(b) ? code_at(f, b->vaddr, &size) : NULL;
+			n += is_kernel(b);
+			alike += code && size >= b->len && memcmp(code, b->bytes, b->len) == 0;
+		}
+		if (alike > n / 2 && alike > out->votes)
+			*out = (struct mapping){.file = i, .votes = alike};
+	}
+}
+
+static const struct mapping *mapping_of_kernel(const struct mapping *kernel, const struct elf_set *s,
+					       const struct block *b)
+{
+	uint64_t size;
+
+	return kernel->votes && code_at(&s->files[kernel->file], b->vaddr, &size) && size >= b->len ? kernel : NULL;
+}
+
 void recording_attribute(const struct recording *r, struct elf_set *s, struct attribution *out)
 {
 	struct search x = {.recording = r};
 	struct mappings m = {0};
+	struct mapping kernel;
 	/* of each block: its mapping, NULL when there is none */
 	const struct mapping **found = xcalloc(r->n_blocks + 1, sizeof(struct mapping *));
 
 	search_begin(&x);
 	for (uint32_t i = 0; i < s->n; i++)
-		for (size_t k = 0; k < s->files[i].n_segments; k++)
+		for (size_t k = 0; !s->files[i].is_kernel && k < s->files[i].n_segments; k++)
 			search_segment(&x, &s->files[i], i, &s->files[i].segments[k]);
 	mappings_find(&x, s, &m);
+	kernel_find(r, s, &kernel);
 	*out = (struct attribution){.kernel = r->kernel, .firmware = r->firmware, .lost = r->lost};
 	for (size_t i = 0; i < r->n_blocks; i++) {
 		const struct block *b = &r->blocks[i];
 		bool tie = false;
-		const struct mapping *at = b->vaddr >> 63 ? NULL : mapping_of(&m, s, b, &tie);
+		const struct mapping *at = is_kernel(b) ? mapping_of_kernel(&kernel, s, b) : mapping_of(&m, s, b, &tie);
 		uint64_t executed = b->count * b->insns;
 		if (at && !tie) {
 			found[i] = at;
-			out->known += executed;
+			*(is_kernel(b) ? &out->known_kernel : &out->known) += executed;
 			block_take(&s->files[at->file], at->file, b, b->vaddr - at->base);
 		} else {
-			*(at ? &out->ambiguous : b->vaddr >> 63 ? &out->kernel : &out->unknown) += executed;
+			*(at ? &out->ambiguous : is_kernel(b) ? &out->kernel : &out->unknown) += executed;
 		}
 	}
 	for (size_t i = 0; i < r->n_calls; i++) {

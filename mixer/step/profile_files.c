@@ -42,9 +42,14 @@ static bool headers_read(struct elf_file *f)
 	for (size_t i = 0; i < h.e_phnum; i++) {
 		Elf64_Phdr p;
 		memcpy(&p, f->map + h.e_phoff + i * sizeof(p), sizeof(p));
-		if (p.p_offset > f->size || p.p_filesz > f->size - p.p_offset || p.p_vaddr > INT64_MAX)
+		if (p.p_offset > f->size || p.p_filesz > f->size - p.p_offset || p.p_vaddr > UINT64_MAX - p.p_filesz)
 			return false;
-		if (p.p_type == PT_LOAD && (p.p_flags & PF_X) && p.p_filesz && f->n_segments < ARRAY_LEN(f->segments))
+		if (p.p_type != PT_LOAD || !p.p_filesz)
+			continue;
+		const bool is_kernel = p.p_vaddr >> 63;
+		f->is_kernel |= is_kernel;
+		/* a kernel's code of its start lies among data, and is made executable by itself */
+		if (((p.p_flags & PF_X) || is_kernel) && f->n_segments < ARRAY_LEN(f->segments))
 			f->segments[f->n_segments++] = (struct elf_segment){p.p_vaddr, p.p_offset, p.p_filesz};
 	}
 	return f->n_segments > 0;

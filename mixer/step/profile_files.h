@@ -2,6 +2,7 @@
 #pragma once
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ struct elf_file {
 		uint64_t vaddr, offset, size;
 	} segments[8]; /* that are executable */
 	size_t n_segments;
+	bool is_kernel; /* its code is in the upper half of addresses */
 	struct sample_range *ranges;
 	size_t n_ranges, cap_ranges;
 	struct sample_call *calls;
@@ -53,15 +55,19 @@ void elf_set_clear(struct elf_set *s);
 
 /* Where what was executed belongs to; instructions, or of perf, bytes of code. */
 struct attribution {
-	uint64_t known;     /* in files of the set */
-	uint64_t ambiguous; /* the same bytes in several of them */
-	uint64_t unknown;   /* in none: programs of elsewhere, the vDSO, code made at run time */
-	uint64_t kernel, firmware, lost;
+	uint64_t known;        /* in files of the set */
+	uint64_t ambiguous;    /* the same bytes in several of them */
+	uint64_t unknown;      /* in none: programs of elsewhere, the vDSO, code made at run time */
+	uint64_t known_kernel; /* in the kernel of the set */
+	uint64_t kernel;       /* the kernel's others: of which no blocks were kept, modules' */
+	uint64_t firmware, lost;
 };
 
 /*
  * Code does not depend on where it is loaded: a block belongs to a file that has its bytes at the same place of a page. Blocks that only one file has tell what is mapped
  * where; then each block must be where a mapping has its very bytes, so that short ones find their file by their neighbours.
+ *
+ * A block in the upper half of addresses belongs by its address to the kernel of the set that has the bytes of most of them.
  */
 void recording_attribute(const struct recording *r, struct elf_set *s, struct attribution *out);
 

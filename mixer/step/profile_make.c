@@ -82,7 +82,10 @@ static void attribution_say(struct ui *ui, const struct attribution *a)
 		   "of what programs executed, %.1f %% is of files of the release, %.1f %% of several alike, %.1f %% "
 		   "of others",
 		   percent(a->known, user), percent(a->ambiguous, user), percent(a->unknown + a->lost, user));
-	ui_message(ui, "programs executed %lu, the kernel %lu", user, a->kernel);
+	ui_message(ui, "programs executed %lu, the kernel %lu", user, a->known_kernel + a->kernel);
+	if (a->known_kernel)
+		ui_message(ui, "of what the kernel executed, %.1f %% is of its file in the release",
+			   percent(a->known_kernel, a->known_kernel + a->kernel));
 }
 
 /* --- a profile ------------------------------------------------------------------------------------------------------------- */

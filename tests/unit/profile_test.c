@@ -308,7 +308,7 @@ TEST(perf_text_without_branch_records_is_refused_with_a_hint)
 
 /* --- a program: from addresses to files, functions and lines ---------------------------------------------------------------- */
 
-static const char program_text[] = "#include <stdlib.h>\n"
+static const char program_text[] = "int atoi(const char *);\n"
 				   "static inline __attribute__((always_inline)) unsigned step(unsigned x)\n"
 				   "{\n"
 				   "	x ^= x << 13;\n"
@@ -329,10 +329,12 @@ static const char program_text[] = "#include <stdlib.h>\n"
 				   "	return n * 7 + hot(n);\n"
 				   "}\n"
 				   "\n"
+				   "#ifndef KERNEL\n"
 				   "int main(int argc, char **argv)\n"
 				   "{\n"
 				   "	return (int)other(argc > 1 ? (unsigned)atoi(argv[1]) : 1);\n"
-				   "}\n";
+				   "}\n"
+				   "#endif\n";
 
 struct program {
 	char dir[PATH_MAX];
@@ -363,16 +365,16 @@ static void symbol_find(const char *nm, const char *name, uint64_t *start, uint6
 	*end = *start + strtoul(size, NULL, 16);
 }
 
-/* The program in dir/root/usr/bin/p without debug information, which lies in dir/debug. */
-static void program_make(struct program *p)
+/* The program that gcc makes with these options, in dir/root/usr/bin/p without debug information, which lies in dir/debug. */
+static void program_make_with(struct program *p, const char *options)
 {
 	static const char script[] =
-		"mkdir -p root/usr/bin debug && gcc -O2 -g -fcf-protection -Wl,--build-id -o p p.c && "
+		"mkdir -p root/usr/bin debug && gcc -O2 -g -fcf-protection -Wl,--build-id $0 -o p p.c && "
 		"id=$(readelf -n p | sed -n 's/.*Build ID: //p') && "
 		"mkdir -p debug/.build-id/$(printf %.2s $id) && "
 		"objcopy --only-keep-debug p debug/.build-id/$(printf %.2s $id)/${id#??}.debug && "
 		"strip -o root/usr/bin/p p && nm -S p";
-	const char *const argv[] = {"sh", "-c", script, NULL};
+	const char *const argv[] = {"sh", "-c", script, options, NULL};
 	_cleanup_(buf_free) struct buf nm = {0};
 
 	p->fd = test_dir(p->dir, sizeof(p->dir));
@@ -382,8 +384,13 @@ static void program_make(struct program *p)
 	symbol_find(nm.data, "other", &p->other, &p->other_end);
 	assert_true(p->hot_end - p->hot > 24 && p->hot_end - p->hot < sizeof(p->code));
 	_cleanup_close_ int fd = openat(p->fd, "p", O_RDONLY | O_CLOEXEC);
-	/* its code's first segment has the same addresses as offsets */
-	assert_int_equal(fs_read_at(fd, p->hot, p->code, p->hot_end - p->hot, NULL), 0);
+	/* its code's first segment has the same addresses as offsets, behind where all begins */
+	assert_int_equal(fs_read_at(fd, p->hot & 0xffff, p->code, p->hot_end - p->hot, NULL), 0);
+}
+
+static void program_make(struct program *p)
+{
+	program_make_with(p, "");
 }
 
 static void block_add(struct buf *b, uint64_t vaddr, uint64_t count, const uint8_t *bytes, size_t len)
@@ -461,6 +468,41 @@ TEST(symbolize_gives_lines_and_what_was_inlined)
 	}
 	assert_int_equal(out->n_origins, 1);
 	assert_string_equal(out->origins[0].by, "qemu");
+}
+
+/* As a kernel is: at a fixed place in the upper half of addresses, with code that it has changed since. */
+TEST(recording_of_a_kernel_belongs_to_its_file_by_address)
+{
+	struct program p;
+	_cleanup_(buf_free) struct buf b = {0};
+	_cleanup_(profile_freep) struct profile *out = NULL, *none = NULL;
+	struct err e = ERR_INIT;
+	uint8_t patched[64];
+
+	program_make_with(&p, "-DKERNEL -nostdlib -static -no-pie -fno-pic -mcmodel=kernel -Wl,-e,other "
+			      "-Wl,-Ttext-segment=0xffffffff81000000");
+	assert_true(p.hot > 0xffffffff81000000);
+	memset(patched, 0x90, sizeof(patched));
+	buf_puts(&b, "limpid-recording 1\nkernel 0\nfirmware 0\nlost 0\n");
+	if (p.other < p.hot)
+		block_add(&b, p.other, 5, patched, p.other_end - p.other);
+	block_add(&b, p.hot, 1, p.code, 4);
+	block_add(&b, p.hot, 2, p.code, p.hot_end - p.hot);
+	if (p.other > p.hot)
+		block_add(&b, p.other, 5, patched, p.other_end - p.other);
+	buf_puts(&b, "end whole\n");
+	import(&p, b.data, "debug", 0, &out, &e);
+	assert_int_equal(out->n_functions, 2);
+	assert_int_equal(function(out, "hot")->head, 3);
+	assert_int_equal(function(out, "other")->head, 5);
+	/* most of another kernel's code is not the file's */
+	b.len = 0;
+	buf_puts(&b, "limpid-recording 1\n");
+	block_add(&b, p.hot, 2, patched, 20);
+	block_add(&b, p.hot + 20, 2, patched, 4);
+	buf_puts(&b, "end whole\n");
+	import(&p, b.data, "debug", -ERR_MISSING, &none, &e);
+	err_clear(&e);
 }
 
 TEST(symbolize_takes_calls_from_perf)

@@ -22,7 +22,7 @@ setup_file()
 
 teardown_file()
 {
-	rm -f "$VM_MIX/local-recipes/known.profile" "$VM_MIX/local-recipes/faster.profile"
+	rm -f "$VM_MIX"/local-recipes/{known,faster,kernel-guest}.profile
 }
 
 # workload PROGRAM: a script that brings it into the guest, and runs it
@@ -113,6 +113,101 @@ instructions()
 	assert_output --partial 'i64 3}'
 }
 
+@test "the kernel of a guest is recorded from power-on" {
+	rm -f "$VM_MIX/local-recipes/kernel-guest.profile"
+	# shellcheck disable=SC2016 # the guest's
+	printf 'i=0; while [ $i -lt 100 ]; do i=$((i + 1)); read -r line </proc/self/stat; done\n' >"$DIR/reads"
+	run vm_mixer profile record --kernel guest --workload="$DIR/reads" --keep="$DIR/kernel.recording"
+	assert_success
+	[[ $output =~ 'of what the kernel executed, '([0-9]+) ]]
+	[ "${BASH_REMATCH[1]}" -ge 95 ]
+	[[ $output =~ /usr/lib/kernel/guest/vmlinux:\ lines\ are\ known\ of\ ([0-9]+) ]]
+	[ "${BASH_REMATCH[1]}" -ge 90 ]
+	PROFILE=$VM_MIX/local-recipes/kernel-guest.profile
+	run mixer profile show "$PROFILE"
+	assert_line --regexp '^linux [0-9].*\+limpid\.[0-9a-f]{10}, build-id [0-9a-f]{40}$'
+	# once, before there is a program
+	run function_of start_kernel
+	assert_line --regexp '^start_kernel:[0-9]+:1$'
+	# a call by pointer, 100 times and more
+	run function_of proc_single_show
+	assert_line --regexp '^ [0-9.]+: [0-9]+ (.* )?proc_(tgid|pid)_stat:1[0-9][0-9]( |$)'
+	for function in do_syscall_64 do_task_stat; do
+		run function_of "$function"
+		assert_line --regexp "^$function:[0-9]+:[1-9][0-9][0-9]+$"
+	done
+	run vm_mixer profile import --kernel=guest --source='linux 1' "$DIR/kernel.recording" "$DIR/kernel.profile"
+	assert_success
+	diff <(grep -v '^#' "$PROFILE") <(grep -v '^#' "$DIR/kernel.profile")
+	run vm_mixer profile import --kernel=native "$DIR/kernel.recording" "$DIR/kernel.profile"
+	assert_failure 1
+}
+
+# kernels: a workspace whose kernel is known.c, which a recipe of this test compiles as ours does the kernel
+kernels()
+{
+	cd "$BATS_TEST_TMPDIR"
+	mkdir -p config/{profiles,fragments,trained}
+	printf '# Not much.\nfragments = none\ntrained = t\n' >config/profiles/small
+	cp "$TOP/tests/vm/profile/known.c" config/fragments/none.config
+	: >config/check
+	cat >config/build <<-'END'
+		set -eu
+		compile() { gcc -g -O2 $FLAGS -x c -o /mnt/build/vmlinux /mnt/config/fragments/none.config; echo "told $FLAGS"; }
+		package()
+		{
+			mkdir -p /tmp/deb/DEBIAN
+			cp /mnt/build/vmlinux /tmp/deb/vmlinux
+			printf 'Package: limpid-kernel-small\nVersion: %s\nArchitecture: amd64\nMaintainer: x <x@localhost>\nDescription: x\n' "$VERSION" >/tmp/deb/DEBIAN/control
+			dpkg-deb --root-owner-group -b /tmp/deb "/mnt/out/limpid-kernel-small_${VERSION}_amd64.deb"
+		}
+		case $1 in compile | package) "$1" ;; esac
+	END
+	mixer init mix --bundles="$TOP/bundles" --content-url="file://$PWD/mix/update/www"
+	printf '\n[mix]\nkernel-config = %s/config\n' "$PWD" >>mix/mixer.conf
+	cp "$VM_MIX/tools.lock" mix/
+}
+
+# built [OPTION…]: builds it; $told is what its compiler was, $version which it became
+built()
+{
+	run mixer -C mix kernel build "$@" small
+	assert_success
+	told=$(sed -n 's/^told //p' /var/cache/limpid/kernels/log/small.log | tail -n 1)
+	version=$(ls mix/local-debs)
+}
+
+@test "a kernel is built with what was learnt of it: another one; if that was another program's, without, and a warning says so" {
+	kernels
+	built
+	assert_equal "$told" ''
+	plain=$version
+	cp "$PROFILE" config/trained/t.profile
+	built
+	[[ $told == -fauto-profile=/mnt/profile/small.afdo* ]]
+	refute_output --partial warning
+	[ "$version" != "$plain" ]
+	trained=$version
+	# the workspace's own hides it
+	mkdir mix/local-recipes
+	sed 's/^hot:\([0-9]*\):2$/hot:\1:3/' "$PROFILE" >mix/local-recipes/kernel-t.profile
+	built
+	[ "$version" != "$trained" ]
+	rm mix/local-recipes/kernel-t.profile
+	built
+	assert_equal "$version" "$trained"
+	assert_output --partial 'as before'
+	built --no-profile
+	assert_equal "$version" "$plain"
+	sed -E 's/^([a-z]+):/other_\1:/; s/: (step|thrice|twice):/: other_\1:/' "$PROFILE" >config/trained/t.profile
+	built
+	assert_equal "$told" ''
+	assert_output --partial "built without its training, '$PWD/config/trained/t.profile'"
+	built
+	assert_output --partial 'as before'
+	assert_output --partial "built without its training"
+}
+
 @test "what cannot be recorded is one line with a way out" {
 	run vm_mixer profile record known
 	assert_failure 1
@@ -123,6 +218,9 @@ instructions()
 	assert_line --partial "ended with status 7"
 	assert_line --partial 'hint: '
 	refute [ -e "$VM_MIX/local-recipes/broken.profile" ]
+	run vm_mixer profile record --kernel none
+	assert_failure 1
+	assert_line --partial "there is no kernel profile 'none'"
 	run record broken "$DIR/none"
 	assert_failure 1
 	assert_line --partial "none: No such file"
