@@ -15,6 +15,7 @@
 #include "swupd/client/reboot.h"
 #include "swupd/client/stage.h"
 #include "swupd/client/trial.h"
+#include "swupd/client/trust.h"
 #include "swupd/cmd/cmd.h"
 #include "swupd/content/signature.h"
 
@@ -82,7 +83,7 @@ static int info_run(void *context, void *opts, const struct strv *args, struct e
 	say_roots(m);
 	if (m->opts->nosigcheck) {
 		ui_answer(m->ui, "keys: not checked (--nosigcheck)");
-	} else if (trust_load(m, &why) < 0) {
+	} else if (trust_load(m, &why) < 0 || trust_ready(m, &why) < 0) {
 		ui_answer(m->ui, "keys: %s", why.text);
 		err_clear(&why);
 	} else {

@@ -466,6 +466,18 @@ certificate()
 	run -0 sw update -I
 }
 
+@test "info says that all release keys of a root file have expired" {
+	mirror
+	certificate over 200101 210101
+	local over=$BATS_TEST_TMPDIR/ca/over root=$BATS_TEST_TMPDIR/root digest
+	digest=$(openssl x509 -in "$over.pem" -outform DER | sha256sum | cut -d ' ' -f 1)
+	printf 'ROOT\t1\nnumber:\t1\nthreshold:\t1\nroot-key:\t%s\nrelease-key:\t%s\n\n' "$digest" "$digest" | cat - "$over.pem" >"$root"
+	openssl cms -sign -binary -noattr -signer "$over.pem" -inkey "$over.key" -outform DER -in "$root" -out "$root.der"
+	printf -- '-----BEGIN CMS-----\n%s\n-----END CMS-----\n' "$(base64 -w 64 "$root.der")" >>"$root"
+	run -0 swupd info -p "$ROOT" -C "$root"
+	assert_line "keys: all release keys that this system knows have expired"
+}
+
 @test "what stands in a file of addresses is text" {
 	mirror
 	mkdir -p "$ROOT/usr/share/defaults/swupd"
