@@ -122,7 +122,8 @@ instructions()
 	[[ $output =~ 'of what the kernel executed, '([0-9]+) ]]
 	[ "${BASH_REMATCH[1]}" -ge 95 ]
 	[[ $output =~ /usr/lib/kernel/guest/vmlinux:\ lines\ are\ known\ of\ ([0-9]+) ]]
-	[ "${BASH_REMATCH[1]}" -ge 90 ]
+	# of code that it moves between branches clang says line 0; of gcc's it is 98
+	[ "${BASH_REMATCH[1]}" -ge 75 ]
 	PROFILE=$VM_MIX/local-recipes/kernel-guest.profile
 	run mixer profile show "$PROFILE"
 	assert_line --regexp '^linux [0-9].*\+limpid\.[0-9a-f]{10}, build-id [0-9a-f]{40}$'
