@@ -63,17 +63,17 @@ static int read_members(struct tar_source *t, const struct libarchive *lib, stru
 int tar_source_open(const char *path, struct tar_source **out, struct err *e)
 {
 	_cleanup_(tar_source_freep) struct tar_source *t = xcalloc(1, sizeof(*t));
-	struct libarchive lib;
+	const struct libarchive *lib;
 
 	int r = libarchive_load(&lib, e);
 	if (r < 0)
 		return r;
-	struct archive *a = lib.archive_read_new();
+	struct archive *a = lib->archive_read_new();
 	t->places = table_new();
 	t->arena = arena_new();
-	lib.archive_read_support_format_tar(a);
-	r = read_members(t, &lib, a, path, e);
-	lib.archive_read_free(a);
+	lib->archive_read_support_format_tar(a);
+	r = read_members(t, lib, a, path, e);
+	lib->archive_read_free(a);
 	if (r < 0)
 		return r;
 	*out = take(t);

@@ -3,21 +3,41 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/mem.h"
 
-int libarchive_load(struct libarchive *out, struct err *e)
+static struct libarchive functions;
+static char *missing; /* why there are none */
+
+static void find_functions(void)
 {
 	void *handle = dlopen("libarchive.so.13", RTLD_NOW | RTLD_NODELETE);
 
-	if (!handle)
-		/* NOLINTNEXTLINE(concurrency-mt-unsafe): each thread has its own text */
-		return err_set(e, -ENOSYS, "a tar cannot be read: %s", dlerror());
+	if (!handle) {
+		missing = xstrdup(dlerror()); /* NOLINT(concurrency-mt-unsafe): each thread has its own text */
+		return;
+	}
 #define FUNCTION(name)                                                                                                 \
-	out->name = (__typeof__(out->name))dlsym(handle, #name);                                                       \
-	if (!out->name)                                                                                                \
-		return err_set(e, -ENOSYS, "a tar cannot be read: libarchive has no %s", #name);
+	functions.name = (__typeof__(functions.name))dlsym(handle, #name);                                             \
+	if (!functions.name) {                                                                                         \
+		missing = xstrdup("libarchive has no " #name);                                                         \
+		return;                                                                                                \
+	}
 	LIBARCHIVE_FUNCTIONS(FUNCTION)
 #undef FUNCTION
+}
+
+int libarchive_load(const struct libarchive **out, struct err *e)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	if (pthread_once(&once, find_functions) != 0)
+		abort();
+	if (missing)
+		return err_set(e, -ENOSYS, "a tar cannot be read: %s", missing);
+	*out = &functions;
 	return 0;
 }

@@ -42,4 +42,4 @@ struct libarchive {
 #undef FUNCTION
 };
 
-int libarchive_load(struct libarchive *out, struct err *e); /* -ENOSYS: it is not there */
+int libarchive_load(const struct libarchive **out, struct err *e); /* -ENOSYS: it is not there */

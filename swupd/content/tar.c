@@ -15,7 +15,7 @@
 #define CHUNK 65536
 
 struct tar {
-	struct libarchive lib;
+	const struct libarchive *lib;
 	struct archive *archive;
 };
 
@@ -23,13 +23,13 @@ void tar_close(struct tar *t)
 {
 	if (!t)
 		return;
-	t->lib.archive_read_free(t->archive);
+	t->lib->archive_read_free(t->archive);
 	free(t);
 }
 
 static int bad_tar(const struct tar *t, struct err *e)
 {
-	const char *why = t->lib.archive_error_string(t->archive);
+	const char *why = t->lib->archive_error_string(t->archive);
 
 	err_set(e, -ERR_FORMAT, "tar: %s", why ? why : "damaged");
 	return -ERR_FORMAT;
@@ -38,11 +38,11 @@ static int bad_tar(const struct tar *t, struct err *e)
 static int tar_new(struct tar **out, struct err *e)
 {
 	_cleanup_free_ struct tar *t = xcalloc(1, sizeof(*t));
-	const struct libarchive *lib = &t->lib;
 
 	int r = libarchive_load(&t->lib, e);
 	if (r < 0)
 		return r;
+	const struct libarchive *lib = t->lib;
 	t->archive = lib->archive_read_new();
 	if (!t->archive)
 		abort(); /* of memory only: as xmalloc() */
@@ -63,7 +63,7 @@ int tar_open(int fd, struct tar **out, struct err *e)
 	int r = tar_new(&t, e);
 	if (r < 0)
 		return r;
-	if (t->lib.archive_read_open_fd(t->archive, fd, CHUNK) != ARCHIVE_OK)
+	if (t->lib->archive_read_open_fd(t->archive, fd, CHUNK) != ARCHIVE_OK)
 		return bad_tar(t, e);
 	*out = take(t);
 	return 0;
@@ -76,7 +76,7 @@ int tar_open_mem(const void *data, size_t len, struct tar **out, struct err *e)
 	int r = tar_new(&t, e);
 	if (r < 0)
 		return r;
-	if (t->lib.archive_read_open_memory(t->archive, data, len) != ARCHIVE_OK)
+	if (t->lib->archive_read_open_memory(t->archive, data, len) != ARCHIVE_OK)
 		return bad_tar(t, e);
 	*out = take(t);
 	return 0;
@@ -122,23 +122,23 @@ static struct attrs attrs_of(const struct libarchive *lib, struct archive_entry 
 int tar_next(struct tar *t, struct tar_member *m, struct err *e)
 {
 	struct archive_entry *x;
-	int r = t->lib.archive_read_next_header(t->archive, &x);
+	int r = t->lib->archive_read_next_header(t->archive, &x);
 
 	if (r == ARCHIVE_EOF)
 		return 0;
 	/* a warning tells that a name is not in the charset of the locale; we want its bytes, and have them */
 	if (r != ARCHIVE_OK && r != ARCHIVE_WARN)
 		return bad_tar(t, e);
-	const char *name = t->lib.archive_entry_pathname(x);
-	*m = (struct tar_member){.name = name ? name : "", .attrs = attrs_of(&t->lib, x)};
+	const char *name = t->lib->archive_entry_pathname(x);
+	*m = (struct tar_member){.name = name ? name : "", .attrs = attrs_of(t->lib, x)};
 	if (m->attrs.kind == KIND_LINK)
-		m->link = t->lib.archive_entry_symlink(x);
+		m->link = t->lib->archive_entry_symlink(x);
 	return 1;
 }
 
 int tar_read(struct tar *t, void *data, size_t len, struct err *e)
 {
-	la_ssize_t n = t->lib.archive_read_data(t->archive, data, MIN(len, (size_t)INT32_MAX));
+	la_ssize_t n = t->lib->archive_read_data(t->archive, data, MIN(len, (size_t)INT32_MAX));
 
 	return n < 0 ? bad_tar(t, e) : (int)n;
 }
