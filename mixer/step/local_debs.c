@@ -75,7 +75,8 @@ int local_debs_put(int from, int debs, struct err *e)
 
 	int r = fs_list(from, ".", &files, e);
 	for (size_t i = 0; r >= 0 && i < files.n; i++)
-		r = copy_package(from, debs, files.items[i], e);
+		if (text_ends(files.items[i], ".deb"))
+			r = copy_package(from, debs, files.items[i], e);
 	for (size_t i = 0; r >= 0 && i < files.n; i++)
 		r = drop_others(debs, files.items[i], e);
 	return r;

@@ -245,6 +245,8 @@ libbz2-1.0-dbgsym"
 	run package build stale
 	assert_success
 	assert_line --partial "package stale: built without its profile, '$MIX/local-recipes/stale.profile', which is of another program or version"
+	# packages are handed over, nothing else
+	assert_equal "$(find "$MIX/local-debs" -type f ! -name '*.deb')" ""
 	run package list
 	assert_line --regexp '^stale .* stale profile'
 	# as long as it lies there
