@@ -44,6 +44,7 @@ static const struct command *const commands[] = {
 	&cmd_image,
 	&cmd_image_list,
 	&cmd_image_show,
+	&cmd_debuginfo_build,
 	&cmd_debuginfo_status,
 	&cmd_freshen,
 	&cmd_gc,

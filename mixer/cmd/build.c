@@ -274,7 +274,7 @@ static void warn_of_stale(const struct mix *m)
 	for (size_t i = 0; r >= 0 && i < names.n; i++) {
 		_cleanup_(recipe_freep) struct recipe *recipe = NULL;
 		struct package_state state = {0};
-		if (recipe_load(m->config, names.items[i], &recipe, NULL) >= 0 &&
+		if (recipe_get(m->config, names.items[i], &recipe, NULL) >= 0 &&
 		    package_state(m, recipe, &state, NULL) >= 0 && state.stale)
 			strv_add(&stale, names.items[i]);
 		free(state.version);

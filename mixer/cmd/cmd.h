@@ -16,7 +16,7 @@ extern const struct command cmd_build, cmd_build_bundles, cmd_build_update, cmd_
 	cmd_build_delta_manifests, cmd_build_validate;
 extern const struct command cmd_key_show, cmd_key_rotate, cmd_key_drop, cmd_key_sign, cmd_key_publish;
 extern const struct command cmd_image, cmd_image_list, cmd_image_show;
-extern const struct command cmd_debuginfo_status;
+extern const struct command cmd_debuginfo_build, cmd_debuginfo_status;
 extern const struct command cmd_freshen;
 extern const struct command cmd_gc;
 extern const struct command cmd_mirror;

@@ -38,7 +38,7 @@ static int load_recipes(const struct mix *m, const struct strv *args, struct rec
 	const struct strv *list = all ? &names : args;
 	out->items = xcalloc(list->n + 1, sizeof(struct recipe *));
 	for (size_t i = 0; r >= 0 && i < list->n; i++) {
-		r = recipe_load(m->config, list->items[i], &out->items[out->n], e);
+		r = recipe_get(m->config, list->items[i], &out->items[out->n], e);
 		out->n += r >= 0;
 	}
 	return r;

@@ -11,7 +11,6 @@
 
 #define LOCK_NAME  "mixer.lock"
 #define TOOLS_NAME "tools.lock"
-#define RECIPES    "recipes.lock"
 #define LOCK_FIRST "limpid-lock 1"
 #define LOCK_MAX   (64UL << 20) /* bytes: 60000 packages of 300 bytes, three times */
 #define ID_MAX     999          /* SYS_UID_MAX of Debian */
@@ -414,7 +413,8 @@ int lock_save_tools(const struct config *c, const struct lock *l, struct err *e)
 
 int lock_load_recipe(const struct config *c, const char *name, struct lock **out, struct err *e)
 {
-	_cleanup_free_ char *file = xasprintf(RECIPES "/%s", name), *command = xasprintf("mixer package lock %s", name);
+	_cleanup_free_ char *file = xasprintf(LOCK_RECIPES "/%s", name),
+			    *command = xasprintf("mixer package lock %s", name);
 
 	int r = load(c, file, command, out, e);
 	if (r >= 0 && !(*out)->source.name) {
@@ -424,11 +424,18 @@ int lock_load_recipe(const struct config *c, const char *name, struct lock **out
 	return r;
 }
 
+bool lock_has_recipe(const struct config *c, const char *name)
+{
+	_cleanup_free_ char *file = xasprintf(LOCK_RECIPES "/%s", name);
+
+	return fs_exists(c->dir, file);
+}
+
 int lock_save_recipe(const struct config *c, const char *name, const struct lock *l, struct err *e)
 {
-	_cleanup_free_ char *file = xasprintf(RECIPES "/%s", name);
+	_cleanup_free_ char *file = xasprintf(LOCK_RECIPES "/%s", name);
 
-	int r = fs_mkdirs(c->dir, RECIPES, 0755, e);
+	int r = fs_mkdirs(c->dir, LOCK_RECIPES, 0755, e);
 	return r < 0 ? r : save(c, file, l, e);
 }
 

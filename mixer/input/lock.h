@@ -95,7 +95,9 @@ int lock_load_tools(const struct config *c, struct lock **out, struct err *e);
 int lock_save_tools(const struct config *c, const struct lock *l, struct err *e);
 
 /* recipes.lock/NAME: what a recipe builds, and in which root. */
+#define LOCK_RECIPES "recipes.lock"
 int lock_load_recipe(const struct config *c, const char *name, struct lock **out, struct err *e);
+bool lock_has_recipe(const struct config *c, const char *name);
 int lock_save_recipe(const struct config *c, const char *name, const struct lock *l, struct err *e);
 
 /* NULL: not in it. l is sorted, as lock_parse, lock_format and resolve leave it. */

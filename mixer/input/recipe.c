@@ -7,6 +7,7 @@
 
 #include "mixer/input/bundle.h"
 #include "mixer/input/config.h"
+#include "mixer/input/lock.h"
 #include "swupd/base/conf.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
@@ -243,6 +244,29 @@ int recipe_load(const struct config *c, const char *name, struct recipe **out, s
 	return r < 0 ? r : recipe_parse(text.data, text.len, name, folder, out, e);
 }
 
+int recipe_get(const struct config *c, const char *name, struct recipe **out, struct err *e)
+{
+	_cleanup_free_ char *folder = folder_of(c, name);
+
+	return is_recipe(name) && !folder ? recipe_parse("", 0, name, NULL, out, e) : recipe_load(c, name, out, e);
+}
+
+/* Sources that were locked without a recipe have one of the same name. */
+static int add_plain(const struct config *c, struct strv *out, struct err *e)
+{
+	_cleanup_free_ char *folder = xasprintf("%s/" LOCK_RECIPES, c->path);
+	_cleanup_(strv_free) struct strv files = {0};
+
+	int r = bundle_names(folder, &files, e);
+	for (size_t i = 0; r >= 0 && i < files.n; i++) {
+		_cleanup_(lock_freep) struct lock *l = NULL;
+		if (is_recipe(files.items[i]) && lock_load_recipe(c, files.items[i], &l, NULL) >= 0 &&
+		    strcmp(l->source.name, files.items[i]) == 0)
+			strv_add(out, files.items[i]);
+	}
+	return r;
+}
+
 int recipe_names(const struct config *c, struct strv *out, struct err *e)
 {
 	_cleanup_(strv_free) struct strv files = {0};
@@ -257,8 +281,29 @@ int recipe_names(const struct config *c, struct strv *out, struct err *e)
 	for (size_t i = 0; r >= 0 && i < files.n; i++)
 		if (is_recipe(files.items[i]))
 			strv_add(out, files.items[i]);
+	if (r >= 0)
+		r = add_plain(c, out, e);
 	strv_sort_unique(out);
 	return r < 0 ? r : 0;
+}
+
+char *recipe_of_source(const struct config *c, const char *source)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+	const char *best = source;
+
+	if (recipe_names(c, &names, NULL) < 0)
+		return xstrdup(source);
+	for (size_t i = 0; i < names.n; i++) {
+		_cleanup_(recipe_freep) struct recipe *r = NULL;
+		if (recipe_get(c, names.items[i], &r, NULL) < 0 || strcmp(r->source, source) != 0)
+			continue;
+		if (lock_has_recipe(c, names.items[i]))
+			return xstrdup(names.items[i]);
+		if (r->patches.n == 0)
+			best = names.items[i];
+	}
+	return xstrdup(best);
 }
 
 void recipe_build_profiles(const struct recipe *r, struct strv *out)

@@ -16,7 +16,7 @@ enum compiler { COMPILER_GCC, COMPILER_CLANG };
 
 struct recipe {
 	char *name, *title; /* title: the first line of its comment, "" when there is none */
-	char *folder;       /* where it was read, and what lies beside it */
+	char *folder;       /* where it was read, and what lies beside it; NULL: there is none */
 	char *source;       /* the source package */
 	enum compiler compiler;
 	char *flags;          /* for the compiler, behind ours; "" */
@@ -38,7 +38,13 @@ int recipe_load(const struct config *c, const char *name, struct recipe **out, s
 void recipe_free(struct recipe *r);
 DEFINE_CLEANUP(struct recipe *, recipe_free);
 
-/* The names of all recipes, sorted. */
+/* A name that no recipe has is that of a source package, which is built plainly: its recipe has no folder. */
+int recipe_get(const struct config *c, const char *name, struct recipe **out, struct err *e);
+
+/* The name of the recipe that a source package is built by: one that has a lock, else one that patches nothing, else the source's. The caller frees it. */
+char *recipe_of_source(const struct config *c, const char *source);
+
+/* The names of all recipes, sorted; sources that were locked without one are among them. */
 int recipe_names(const struct config *c, struct strv *out, struct err *e);
 
 /* The path of the file NAME (as "build", "zstd.profile") in the first folder of recipes that has it; NULL: none. The caller frees it. */

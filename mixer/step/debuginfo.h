@@ -109,6 +109,13 @@ int debuginfo_publish(const struct mix *m, struct err *e);
 /* How much is covered, for people or as JSON; -ERR_RELEASE: it was not looked at. */
 int debuginfo_status(const struct mix *m, uint32_t release, bool json, struct err *e);
 
+/*
+ * Add to sources, the worst first, the source packages in l of what bundles (none: all), and those that they include, have in a release without debug
+ * information. -ERR_BUNDLE: it has no such bundle.
+ */
+int debuginfo_missing(const struct mix *m, uint32_t release, const struct strv *bundles, const struct lock *l,
+		      struct strv *sources, struct err *e);
+
 /* Add what a release needs of update/www/debuginfo: names below it. 0: it was not looked at, and may need anything; 1 */
 int debuginfo_needs(const struct mix *m, uint32_t release, struct strv *out, struct err *e);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mixer/input/lock.h"
 #include "mixer/step/debuginfo.h"
 #include "mixer/step/step.h"
 #include "swupd/base/err.h"
@@ -52,13 +53,21 @@ static void sort(struct sums *s)
 		qsort(s->items, s->n, sizeof(*s->items), by_missing);
 }
 
+/* From hashes of the store to the files that d has; the caller frees it. */
+static struct table *files_by_hash(const struct debuginfo *d)
+{
+	struct table *t = table_new();
+
+	for (size_t i = 0; i < d->n_files; i++)
+		(void)table_add(t, &d->files[i].hash, sizeof(struct digest), &d->files[i]);
+	return t;
+}
+
 /* Of each bundle by itself, without what it includes. */
 static void sum_bundles(const struct debuginfo *d, const struct release_trees *trees, struct sums *out)
 {
-	_cleanup_(table_freep) struct table *by_hash = table_new();
+	_cleanup_(table_freep) struct table *by_hash = files_by_hash(d);
 
-	for (size_t i = 0; i < d->n_files; i++)
-		(void)table_add(by_hash, &d->files[i].hash, sizeof(struct digest), &d->files[i]);
 	for (size_t i = 0; i < trees->n; i++) {
 		const struct tree *t = trees->bundles[i].tree;
 		struct sum s = {.name = trees->bundles[i].name};
@@ -159,6 +168,20 @@ static void answer_json(struct ui *ui, uint32_t release, const struct sum *all, 
 	ui_answer(ui, "%s", b.data);
 }
 
+static int load(const struct mix *m, uint32_t release, struct debuginfo **d, struct release_trees **trees,
+		struct err *e)
+{
+	int r = debuginfo_load(m, release, d, e);
+
+	if (r == -ENOENT) {
+		(void)err_set(e, -ERR_RELEASE, "release %u: nobody has looked at its ELF files, or they are gone",
+			      release);
+		(void)err_hint(e, -ERR_RELEASE, "'mixer build' does so for each release that it makes");
+		return -ERR_RELEASE;
+	}
+	return r < 0 ? r : release_trees_load(m, release, trees, e);
+}
+
 int debuginfo_status(const struct mix *m, uint32_t release, bool json, struct err *e)
 {
 	_cleanup_(debuginfo_freep) struct debuginfo *d = NULL;
@@ -166,14 +189,7 @@ int debuginfo_status(const struct mix *m, uint32_t release, bool json, struct er
 	struct sums bundles = {0}, missing = {0};
 	struct sum all = {0};
 
-	int r = debuginfo_load(m, release, &d, e);
-	if (r == -ENOENT) {
-		r = err_set(e, -ERR_RELEASE, "release %u: nobody has looked at its ELF files, or they are gone",
-			    release);
-		return err_hint(e, r, "'mixer build' does so for each release that it makes");
-	}
-	if (r >= 0)
-		r = release_trees_load(m, release, &trees, e);
+	int r = load(m, release, &d, &trees, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < d->n_files; i++)
@@ -185,4 +201,61 @@ int debuginfo_status(const struct mix *m, uint32_t release, bool json, struct er
 	free(missing.items);
 	release_trees_free(trees);
 	return 0;
+}
+
+/* wanted[i]: bundle i is one of names, or all of them are meant, or one of those includes it. */
+static int mark_bundles(const struct release_trees *trees, const struct strv *names, bool *wanted, struct err *e)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		const struct bundle_tree *b = release_trees_find(trees, names->items[i]);
+		if (!b)
+			return err_set(e, -ERR_BUNDLE, "the release has no bundle '%s'", names->items[i]);
+		wanted[b - trees->bundles] = true;
+		release_trees_reach(trees, (size_t)(b - trees->bundles), wanted);
+	}
+	for (size_t i = 0; names->n == 0 && i < trees->n; i++)
+		wanted[i] = true;
+	return 0;
+}
+
+/* The files of a tree that nothing explains, each once, by source package. */
+static void sum_sources(const struct tree *t, const struct table *by_hash, const struct lock *l, struct table *seen,
+			struct sums *out)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		struct debuginfo_file *f = table_find(by_hash, &t->nodes[i].hash, sizeof(struct digest));
+		const struct locked_package *p = f && !*f->by ? lock_find(l, f->package) : NULL;
+		if (!p || table_add(seen, &f->hash, sizeof(struct digest), f))
+			continue;
+		size_t k = 0;
+		while (k < out->n && strcmp(out->items[k].name, p->source) != 0)
+			k++;
+		add_file(k < out->n ? &out->items[k] : add_sum(out, p->source, NULL), f);
+	}
+	sort(out);
+}
+
+int debuginfo_missing(const struct mix *m, uint32_t release, const struct strv *bundles, const struct lock *l,
+		      struct strv *sources, struct err *e)
+{
+	_cleanup_(debuginfo_freep) struct debuginfo *d = NULL;
+	_cleanup_(table_freep) struct table *by_hash = NULL, *seen = table_new();
+	_cleanup_free_ bool *wanted = NULL;
+	struct release_trees *trees = NULL;
+	struct sums sums = {0};
+
+	int r = load(m, release, &d, &trees, e);
+	if (r < 0)
+		return r;
+	by_hash = files_by_hash(d);
+	wanted = xcalloc(trees->n + 1, sizeof(*wanted));
+	r = mark_bundles(trees, bundles, wanted, e);
+	for (size_t i = 0; r >= 0 && i < trees->n; i++)
+		if (wanted[i])
+			sum_sources(trees->bundles[i].tree, by_hash, l, seen, &sums);
+	for (size_t i = 0; r >= 0 && i < sums.n; i++)
+		strv_add(sources, sums.items[i].name);
+	free(sums.items);
+	release_trees_free(trees);
+	return r;
 }

@@ -33,24 +33,6 @@ struct describing {
 	int dir;                    /* of the new release */
 };
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct bundle_tree *)a)->name, ((const struct bundle_tree *)b)->name);
-}
-
-/* reached[i]: bundle i is included by at, transitively. In a cycle of includes that is true of at itself, too. */
-static void follow_includes(const struct release_trees *r, size_t at, bool *reached)
-{
-	for (size_t i = 0; i < r->bundles[at].includes.n; i++) {
-		const struct bundle_tree key = {.name = r->bundles[at].includes.items[i]};
-		const struct bundle_tree *b = bsearch(&key, r->bundles, r->n, sizeof(key), by_name);
-		if (!b || reached[b - r->bundles])
-			continue;
-		reached[b - r->bundles] = true;
-		follow_includes(r, (size_t)(b - r->bundles), reached);
-	}
-}
-
 /*
  * A bundle leaves a file to those that it includes. Of bundles that include one another only one may keep it, and one must: the first by name. None leaves
  * anything to itself.
@@ -61,7 +43,7 @@ static void find_givers(struct describing *d)
 	bool *reached = xcalloc(n, n * sizeof(*reached));
 
 	for (size_t i = 0; i < n; i++)
-		follow_includes(d->r, i, reached + i * n);
+		release_trees_reach(d->r, i, reached + i * n);
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < n; k++) {
 			struct bundle_list *l = &d->givers[i];

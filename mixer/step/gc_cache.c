@@ -96,7 +96,7 @@ static int keep_recipes(struct sweeping *s, struct err *e)
 	_cleanup_(strv_free) struct strv names = {0};
 	const struct config *c = s->m->config;
 
-	int r = fs_exists(c->dir, "recipes.lock") ? fs_list(c->dir, "recipes.lock", &names, e) : 0;
+	int r = fs_exists(c->dir, LOCK_RECIPES) ? fs_list(c->dir, LOCK_RECIPES, &names, e) : 0;
 	for (size_t i = 0; r >= 0 && i < names.n; i++) {
 		_cleanup_(lock_freep) struct lock *l = NULL;
 		r = lock_load_recipe(c, names.items[i], &l, e);

@@ -227,6 +227,12 @@ static int lock_make(struct package_locker *l, const struct recipe *r, struct lo
 	_cleanup_(buf_free) struct buf depends = {0}, conflicts = {0}, sorted = {0};
 	_cleanup_(lock_freep) struct lock *lock = lock_new();
 
+	if (!s && !r->folder) {
+		int result =
+			err_set(e, -ERR_CONFIG,
+				"there is no recipe '%s', and no archive has a source package of that name", r->name);
+		return err_hint(e, result, "'mixer package list' shows what recipes there are");
+	}
 	if (!s) {
 		int result = err_set(e, -ERR_CONFIG, "no archive has a source package '%s'", r->source);
 		return err_hint(e, result, "'source =' in the recipe names it: recipe(5)");
@@ -252,7 +258,7 @@ int package_lock_make(struct package_locker *l, const struct recipe *r, struct l
 	progress_stage(l->m->progress, "resolving", 0, false);
 	int result = lock_make(l, r, out, e);
 	progress_end(l->m->progress);
-	return result < 0 ? err_in(e, result, "recipe '%s'", r->name) : 0;
+	return result < 0 && r->folder ? err_in(e, result, "recipe '%s'", r->name) : result;
 }
 
 bool package_lock_is_current(const struct mix *m, const struct recipe *r, const struct lock *l)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,6 +39,29 @@ void release_trees_free(struct release_trees *r)
 	tree_free(r->notices);
 	tree_free(r->debug);
 	free(r);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct bundle_tree *)a)->name, ((const struct bundle_tree *)b)->name);
+}
+
+const struct bundle_tree *release_trees_find(const struct release_trees *r, const char *bundle)
+{
+	const struct bundle_tree key = {.name = bundle};
+
+	return bsearch(&key, r->bundles, r->n, sizeof(key), by_name);
+}
+
+void release_trees_reach(const struct release_trees *r, size_t at, bool *reached)
+{
+	for (size_t i = 0; i < r->bundles[at].includes.n; i++) {
+		const struct bundle_tree *b = release_trees_find(r, r->bundles[at].includes.items[i]);
+		if (!b || reached[b - r->bundles])
+			continue;
+		reached[b - r->bundles] = true;
+		release_trees_reach(r, (size_t)(b - r->bundles), reached);
+	}
 }
 
 static int save_tree(int dir, const char *name, const struct tree *t, struct err *e)

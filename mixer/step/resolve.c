@@ -188,21 +188,6 @@ static const struct package *newest_source(const struct config *c, const struct 
 	return best;
 }
 
-/* The recipe that a source is built by; the caller frees its name. NULL: there is none. */
-static char *recipe_of(const struct config *c, const char *source)
-{
-	_cleanup_(strv_free) struct strv names = {0};
-
-	if (recipe_names(c, &names, NULL) < 0)
-		return NULL;
-	for (size_t i = 0; i < names.n; i++) {
-		_cleanup_(recipe_freep) struct recipe *r = NULL;
-		if (recipe_load(c, names.items[i], &r, NULL) >= 0 && strcmp(r->source, source) == 0)
-			return xstrdup(r->name);
-	}
-	return NULL;
-}
-
 /* What we built ourselves wins over Debian's, also when that has become newer: nobody else would notice. */
 static void warn_of_old_rebuilds(const struct mix *m, const struct package_list *list, const struct lock *l)
 {
@@ -217,13 +202,12 @@ static void warn_of_old_rebuilds(const struct mix *m, const struct package_list 
 		const struct package *newer = newest_source(m->config, list, pool, p->name);
 		if (!newer || pool_evrcmp_str(pool, newer->source_version, p->source_version, EVRCMP_COMPARE) <= 0)
 			continue;
-		_cleanup_free_ char *recipe = recipe_of(m->config, p->source);
+		_cleanup_free_ char *recipe = recipe_of_source(m->config, p->source);
 		strv_add(&told, p->source);
 		ui_warn(m->ui,
 			"Debian has %s %s, the rebuild in use is of %s: 'mixer package lock %s', then 'mixer package "
 			"build %s'",
-			p->source, newer->source_version, p->source_version, recipe ? recipe : p->source,
-			recipe ? recipe : p->source);
+			p->source, newer->source_version, p->source_version, recipe, recipe);
 	}
 	pool_free(pool);
 }

@@ -60,6 +60,10 @@ struct release_trees {
 int release_trees_save(const struct mix *m, const struct release_trees *r, struct err *e);
 int release_trees_load(const struct mix *m, uint32_t release, struct release_trees **out, struct err *e);
 void release_trees_free(struct release_trees *r);
+const struct bundle_tree *release_trees_find(const struct release_trees *r, const char *bundle); /* NULL: none */
+
+/* Set reached[i] for each bundle i that bundles[at] includes, also through others; in a cycle of includes that is at itself, too. */
+void release_trees_reach(const struct release_trees *r, size_t at, bool *reached);
 
 int collect(const struct mix *m, struct bundle_set *out, struct err *e);
 

@@ -158,7 +158,7 @@ libbz2-1.0-dbgsym"
 	rm "$MIX/local-recipes/wrong"
 	run -1 package build nobody
 	assert_output --partial "there is no recipe 'nobody'"
-	assert_output --partial "hint: 'mixer package list' shows what there is"
+	assert_output --partial "hint: 'mixer package list' shows what recipes there are"
 }
 
 @test "a source that is not what is locked is refused, and fetched anew where it was damaged" {
@@ -257,4 +257,49 @@ libbz2-1.0-dbgsym"
 	objcopy -O binary --only-section=.text "$X/usr/bin/bzip2" "$BATS_TEST_TMPDIR/without"
 	objcopy -O binary --only-section=.text "$BATS_TEST_TMPDIR/x/usr/bin/bzip2" "$BATS_TEST_TMPDIR/stale"
 	cmp "$BATS_TEST_TMPDIR/without" "$BATS_TEST_TMPDIR/stale"
+}
+
+@test "what bundles ship without debug information is rebuilt without a recipe, and what cannot be is told" {
+	export MIX=$BATS_TEST_TMPDIR/mix
+	mixer -q init "$MIX" --bundles="$BATS_TEST_DIRNAME/../../bundles"
+	local=(--cache="$CACHE" -C "$MIX")
+	# gcc's own library is in the way: hours
+	printf '%s\n' '# [TITLE]: os-core' 'bzip2' 'drop(/usr/lib/x86_64-linux-gnu/libgcc_s.so.1)' >"$MIX/local-bundles/os-core"
+	printf '%s\n' '# [TITLE]: more' 'include(os-core)' 'odd' >"$MIX/local-bundles/more"
+	printf '%s\n' '# [TITLE]: other' 'include(os-core)' 'odder' >"$MIX/local-bundles/other"
+	printf '%s\n' os-core more other >"$MIX/mixbundles"
+	for name in odd odder; do
+		mkdir -p "$BATS_TEST_TMPDIR/$name/DEBIAN" "$BATS_TEST_TMPDIR/$name/usr/bin"
+		printf 'int main(void) { return sizeof("%s"); }\n' "$name" | gcc -x c -Wl,--build-id -o "$BATS_TEST_TMPDIR/$name/usr/bin/$name" -
+		printf '%s\n' "Package: $name" 'Version: 1' 'Architecture: amd64' 'Maintainer: x <x@localhost>' 'Description: x' \
+			>"$BATS_TEST_TMPDIR/$name/DEBIAN/control"
+		dpkg-deb --root-owner-group -b "$BATS_TEST_TMPDIR/$name" "$MIX/local-debs/${name}_1_amd64.deb" >/dev/null
+	done
+	run -2 mixer "${local[@]}" debuginfo build
+	run -3 mixer "${local[@]}" debuginfo build more
+	assert_output --partial "no release is published yet"
+	mixer "${local[@]}" -q lock --repositories=debian,local
+	mixer "${local[@]}" -q build
+	run -1 mixer "${local[@]}" debuginfo build nothing
+	assert_output --partial "the release has no bundle 'nothing'"
+
+	# bzip2 is of os-core, which 'more' includes; nobody asked for what 'other' has
+	run -1 mixer "${local[@]}" debuginfo build --repositories=debian more
+	assert_output --partial "there is no recipe 'odd', and no archive has a source package of that name"
+	assert_output --partial "1 of 2 sources are rebuilt"
+	assert_output --partial "1 sources could not be rebuilt: odd"
+	refute_output --partial odder
+	run -0 mixer "${local[@]}" package list
+	assert_line --regexp "^bzip2 +$VERSION\+limpid\.[0-9a-f]{10} +no profile +$"
+
+	mixer "${local[@]}" -q lock --repositories=debian,local
+	mixer "${local[@]}" -q build
+	run -0 jq -c '[.bundles[] | {name, covered: (.covered_bytes == .bytes)}]' <(mixer "${local[@]}" debuginfo status --json)
+	assert_output '[{"name":"more","covered":false},{"name":"other","covered":false},{"name":"os-core","covered":true}]'
+	rm "$MIX/local-debs"/odd*.deb
+	printf '%s\n' os-core >"$MIX/mixbundles"
+	mixer "${local[@]}" -q lock --repositories=debian,local
+	mixer "${local[@]}" -q build
+	run -3 mixer "${local[@]}" debuginfo build all
+	assert_output --partial "nothing of a package is without debug information"
 }
