@@ -11,6 +11,7 @@
 #   make lint       clang-format, clang-tidy, shellcheck
 #   make bench      writes the tables of README's "Performance"
 #   make bench-update  writes the table of README's "Performance" that compares updates
+#   make bench-idle  what 'swupd update' costs in a release that is current: the table of README's "Performance"
 #   make bench-commit  writes the table of README's "Reliability"
 #   make bench-scaling  how builder and client grow with files, bundles and releases; LONG=1: also the largest mixes
 #   make bench-boot writes the table of README's "Guests": starts, memory and sizes
@@ -178,6 +179,10 @@ bench-update: setup
 bench-commit: all
 	ci/bench-commit
 
+bench-idle: setup
+	$(MAKE) all
+	ci/bench-idle
+
 bench-scaling: all
 	ci/bench-scaling
 
@@ -220,5 +225,5 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all tools setup unit fuzzers fuzz func inject vm powercut lint check release bench bench-update bench-commit bench-scaling bench-boot bench-record optimised bench-fdo deb format install clean
+.PHONY: all tools setup unit fuzzers fuzz func inject vm powercut lint check release bench bench-update bench-idle bench-commit bench-scaling bench-boot bench-record optimised bench-fdo deb format install clean
 .DELETE_ON_ERROR:
