@@ -181,7 +181,7 @@ bench-commit: all
 
 bench-idle: setup
 	$(MAKE) all
-	ci/bench-idle
+	BIN=$(O)/bin ci/bench-idle
 
 bench-scaling: all
 	ci/bench-scaling
