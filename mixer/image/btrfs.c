@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/image/btrfs.h"
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include "mixer/image/image.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
+#include "swupd/base/le.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/table.h"
 #include "swupd/base/text.h"
@@ -111,36 +111,10 @@ static void copy_clear(struct copy *c)
 	free(c->trees);
 }
 
-static uint16_t get16(const uint8_t *p)
-{
-	uint16_t n;
-
-	memcpy(&n, p, sizeof(n));
-	return le16toh(n);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t n;
-
-	memcpy(&n, p, sizeof(n));
-	return le32toh(n);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t n;
-
-	memcpy(&n, p, sizeof(n));
-	return le64toh(n);
-}
-
 static void put_time(uint8_t *p, int64_t time)
 {
-	const uint64_t seconds = htole64((uint64_t)time);
-
 	memset(p, 0, TIME_BYTES);
-	memcpy(p, &seconds, sizeof(seconds));
+	le64_put(p, (uint64_t)time);
 }
 
 static int bad(struct err *e)
@@ -171,10 +145,10 @@ static uint32_t checksum(const struct copy *c, const uint8_t *p, size_t len)
 
 static void put_checksum(const struct copy *c, uint8_t *p, size_t len)
 {
-	const uint32_t crc = htole32(checksum(c, p, len));
+	const uint32_t crc = checksum(c, p, len);
 
 	memset(p, 0, CSUM_BYTES);
-	memcpy(p, &crc, sizeof(crc));
+	le32_put(p, crc);
 }
 
 static void make_uuid(const struct copy *c, const char *what, uint64_t number, uint8_t out[UUID_BYTES])
@@ -199,15 +173,15 @@ static int add_chunk(struct copy *c, uint64_t logical, const uint8_t *p, size_t 
 
 	if (max < CHUNK_HEADER)
 		return bad(e);
-	x.size = get64(p);
-	x.type = get64(p + 24);
-	x.n_stripes = get16(p + 44);
+	x.size = le64_at(p);
+	x.type = le64_at(p + 24);
+	x.n_stripes = le16_at(p + 44);
 	const size_t len = CHUNK_HEADER + (size_t)x.n_stripes * STRIPE_BYTES;
 	const unsigned want = x.type & CHUNK_PROFILE ? 2 : 1;
 	if ((x.type & CHUNK_PROFILE & ~(uint64_t)CHUNK_DUP) || x.n_stripes != want || len > max)
 		return bad(e);
 	for (size_t i = 0; i < x.n_stripes; i++) {
-		x.stripes[i] = get64(p + CHUNK_HEADER + i * STRIPE_BYTES + 8);
+		x.stripes[i] = le64_at(p + CHUNK_HEADER + i * STRIPE_BYTES + 8);
 		if (x.stripes[i] > c->size || x.size > c->size - x.stripes[i])
 			return bad(e);
 	}
@@ -249,9 +223,9 @@ static int read_node(const struct copy *c, uint64_t logical, uint8_t *node, stru
 	int r = read_at(c, x->stripes[0] + (logical - x->logical), node, c->nodesize, e);
 	if (r < 0)
 		return r;
-	const uint32_t items = get32(node + NODE_ITEMS);
+	const uint32_t items = le32_at(node + NODE_ITEMS);
 	const uint64_t each = node[NODE_LEVEL] ? POINTER_BYTES : ITEM_BYTES;
-	if (get64(node + NODE_BYTENR) != logical || get32(node) != checksum(c, node, c->nodesize) ||
+	if (le64_at(node + NODE_BYTENR) != logical || le32_at(node) != checksum(c, node, c->nodesize) ||
 	    NODE_HEADER + items * each > c->nodesize)
 		return bad(e);
 	return 0;
@@ -260,11 +234,11 @@ static int read_node(const struct copy *c, uint64_t logical, uint8_t *node, stru
 /* What a node has had before is still there between its items and their data. */
 static void clear_rest(const struct copy *c, uint8_t *node)
 {
-	const uint32_t n = get32(node + NODE_ITEMS);
+	const uint32_t n = le32_at(node + NODE_ITEMS);
 	size_t from = NODE_HEADER + (size_t)n * (node[NODE_LEVEL] ? POINTER_BYTES : ITEM_BYTES), to = c->nodesize;
 
 	for (uint32_t i = 0; !node[NODE_LEVEL] && i < n; i++)
-		to = MIN(to, NODE_HEADER + (size_t)get32(node + NODE_HEADER + (size_t)i * ITEM_BYTES + KEY_BYTES));
+		to = MIN(to, NODE_HEADER + (size_t)le32_at(node + NODE_HEADER + (size_t)i * ITEM_BYTES + KEY_BYTES));
 	if (from < to)
 		memset(node + from, 0, to - from);
 }
@@ -292,14 +266,14 @@ struct item {
 static int get_item(const struct copy *c, uint8_t *node, uint32_t i, struct item *out, struct err *e)
 {
 	uint8_t *p = node + NODE_HEADER + (size_t)i * ITEM_BYTES;
-	const uint64_t at = NODE_HEADER + (uint64_t)get32(p + KEY_BYTES);
+	const uint64_t at = NODE_HEADER + (uint64_t)le32_at(p + KEY_BYTES);
 
 	*out = (struct item){.key = p,
 			     .data = node + at,
-			     .objectid = get64(p),
+			     .objectid = le64_at(p),
 			     .type = p[8],
-			     .key_offset = get64(p + 9),
-			     .size = get32(p + KEY_BYTES + 4)};
+			     .key_offset = le64_at(p + 9),
+			     .size = le32_at(p + KEY_BYTES + 4)};
 	return at + out->size <= c->nodesize ? 0 : bad(e);
 }
 
@@ -309,7 +283,7 @@ typedef int item_fn(struct copy *c, struct item *item, struct err *e);
 static int compare_uuid_keys(const void *a, const void *b)
 {
 	const uint8_t *x = a, *y = b;
-	const uint64_t p = get64(x), q = get64(y), s = get64(x + 9), t = get64(y + 9);
+	const uint64_t p = le64_at(x), q = le64_at(y), s = le64_at(x + 9), t = le64_at(y + 9);
 
 	return p != q ? (p > q) - (p < q) : (s > t) - (s < t);
 }
@@ -320,7 +294,7 @@ static int sort_uuid_leaf(const struct copy *c, uint8_t *node, struct err *e)
 	struct {
 		uint8_t key[KEY_BYTES], value[8];
 	} * all;
-	const uint32_t n = get32(node + NODE_ITEMS);
+	const uint32_t n = le32_at(node + NODE_ITEMS);
 	struct item item;
 	int r = 0;
 
@@ -352,13 +326,13 @@ static int walk(struct copy *c, uint64_t logical, unsigned depth, item_fn *fn, b
 	bool uuids = false;
 
 	int r = read_node(c, logical, node, e);
-	const uint32_t n = r < 0 ? 0 : get32(node + NODE_ITEMS);
+	const uint32_t n = r < 0 ? 0 : le32_at(node + NODE_ITEMS);
 	if (r >= 0 && node[NODE_LEVEL] != 0 && depth >= LEVEL_MAX)
 		return bad(e);
 	for (uint32_t i = 0; r >= 0 && i < n; i++) {
 		if (node[NODE_LEVEL]) {
 			const uint8_t *pointer = node + NODE_HEADER + (size_t)i * POINTER_BYTES;
-			r = walk(c, get64(pointer + KEY_BYTES), depth + 1, fn, write, e);
+			r = walk(c, le64_at(pointer + KEY_BYTES), depth + 1, fn, write, e);
 			continue;
 		}
 		r = get_item(c, node, i, &item, e);
@@ -388,7 +362,7 @@ static int find_in_root_tree(struct copy *c, struct item *item, struct err *e)
 	if (item->size < ROOT_MIN)
 		return bad(e);
 	VEC_GROW(c->trees, c->n_trees, c->cap_trees);
-	c->trees[c->n_trees++] = get64(item->data + ROOT_BYTENR);
+	c->trees[c->n_trees++] = le64_at(item->data + ROOT_BYTENR);
 	if (memcmp(item->data + ROOT_UUID, none, UUID_BYTES) != 0) {
 		VEC_GROW(c->uuids, c->n_uuids, c->cap_uuids);
 		struct uuid_pair *pair = &c->uuids[c->n_uuids++];
@@ -464,19 +438,19 @@ static int read_super(struct copy *c, uint8_t *super, struct err *e)
 
 	if (r < 0)
 		return r;
-	c->size = get64(super + SUPER_TOTAL);
-	c->nodesize = get32(super + SUPER_NODESIZE);
-	const uint32_t array = get32(super + SUPER_ARRAY_SIZE);
+	c->size = le64_at(super + SUPER_TOTAL);
+	c->nodesize = le32_at(super + SUPER_NODESIZE);
+	const uint32_t array = le32_at(super + SUPER_ARRAY_SIZE);
 	if (memcmp(super + SUPER_MAGIC_AT, SUPER_MAGIC, strlen(SUPER_MAGIC)) != 0 ||
-	    get16(super + SUPER_CSUM_TYPE) != 0 || get32(super) != checksum(c, super, SUPER_BYTES) ||
-	    get64(super + SUPER_DEVICES) != 1 || get64(super + SUPER_LOG_ROOT) != 0 || array > SUPER_ARRAY_MAX ||
+	    le16_at(super + SUPER_CSUM_TYPE) != 0 || le32_at(super) != checksum(c, super, SUPER_BYTES) ||
+	    le64_at(super + SUPER_DEVICES) != 1 || le64_at(super + SUPER_LOG_ROOT) != 0 || array > SUPER_ARRAY_MAX ||
 	    c->nodesize < NODE_MIN || c->nodesize > NODE_MAX)
 		return bad(e);
 	for (uint32_t at = 0; at < array;) {
 		const uint8_t *p = super + SUPER_ARRAY + at;
 		if (array - at < KEY_BYTES)
 			return bad(e);
-		r = add_chunk(c, get64(p + 9), p + KEY_BYTES, array - at - KEY_BYTES, e);
+		r = add_chunk(c, le64_at(p + 9), p + KEY_BYTES, array - at - KEY_BYTES, e);
 		if (r < 0)
 			return r;
 		at += KEY_BYTES + (uint32_t)r;
@@ -492,12 +466,11 @@ static int write_supers(const struct copy *c, uint8_t *super, struct err *e)
 	/* older trees are not copied */
 	for (unsigned i = 0; i < BACKUPS; i++) {
 		uint8_t *backup = super + SUPER_BACKUPS + (size_t)i * BACKUP_BYTES;
-		if (get64(backup + BACKUP_GENERATION) != get64(super + SUPER_GENERATION))
+		if (le64_at(backup + BACKUP_GENERATION) != le64_at(super + SUPER_GENERATION))
 			memset(backup, 0, BACKUP_BYTES);
 	}
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(places) && places[i] + SUPER_BYTES <= c->size; i++) {
-		const uint64_t at = htole64(places[i]);
-		memcpy(super + SUPER_BYTENR, &at, sizeof(at));
+		le64_put(super + SUPER_BYTENR, places[i]);
 		put_checksum(c, super, SUPER_BYTES);
 		r = fs_write_at(c->out, c->offset + places[i], super, SUPER_BYTES, e);
 	}
@@ -527,7 +500,7 @@ int btrfs_copy(int in, int out, uint64_t offset, const struct digest *seed, int6
 	crc_init(c.crc);
 	make_uuid(&c, "chunk tree", 0, c.chunk_tree);
 	int r = read_super(&c, super, e);
-	const uint64_t root = get64(super + SUPER_ROOT), chunk_root = get64(super + SUPER_CHUNK_ROOT);
+	const uint64_t root = le64_at(super + SUPER_ROOT), chunk_root = le64_at(super + SUPER_CHUNK_ROOT);
 	/* where everything is, then which trees there are, then all of them */
 	if (r >= 0)
 		r = walk(&c, chunk_root, 0, find_in_chunk_tree, false, e);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/le.h"
 
 struct raw {
 	char signature[16];
@@ -28,9 +29,7 @@ uint64_t fletcher64(const void *data, size_t len)
 	uint64_t high = 0;
 
 	for (size_t i = 0; i + 4 <= len; i += 4) {
-		uint32_t word;
-		memcpy(&word, p + i, sizeof(word));
-		low += le32toh(word);
+		low += le32_at(p + i);
 		high += low;
 	}
 	return high << 32 | low;

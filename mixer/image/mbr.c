@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/le.h"
 
 #define ID_AT         440
 #define PARTITIONS_AT 446
@@ -38,10 +39,8 @@ static void put_chs(uint64_t sector, uint8_t out[3])
 
 int mbr_format(const struct mbr *m, uint8_t out[MBR_BYTES], struct err *e)
 {
-	const uint32_t id = htole32(m->id);
-
 	memset(out, 0, MBR_BYTES);
-	memcpy(out + ID_AT, &id, sizeof(id));
+	le32_put(out + ID_AT, m->id);
 	for (unsigned i = 0; i < MBR_PARTITIONS; i++) {
 		const struct mbr_partition *p = &m->partitions[i];
 		const uint64_t start = p->start / MBR_SECTOR, sectors = p->size / MBR_SECTOR;
@@ -68,12 +67,10 @@ static bool overlap(const struct mbr_partition *a, const struct mbr_partition *b
 int mbr_parse(const uint8_t in[MBR_BYTES], struct mbr *out, struct err *e)
 {
 	struct mbr m = {0};
-	uint32_t id;
 
 	if (in[SIGNATURE_AT] != 0x55 || in[SIGNATURE_AT + 1] != 0xaa)
 		return err_set(e, -ERR_FORMAT, "it has no disk label");
-	memcpy(&id, in + ID_AT, sizeof(id));
-	m.id = le32toh(id);
+	m.id = le32_at(in + ID_AT);
 	for (unsigned i = 0; i < MBR_PARTITIONS; i++) {
 		struct raw raw;
 		memcpy(&raw, in + PARTITIONS_AT + i * sizeof(raw), sizeof(raw));

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/le.h"
 #include "swupd/base/mem.h"
 #include "swupd/content/deflate_tokens.h"
 
@@ -228,11 +229,6 @@ int repacker_write(void *repacker, const void *data, size_t len, struct err *e)
 
 /* ---- finding them ---- */
 
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] | p[1] << 8);
-}
-
 /* Where what was deflated begins behind gzip's header; 0: there is none */
 static size_t gzip_header(const uint8_t *p, size_t len)
 {
@@ -242,7 +238,7 @@ static size_t gzip_header(const uint8_t *p, size_t len)
 	if (len < at + 8 || p[0] != 0x1f || p[1] != 0x8b || p[2] != Z_DEFLATED)
 		return 0;
 	if (p[3] & HAS_EXTRA)
-		at += 2U + get16(p + at);
+		at += 2U + le16_at(p + at);
 	for (int flag = HAS_NAME; flag <= HAS_COMMENT; flag *= 2) {
 		const uint8_t *end = p[3] & flag && at < len ? memchr(p + at, '\0', len - at) : NULL;
 		if (end)
@@ -258,9 +254,9 @@ static size_t zip_header(const uint8_t *p, size_t len)
 {
 	static const uint8_t magic[] = {'P', 'K', 3, 4};
 
-	if (len < 31 || memcmp(p, magic, sizeof(magic)) != 0 || get16(p + 8) != Z_DEFLATED)
+	if (len < 31 || memcmp(p, magic, sizeof(magic)) != 0 || le16_at(p + 8) != Z_DEFLATED)
 		return 0;
-	const size_t at = 30U + get16(p + 26) + get16(p + 28);
+	const size_t at = 30U + le16_at(p + 26) + le16_at(p + 28);
 	return at < len ? at : 0;
 }
 

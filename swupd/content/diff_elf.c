@@ -15,37 +15,22 @@
 
 static const struct machine *const machines[] = {&machine_x86_64};
 
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)reference_field(p, 4);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	return reference_field(p, 8);
-}
-
 /* ---- a file ---- */
 
 static void add_segment(struct elf *f, const uint8_t *h)
 {
 	struct segment s = {
-		.offset = get64(h + offsetof(Elf64_Phdr, p_offset)),
-		.address = get64(h + offsetof(Elf64_Phdr, p_vaddr)),
-		.size = get64(h + offsetof(Elf64_Phdr, p_filesz)),
-		.memory = get64(h + offsetof(Elf64_Phdr, p_memsz)),
-		.code = get32(h + offsetof(Elf64_Phdr, p_flags)) & PF_X,
+		.offset = le64_at(h + offsetof(Elf64_Phdr, p_offset)),
+		.address = le64_at(h + offsetof(Elf64_Phdr, p_vaddr)),
+		.size = le64_at(h + offsetof(Elf64_Phdr, p_filesz)),
+		.memory = le64_at(h + offsetof(Elf64_Phdr, p_memsz)),
+		.code = le32_at(h + offsetof(Elf64_Phdr, p_flags)) & PF_X,
 	};
 
-	if (get32(h) == PT_GNU_EH_FRAME)
+	if (le32_at(h) == PT_GNU_EH_FRAME)
 		f->frame_header = s.address;
-	if (get32(h) != PT_LOAD || f->n_segments == ARRAY_LEN(f->segments) || s.offset > ELF_MAX || s.size > ELF_MAX ||
-	    s.memory > UINT32_MAX)
+	if (le32_at(h) != PT_LOAD || f->n_segments == ARRAY_LEN(f->segments) || s.offset > ELF_MAX ||
+	    s.size > ELF_MAX || s.memory > UINT32_MAX)
 		return;
 	if (f->n_segments == 0 || s.address < f->low)
 		f->low = s.address;
@@ -64,17 +49,17 @@ void elf_read_head(struct elf *f, struct view *file)
 	const uint8_t *p = view_at(file, 0, &have);
 	if (memcmp(p, magic, sizeof(magic)) != 0)
 		return;
-	uint64_t at = get64(p + offsetof(Elf64_Ehdr, e_phoff));
-	unsigned n = get16(p + offsetof(Elf64_Ehdr, e_phnum));
+	uint64_t at = le64_at(p + offsetof(Elf64_Ehdr, e_phoff));
+	unsigned n = le16_at(p + offsetof(Elf64_Ehdr, e_phnum));
 	if (at > ELF_HEAD || n * sizeof(Elf64_Phdr) > ELF_HEAD - at)
 		return;
-	f->fixed = get16(p + offsetof(Elf64_Ehdr, e_type)) == ET_EXEC;
+	f->fixed = le16_at(p + offsetof(Elf64_Ehdr, e_type)) == ET_EXEC;
 	for (; n > 0; n--, at += sizeof(Elf64_Phdr))
 		add_segment(f, p + at);
 	if (f->high - f->low > UINT32_MAX)
 		f->n_segments = 0;
 	for (size_t i = 0; f->n_segments > 0 && i < ARRAY_LEN(machines); i++)
-		if (machines[i]->number == get16(p + offsetof(Elf64_Ehdr, e_machine)))
+		if (machines[i]->number == le16_at(p + offsetof(Elf64_Ehdr, e_machine)))
 			f->machine = machines[i];
 }
 
@@ -156,7 +141,7 @@ static uint64_t behind(enum reference_kind kind)
 static void scan_absolute(struct elf *f, uint64_t from, uint64_t end)
 {
 	for (uint64_t i = from; i + 4 <= end; i++)
-		if (is_address(f, get32(bytes(f, i)))) {
+		if (is_address(f, le32_at(bytes(f, i)))) {
 			add(f, i, REF_ADDRESS4);
 			i += 3;
 		}
@@ -212,7 +197,7 @@ static void scan_code(struct elf *f, const struct section *s, struct labels *lab
 static void scan_words(struct elf *f, const struct section *s)
 {
 	for (size_t i = 0; i + 8 <= s->size; i += 8) {
-		if (is_address(f, get64(bytes(f, s->offset + i))))
+		if (is_address(f, le64_at(bytes(f, s->offset + i))))
 			add(f, s->offset + i, REF_ADDRESS);
 	}
 }
@@ -223,11 +208,11 @@ static void scan_relocations(struct elf *f, const struct section *s)
 
 	for (uint64_t at = s->offset; at + sizeof(Elf64_Rela) <= end; at += sizeof(Elf64_Rela)) {
 		const uint8_t *p = bytes(f, at);
-		if (is_address(f, get64(p)))
+		if (is_address(f, le64_at(p)))
 			add(f, at, REF_ADDRESS);
-		if (ELF64_R_SYM(get64(p + offsetof(Elf64_Rela, r_info))) != 0 && f->symbols != 0)
+		if (ELF64_R_SYM(le64_at(p + offsetof(Elf64_Rela, r_info))) != 0 && f->symbols != 0)
 			add(f, at + offsetof(Elf64_Rela, r_info) + 4, REF_SYMBOL);
-		if (is_address(f, get64(p + offsetof(Elf64_Rela, r_addend))))
+		if (is_address(f, le64_at(p + offsetof(Elf64_Rela, r_addend))))
 			add(f, at + offsetof(Elf64_Rela, r_addend), REF_ADDRESS);
 	}
 }
@@ -236,7 +221,7 @@ static void scan_symbols(struct elf *f, const struct section *s)
 {
 	for (size_t i = 0; i + SYMBOL_SIZE <= s->size; i += SYMBOL_SIZE) {
 		const uint64_t at = s->offset + i + offsetof(Elf64_Sym, st_value);
-		if (is_address(f, get64(bytes(f, at))))
+		if (is_address(f, le64_at(bytes(f, at))))
 			add(f, at, REF_ADDRESS);
 	}
 }
@@ -253,10 +238,10 @@ static void scan_frames(struct elf *f, const struct section *s)
 {
 	for (size_t i = 0, len; i + 12 <= s->size; i += len + 4) {
 		const uint8_t *p = bytes(f, s->offset + i);
-		len = get32(p);
+		len = le32_at(p);
 		if (len < 8 || len > s->size - i - 4)
 			break;
-		if (get32(p + 4) == 0)
+		if (le32_at(p + 4) == 0)
 			continue;
 		add(f, s->offset + i + 4, REF_BACK);
 		add(f, s->offset + i + 8, REF_HERE);
@@ -333,14 +318,14 @@ static void scan_section(struct elf *f, const struct section *s, const struct ra
 static bool read_section(const struct elf *f, uint64_t header, struct range names, struct section *out)
 {
 	const uint8_t *h = bytes(f, header);
-	const uint64_t name = names.from + get32(h);
+	const uint64_t name = names.from + le32_at(h);
 
 	*out = (struct section){
-		.type = get32(h + offsetof(Elf64_Shdr, sh_type)),
-		.flags = get64(h + offsetof(Elf64_Shdr, sh_flags)),
-		.address = get64(h + offsetof(Elf64_Shdr, sh_addr)),
-		.offset = get64(h + offsetof(Elf64_Shdr, sh_offset)),
-		.size = get64(h + offsetof(Elf64_Shdr, sh_size)),
+		.type = le32_at(h + offsetof(Elf64_Shdr, sh_type)),
+		.flags = le64_at(h + offsetof(Elf64_Shdr, sh_flags)),
+		.address = le64_at(h + offsetof(Elf64_Shdr, sh_addr)),
+		.offset = le64_at(h + offsetof(Elf64_Shdr, sh_offset)),
+		.size = le64_at(h + offsetof(Elf64_Shdr, sh_size)),
 	};
 	if (name < names.to)
 		memcpy(out->name, bytes(f, name), MIN(names.to - name, sizeof(out->name) - 1));
@@ -359,8 +344,8 @@ static int by_offset(const void *a, const void *b)
 static size_t read_sections(const struct elf *f, struct section **out)
 {
 	const uint8_t *p = bytes(f, 0);
-	uint64_t at = get64(p + offsetof(Elf64_Ehdr, e_shoff));
-	unsigned n = get16(p + offsetof(Elf64_Ehdr, e_shnum)), k = get16(p + offsetof(Elf64_Ehdr, e_shstrndx));
+	uint64_t at = le64_at(p + offsetof(Elf64_Ehdr, e_shoff));
+	unsigned n = le16_at(p + offsetof(Elf64_Ehdr, e_shnum)), k = le16_at(p + offsetof(Elf64_Ehdr, e_shstrndx));
 	struct range names = {0};
 	struct section s;
 	size_t read = 0;

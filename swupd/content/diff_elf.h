@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "swupd/base/le.h"
 #include "swupd/base/view.h"
 
 /*
@@ -154,17 +154,15 @@ static inline unsigned reference_size(enum reference_kind kind)
 /* Sign extended */
 static inline uint64_t reference_field(const uint8_t *p, unsigned size)
 {
-	uint64_t v = 0;
-
-	memcpy(&v, p, size);
-	v = le64toh(v);
-	return size == 4 ? (uint64_t)(int64_t)(int32_t)v : v;
+	return size == 4 ? (uint64_t)(int64_t)(int32_t)le32_at(p) : le64_at(p);
 }
 
 static inline void reference_put(uint8_t *p, uint64_t v, unsigned size)
 {
-	v = htole64(v);
-	memcpy(p, &v, size);
+	if (size == 4)
+		le32_put(p, (uint32_t)v);
+	else
+		le64_put(p, v);
 }
 
 struct elf_map_range {

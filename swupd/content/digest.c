@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/le.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/content/file.h"
@@ -123,12 +124,6 @@ struct file_hash {
 	EVP_MD_CTX *inner, *outer;
 };
 
-static void put_le64(uint8_t *p, uint64_t x)
-{
-	for (int i = 0; i < 8; i++)
-		p[i] = (uint8_t)(x >> (8 * i));
-}
-
 /*
  * The key block, 40 bytes in little-endian, as the predecessor's struct on amd64:
  *
@@ -145,10 +140,10 @@ static void key_block(const struct attrs *a, uint8_t out[40])
 	else
 		mode |= a->kind == KIND_DIR ? S_IFDIR : S_IFREG;
 	memset(out, 0, 40);
-	put_le64(out, mode);
-	put_le64(out + 8, a->uid);
-	put_le64(out + 16, a->gid);
-	put_le64(out + 32, a->kind == KIND_DIR ? 0 : a->size);
+	le64_put(out, mode);
+	le64_put(out + 8, a->uid);
+	le64_put(out + 16, a->gid);
+	le64_put(out + 32, a->kind == KIND_DIR ? 0 : a->size);
 }
 
 /* The key has at most as many bytes as a block of SHA-256, as which it is taken then. */

@@ -2,12 +2,12 @@
 #include "swupd/content/match.h"
 
 #include <divsufsort.h>
-#include <endian.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/le.h"
 #include "swupd/base/mem.h"
 
 /*
@@ -67,17 +67,9 @@ static void index_clear(struct index *ix)
 	free(ix->starts);
 }
 
-static uint64_t word_at(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le64toh(v);
-}
-
 static uint64_t gram_bit(const struct index *ix, const uint8_t *p)
 {
-	return word_at(p) * 0x9e3779b97f4a7c15U >> (64 - ix->filter_bits); /* Fibonacci hashing */
+	return le64_at(p) * 0x9e3779b97f4a7c15U >> (64 - ix->filter_bits); /* Fibonacci hashing */
 }
 
 static void index_filter(struct index *ix)
@@ -127,7 +119,7 @@ static size_t equal(const uint8_t *a, const uint8_t *b, size_t n)
 	size_t i = 0;
 
 	for (; i + 8 <= n; i += 8) {
-		uint64_t x = word_at(a + i) ^ word_at(b + i);
+		uint64_t x = le64_at(a + i) ^ le64_at(b + i);
 		if (x)
 			return i + (size_t)__builtin_ctzll(x) / 8;
 	}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <endian.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/le.h"
 #include "swupd/base/mem.h"
 #include "swupd/content/match.h"
 
@@ -23,23 +23,15 @@ struct samples {
 /* A window of the old file has so many cells, and begins with one */
 #define CELLS 8
 
-static uint64_t word_at(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le64toh(v);
-}
-
 /* The hash at the next place from *at on that is a sample by what it has, in any file; 0: there is none */
 static uint64_t next_sample(const struct samples *s, const uint8_t *p, size_t len, size_t *at)
 {
 	for (size_t i = *at; i + SAMPLE_BYTES <= len; i++) {
-		uint64_t hash = word_at(p + i) * 0x9e3779b97f4a7c15U;
+		uint64_t hash = le64_at(p + i) * 0x9e3779b97f4a7c15U;
 		if (hash >> (64 - s->one_bits) != 1)
 			continue;
 		for (size_t k = 8; k < SAMPLE_BYTES; k += 8)
-			hash = (hash ^ word_at(p + i + k)) * 0x9e3779b97f4a7c15U;
+			hash = (hash ^ le64_at(p + i + k)) * 0x9e3779b97f4a7c15U;
 		*at = i;
 		return hash | 1;
 	}

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/content/update_file.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
+#include "swupd/base/le.h"
 #include "swupd/content/format.h"
 #include "swupd/content/varint.h"
 
@@ -25,26 +25,18 @@ void update_index_clear(struct update_index *x)
 	free(x->by_hash);
 }
 
-static uint32_t u32_at(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
 int update_head_size(const void *file, size_t len, size_t *index, size_t *head, struct err *e)
 {
 	const uint8_t *p = file;
 
 	if (len < UPDATE_FIXED || memcmp(p, UPDATE_MAGIC, 8) != 0)
 		return err_set(e, -ERR_FORMAT, "it is not an update file");
-	if (u32_at(p + 8) != UPDATE_VERSION)
-		return err_set(e, -ERR_FORMAT, "it is of version %u, which this program does not know", u32_at(p + 8));
-	const size_t stored = u32_at(p + 16);
-	*head = u32_at(p + 12);
+	if (le32_at(p + 8) != UPDATE_VERSION)
+		return err_set(e, -ERR_FORMAT, "it is of version %u, which this program does not know", le32_at(p + 8));
+	const size_t stored = le32_at(p + 16);
+	*head = le32_at(p + 12);
 	*index = UPDATE_FIXED + stored;
-	if (*head > UPDATE_HEAD_MAX || u32_at(p + 20) > UPDATE_INDEX_MAX)
+	if (*head > UPDATE_HEAD_MAX || le32_at(p + 20) > UPDATE_INDEX_MAX)
 		return err_set(e, -ERR_LIMIT, "its index is too large");
 	if (*index > *head)
 		return err_set(e, -ERR_FORMAT, "its index is longer than its head");
@@ -225,7 +217,7 @@ int update_parse(const void *file, size_t len, struct update_index *x, struct er
 	int r = update_head_size(file, len, &index, &head, e);
 	if (r < 0)
 		return r;
-	const size_t stored = index - UPDATE_FIXED, expanded = u32_at(p + 20);
+	const size_t stored = index - UPDATE_FIXED, expanded = le32_at(p + 20);
 	if (index > len)
 		return err_set(e, -ERR_FORMAT, "it ends within its index");
 	r = decompress_mem(codec_detect(p + UPDATE_FIXED, stored), p + UPDATE_FIXED, stored, expanded, &text, e);
