@@ -60,10 +60,11 @@ const struct command cmd_debuginfo_status = {
 /* --- build --------------------------------------------------------------------------------------------------------------- */
 
 struct rebuild_opts {
-	struct strv repositories;
+	struct strv repositories, except;
 };
 
 static const struct opt rebuild_options[] = {
+	{0, "except", OPT_LIST, offsetof(struct rebuild_opts, except), "NAMES", "but not these sources", 0, 0},
 	{0, "repositories", OPT_LIST, offsetof(struct rebuild_opts, repositories), "NAMES",
 	 "sources from these archives alone", 0, 0},
 	{0},
@@ -83,13 +84,16 @@ static void rebuilds_free(struct rebuilds *b)
 	free(b->unlocked);
 }
 
-static int find_recipes(const struct mix *m, const struct strv *sources, struct rebuilds *out, struct err *e)
+static int find_recipes(const struct mix *m, const struct strv *sources, const struct strv *except,
+			struct rebuilds *out, struct err *e)
 {
 	int r = 0;
 
 	out->all = xcalloc(sources->n + 1, sizeof(*out->all));
 	out->unlocked = xcalloc(sources->n + 1, sizeof(*out->unlocked));
 	for (size_t i = 0; r >= 0 && i < sources->n; i++) {
+		if (strv_has(except, sources->items[i]))
+			continue;
 		_cleanup_free_ char *name = recipe_of_source(m->config, sources->items[i]);
 		r = recipe_get(m->config, name, &out->all[out->n], e);
 		if (r < 0)
@@ -161,14 +165,16 @@ static int build_recipes(const struct mix *m, const struct rebuilds *b, struct s
 	return r;
 }
 
-static int rebuild(const struct mix *m, const struct strv *sources, const struct strv *only, struct err *e)
+static int rebuild(const struct mix *m, const struct strv *sources, const struct rebuild_opts *o, struct err *e)
 {
 	_cleanup_(rebuilds_free) struct rebuilds b = {0};
 	_cleanup_(strv_free) struct strv failed = {0};
 
-	int r = find_recipes(m, sources, &b, e);
+	int r = find_recipes(m, sources, &o->except, &b, e);
+	if (r >= 0 && b.n == 0)
+		return err_set(e, -ERR_NO, "there is nothing to rebuild");
 	if (r >= 0)
-		r = lock_recipes(m, &b, only, &failed, e);
+		r = lock_recipes(m, &b, &o->repositories, &failed, e);
 	if (r >= 0)
 		r = build_recipes(m, &b, &failed, e);
 	if (r < 0)
@@ -198,9 +204,7 @@ static int rebuild_run(void *context, void *opts, const struct strv *args, struc
 		r = lock_load(m->config, &l, e);
 	if (r >= 0)
 		r = debuginfo_missing(m, release, all ? &every : args, l, &sources, e);
-	if (r >= 0 && sources.n == 0)
-		return err_set(e, -ERR_NO, "release %u: nothing of a package is without debug information", release);
-	return r < 0 ? r : rebuild(m, &sources, &o->repositories, e);
+	return r < 0 ? r : rebuild(m, &sources, o, e);
 }
 
 const struct command cmd_debuginfo_build = {
