@@ -159,7 +159,38 @@ static int bootstrap(const struct mix *m, const struct lock *l, const char *path
 	return err_hint(e, r, "all that it said is in '%s/" LOG "'", path);
 }
 
-/* What tells of this machine or of the hour goes; what toolroot_run mounts something at is there. */
+/* The name of the newest root; the caller frees it. NULL: there is none. */
+static char *newest_root(int folder)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+	const char *newest = NULL;
+	time_t time = 0;
+
+	if (fs_list(folder, ".", &names, NULL) < 0)
+		return NULL;
+	for (size_t i = 0; i < names.n; i++) {
+		struct stat st;
+		if (names.items[i][0] == '.' || fstatat(folder, names.items[i], &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    !S_ISDIR(st.st_mode) || (newest && st.st_mtime <= time))
+			continue;
+		newest = names.items[i];
+		time = st.st_mtime;
+	}
+	return newest ? xstrdup(newest) : NULL;
+}
+
+/* Most files of a root are in others, too: there they are links, as nobody writes to them. That spares space alone, so where hardlink is missing they are not. */
+static void share(int folder)
+{
+	_cleanup_free_ char *other = newest_root(folder);
+	_cleanup_(buf_free) struct buf said = {0};
+	const char *argv[] = {"hardlink", "--respect-name", "--respect-xattrs", other, NEW, NULL};
+
+	if (other)
+		(void)proc_run(&(struct proc){.argv = argv, .dirfd = folder, .out = &said, .errors = &said}, NULL);
+}
+
+/* What tells of this machine or of the hour goes; what toolroot_run mounts something at is there; all is on disk. */
 static int tidy(int folder, struct err *e)
 {
 	static const char *const gone[] = {"etc/resolv.conf",
@@ -178,9 +209,10 @@ static int tidy(int folder, struct err *e)
 		r = fs_remove_tree(dir, gone[i], e);
 	for (size_t i = 0; r >= 0 && i < ARRAY_LEN(places); i++)
 		r = fs_mkdirs(dir, places[i], 0755, e);
-	if (r >= 0 && syncfs(dir) < 0)
-		r = err_errno(e, "syncfs");
-	return r;
+	if (r < 0)
+		return r;
+	share(folder);
+	return syncfs(dir) < 0 ? err_errno(e, "syncfs") : 0;
 }
 
 /* Commit or vanish: the root gets its name when all of it is on disk. What a killed run left is removed by the next. */

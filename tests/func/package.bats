@@ -70,9 +70,14 @@ built()
 	built >"$BATS_TEST_TMPDIR/first"
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/first")" = 6 ]
 	rm "$MIX"/local-debs/*.deb
+	# beside another root, whose files it shares
+	key=$({ echo "buildroot 1" && awk '$1 == "package" { print $2, $5 }' "$MIX/recipes.lock/bzip2"; } | sha256sum)
+	mkdir "$AGAIN/buildroots"
+	cp -a "$CACHE/buildroots/${key%% *}" "$AGAIN/buildroots/other"
 	run -0 mixer -C "$MIX" --cache="$AGAIN" package build bzip2
 	assert_output --partial "package bzip2: building bzip2 $VERSION+limpid."
 	run -0 diff "$BATS_TEST_TMPDIR/first" <(built)
+	[ "$AGAIN/buildroots/${key%% *}/usr/bin/dpkg-deb" -ef "$AGAIN/buildroots/other/usr/bin/dpkg-deb" ]
 }
 
 @test "what was built is found again, in the place of what is older" {
