@@ -28,7 +28,7 @@ static void recipes_free(struct recipes *r)
 	free(r->items);
 }
 
-/* Before anything is done: can all of them be read? */
+/* Before anything is done: can all of them be read? What no recipe has is a source's name; its lock shows whether there is one. */
 static int load_recipes(const struct mix *m, const struct strv *args, struct recipes *out, struct err *e)
 {
 	const bool all = args->n == 0 || (args->n == 1 && strcmp(args->items[0], "all") == 0);
@@ -184,6 +184,12 @@ static int build_run(void *context, void *opts, const struct strv *args, struct 
 	int r = mix_open(s, MIX_WRITE | MIX_CACHE, &m, e);
 	if (r >= 0)
 		r = load_recipes(m, args, &recipes, e);
+	/* a name that nobody has is to be told now, not after hours */
+	for (size_t i = 0; r >= 0 && i < recipes.n; i++) {
+		_cleanup_(lock_freep) struct lock *l = NULL;
+		if (!recipes.items[i]->folder)
+			r = package_lock_get(m, recipes.items[i], &l, e);
+	}
 	for (size_t i = 0; r >= 0 && i < recipes.n; i++)
 		r = package_build(m, recipes.items[i], !o->no_profile, e);
 	return r;

@@ -236,8 +236,9 @@ int recipe_load(const struct config *c, const char *name, struct recipe **out, s
 	_cleanup_(buf_free) struct buf text = {0};
 
 	if (!folder) {
-		int r = err_set(e, -ERR_CONFIG, "there is no recipe '%s'", name);
-		return err_hint(e, r, "'mixer package list' shows what there is");
+		(void)err_set(e, -ERR_CONFIG, "there is no recipe '%s'", name);
+		(void)err_hint(e, -ERR_CONFIG, "'mixer package list' shows what recipes there are");
+		return -ERR_CONFIG;
 	}
 	_cleanup_free_ char *file = xasprintf("%s/%s", folder, name);
 	int r = fs_load(AT_FDCWD, file, RECIPE_MAX, &text, e);
@@ -251,23 +252,8 @@ int recipe_get(const struct config *c, const char *name, struct recipe **out, st
 	return is_recipe(name) && !folder ? recipe_parse("", 0, name, NULL, out, e) : recipe_load(c, name, out, e);
 }
 
-/* Sources that were locked without a recipe have one of the same name. */
-static int add_plain(const struct config *c, struct strv *out, struct err *e)
-{
-	_cleanup_free_ char *folder = xasprintf("%s/" LOCK_RECIPES, c->path);
-	_cleanup_(strv_free) struct strv files = {0};
-
-	int r = bundle_names(folder, &files, e);
-	for (size_t i = 0; r >= 0 && i < files.n; i++) {
-		_cleanup_(lock_freep) struct lock *l = NULL;
-		if (is_recipe(files.items[i]) && lock_load_recipe(c, files.items[i], &l, NULL) >= 0 &&
-		    strcmp(l->source.name, files.items[i]) == 0)
-			strv_add(out, files.items[i]);
-	}
-	return r;
-}
-
-int recipe_names(const struct config *c, struct strv *out, struct err *e)
+/* Those that are files */
+static int file_names(const struct config *c, struct strv *out, struct err *e)
 {
 	_cleanup_(strv_free) struct strv files = {0};
 	int r = 0;
@@ -281,29 +267,81 @@ int recipe_names(const struct config *c, struct strv *out, struct err *e)
 	for (size_t i = 0; r >= 0 && i < files.n; i++)
 		if (is_recipe(files.items[i]))
 			strv_add(out, files.items[i]);
-	if (r >= 0)
-		r = add_plain(c, out, e);
 	strv_sort_unique(out);
-	return r < 0 ? r : 0;
+	return r;
+}
+
+/* Does it build the source as Debian does? */
+static bool is_plain(const struct recipe *r)
+{
+	return r->patches.n == 0 && r->profiles.n == 0 && !*r->flags;
+}
+
+/* The best of these recipes for a source; *locked: it is in use. NULL: there is none. */
+static const char *best_of(const struct config *c, const struct strv *names, const char *source, bool *locked)
+{
+	const char *best = NULL;
+	int rank = 0;
+
+	for (size_t i = 0; i < names->n; i++) {
+		_cleanup_(recipe_freep) struct recipe *r = NULL;
+		if (recipe_load(c, names->items[i], &r, NULL) < 0 || strcmp(r->source, source) != 0)
+			continue;
+		const int mine = lock_has_recipe(c, r->name)    ? 3
+				 : strcmp(r->name, source) == 0 ? 2
+				 : is_plain(r)                  ? 1
+								: 0;
+		if (mine > rank) {
+			best = names->items[i];
+			rank = mine;
+		}
+	}
+	*locked = rank == 3;
+	return best;
 }
 
 char *recipe_of_source(const struct config *c, const char *source)
 {
 	_cleanup_(strv_free) struct strv names = {0};
-	const char *best = source;
+	bool locked;
 
-	if (recipe_names(c, &names, NULL) < 0)
+	if (file_names(c, &names, NULL) < 0)
 		return xstrdup(source);
-	for (size_t i = 0; i < names.n; i++) {
-		_cleanup_(recipe_freep) struct recipe *r = NULL;
-		if (recipe_get(c, names.items[i], &r, NULL) < 0 || strcmp(r->source, source) != 0)
+	const char *best = best_of(c, &names, source, &locked);
+	return xstrdup(best && (locked || !lock_has_recipe(c, source)) ? best : source);
+}
+
+/* Sources that were locked without a recipe, unless one builds them meanwhile */
+static int add_plain(const struct config *c, const struct strv *files, struct strv *out, struct err *e)
+{
+	_cleanup_free_ char *folder = xasprintf("%s/" LOCK_RECIPES, c->path);
+	_cleanup_(strv_free) struct strv locks = {0};
+
+	int r = bundle_names(folder, &locks, e);
+	for (size_t i = 0; r >= 0 && i < locks.n; i++) {
+		_cleanup_(lock_freep) struct lock *l = NULL;
+		bool locked;
+		if (!is_recipe(locks.items[i]) || lock_load_recipe(c, locks.items[i], &l, NULL) < 0 ||
+		    strcmp(l->source.name, locks.items[i]) != 0)
 			continue;
-		if (lock_has_recipe(c, names.items[i]))
-			return xstrdup(names.items[i]);
-		if (r->patches.n == 0)
-			best = names.items[i];
+		(void)best_of(c, files, locks.items[i], &locked);
+		if (!locked)
+			strv_add(out, locks.items[i]);
 	}
-	return xstrdup(best);
+	return r;
+}
+
+int recipe_names(const struct config *c, struct strv *out, struct err *e)
+{
+	_cleanup_(strv_free) struct strv files = {0};
+
+	int r = file_names(c, &files, e);
+	for (size_t i = 0; r >= 0 && i < files.n; i++)
+		strv_add(out, files.items[i]);
+	if (r >= 0)
+		r = add_plain(c, &files, out, e);
+	strv_sort_unique(out);
+	return r < 0 ? r : 0;
 }
 
 void recipe_build_profiles(const struct recipe *r, struct strv *out)

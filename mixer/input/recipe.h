@@ -41,7 +41,10 @@ DEFINE_CLEANUP(struct recipe *, recipe_free);
 /* A name that no recipe has is that of a source package, which is built plainly: its recipe has no folder. */
 int recipe_get(const struct config *c, const char *name, struct recipe **out, struct err *e);
 
-/* The name of the recipe that a source package is built by: one that has a lock, else one that patches nothing, else the source's. The caller frees it. */
+/*
+ * The name of the recipe that a source package is built by: one that has a lock, else that of the source's name, else one that builds the source as Debian
+ * does: without patches, build profiles or flags. Plainly, under the source's name, when there is none. The caller frees it.
+ */
 char *recipe_of_source(const struct config *c, const char *source);
 
 /* The names of all recipes, sorted; sources that were locked without one are among them. */

@@ -16,6 +16,7 @@ struct bundle_set;
 struct drop_list;
 struct err;
 struct lock;
+struct locked_package;
 struct mix;
 struct package_list;
 struct release_trees;
@@ -110,11 +111,27 @@ int debuginfo_publish(const struct mix *m, struct err *e);
 int debuginfo_status(const struct mix *m, uint32_t release, bool json, struct err *e);
 
 /*
- * Add to sources, the worst first, the source packages in l of what bundles (none: all), and those that they include, have in a release without debug
- * information. -ERR_BUNDLE: it has no such bundle.
+ * Of each source package of an archive from which bundles (none: all), and those that they include, have something in a release without debug information: one
+ * of its packages in l, the worst source first. The caller frees items, also after a failure. -ERR_BUNDLE: the release has no such bundle.
  */
+struct missing {
+	const struct locked_package **items;
+	size_t n;
+};
 int debuginfo_missing(const struct mix *m, uint32_t release, const struct strv *bundles, const struct lock *l,
-		      struct strv *sources, struct err *e);
+		      struct missing *out, struct err *e);
+
+/*
+ * Rebuild these sources, as package_build.h does, one after the other; what cannot be is told and passed over. The last line says how many are.
+ * -ERR_INCOMPLETE: some could not be; -ERR_NO: there are none; -ERR_CONFIG: the mix wants no debug information; -ERR_USAGE: archives or except name something else.
+ */
+struct debuginfo_wish {
+	const struct strv *bundles;  /* none: all */
+	const struct strv *archives; /* sources from these repositories alone; none: from all */
+	const struct strv *except;   /* not these sources */
+	bool older;                  /* also where the archives have only an older source than that of the release */
+};
+int debuginfo_rebuild(const struct mix *m, uint32_t release, const struct debuginfo_wish *w, struct err *e);
 
 /* Add what a release needs of update/www/debuginfo: names below it. 0: it was not looked at, and may need anything; 1 */
 int debuginfo_needs(const struct mix *m, uint32_t release, struct strv *out, struct err *e);

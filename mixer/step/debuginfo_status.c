@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mixer/input/config.h"
 #include "mixer/input/lock.h"
 #include "mixer/step/debuginfo.h"
 #include "mixer/step/step.h"
@@ -14,7 +15,8 @@
 
 /* ELF files that count together. */
 struct sum {
-	const char *name, *why; /* why: of missing ones */
+	const char *name, *why;               /* why: of missing ones */
+	const struct locked_package *package; /* of a source: one of its packages */
 	uint64_t files, bytes, covered_files, covered;
 };
 
@@ -218,25 +220,42 @@ static int mark_bundles(const struct release_trees *trees, const struct strv *na
 	return 0;
 }
 
-/* The files of a tree that nothing explains, each once, by source package. */
-static void sum_sources(const struct tree *t, const struct table *by_hash, const struct lock *l, struct table *seen,
-			struct sums *out)
+static struct sum *find_sum(const struct sums *s, const char *name)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (strcmp(s->items[i].name, name) == 0)
+			return &s->items[i];
+	return NULL;
+}
+
+/* Of an archive: own packages are not Debian's to rebuild, and with a rebuild that does not help another would not. */
+static const struct locked_package *package_of(const struct mix *m, const struct lock *l, const char *name)
+{
+	const struct locked_package *p = lock_find(l, name);
+	const struct repository *from = p ? config_repository(m->config, p->repository) : NULL;
+
+	return from && from->kind == REPOSITORY_DEBIAN ? p : NULL;
+}
+
+/* The files of a tree that nothing explains, each once, by source package; of each source, one package. */
+static void sum_sources(const struct mix *m, const struct tree *t, const struct table *by_hash, const struct lock *l,
+			struct table *seen, struct sums *out)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		struct debuginfo_file *f = table_find(by_hash, &t->nodes[i].hash, sizeof(struct digest));
-		const struct locked_package *p = f && !*f->by ? lock_find(l, f->package) : NULL;
+		const struct locked_package *p = f && !*f->by ? package_of(m, l, f->package) : NULL;
 		if (!p || table_add(seen, &f->hash, sizeof(struct digest), f))
 			continue;
-		size_t k = 0;
-		while (k < out->n && strcmp(out->items[k].name, p->source) != 0)
-			k++;
-		add_file(k < out->n ? &out->items[k] : add_sum(out, p->source, NULL), f);
+		struct sum *s = find_sum(out, p->source);
+		if (!s)
+			s = add_sum(out, p->source, NULL);
+		s->package = p;
+		add_file(s, f);
 	}
-	sort(out);
 }
 
 int debuginfo_missing(const struct mix *m, uint32_t release, const struct strv *bundles, const struct lock *l,
-		      struct strv *sources, struct err *e)
+		      struct missing *out, struct err *e)
 {
 	_cleanup_(debuginfo_freep) struct debuginfo *d = NULL;
 	_cleanup_(table_freep) struct table *by_hash = NULL, *seen = table_new();
@@ -252,9 +271,11 @@ int debuginfo_missing(const struct mix *m, uint32_t release, const struct strv *
 	r = mark_bundles(trees, bundles, wanted, e);
 	for (size_t i = 0; r >= 0 && i < trees->n; i++)
 		if (wanted[i])
-			sum_sources(trees->bundles[i].tree, by_hash, l, seen, &sums);
-	for (size_t i = 0; r >= 0 && i < sums.n; i++)
-		strv_add(sources, sums.items[i].name);
+			sum_sources(m, trees->bundles[i].tree, by_hash, l, seen, &sums);
+	sort(&sums);
+	out->items = xcalloc(sums.n + 1, sizeof(*out->items));
+	for (out->n = 0; out->n < sums.n; out->n++)
+		out->items[out->n] = sums.items[out->n].package;
 	free(sums.items);
 	release_trees_free(trees);
 	return r;

@@ -159,7 +159,8 @@ static int measure_tree(struct sweeping *s, int dirfd, const char *path, struct 
 		if (S_ISDIR(st.st_mode))
 			r = measure_tree(s, dir, names.items[i], e);
 		s->files += !S_ISDIR(st.st_mode);
-		s->bytes += (uint64_t)st.st_blocks * 512;
+		/* build roots share files */
+		s->bytes += (uint64_t)st.st_blocks * 512 / (S_ISDIR(st.st_mode) ? 1 : st.st_nlink);
 	}
 	return r;
 }

@@ -269,6 +269,16 @@ bool package_lock_is_current(const struct mix *m, const struct recipe *r, const 
 	return digest_equal(&wishes, &l->input);
 }
 
+bool package_lock_is_older(const struct lock *l, const char *version)
+{
+	Pool *pool = pool_create();
+
+	pool_setdisttype(pool, DISTTYPE_DEB);
+	const bool older = pool_evrcmp_str(pool, l->source.version, version, EVRCMP_COMPARE) < 0;
+	pool_free(pool);
+	return older;
+}
+
 int package_lock_get(const struct mix *m, struct recipe *r, struct lock **out, struct err *e)
 {
 	_cleanup_(package_locker_closep) struct package_locker *locker = NULL;

@@ -34,3 +34,6 @@ int package_lock_get(const struct mix *m, struct recipe *r, struct lock **out, s
 
 /* Is the lock made for this wish? */
 bool package_lock_is_current(const struct mix *m, const struct recipe *r, const struct lock *l);
+
+/* Is its source older than this version of it? */
+bool package_lock_is_older(const struct lock *l, const char *version);

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mixer/input/cache.h"
@@ -159,11 +161,11 @@ static int bootstrap(const struct mix *m, const struct lock *l, const char *path
 	return err_hint(e, r, "all that it said is in '%s/" LOG "'", path);
 }
 
-/* The name of the newest root; the caller frees it. NULL: there is none. */
-static char *newest_root(int folder)
+/* The name of the root that was used last; the caller frees it. NULL: there is none. */
+static char *last_root(int folder)
 {
 	_cleanup_(strv_free) struct strv names = {0};
-	const char *newest = NULL;
+	const char *last = NULL;
 	time_t time = 0;
 
 	if (fs_list(folder, ".", &names, NULL) < 0)
@@ -171,23 +173,63 @@ static char *newest_root(int folder)
 	for (size_t i = 0; i < names.n; i++) {
 		struct stat st;
 		if (names.items[i][0] == '.' || fstatat(folder, names.items[i], &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		    !S_ISDIR(st.st_mode) || (newest && st.st_mtime <= time))
+		    !S_ISDIR(st.st_mode) || (last && st.st_mtime <= time))
 			continue;
-		newest = names.items[i];
+		last = names.items[i];
 		time = st.st_mtime;
 	}
-	return newest ? xstrdup(newest) : NULL;
+	return last ? xstrdup(last) : NULL;
 }
 
-/* Most files of a root are in others, too: there they are links, as nobody writes to them. That spares space alone, so where hardlink is missing they are not. */
-static void share(int folder)
+static bool same_bytes(int a, int b, uint64_t size)
 {
-	_cleanup_free_ char *other = newest_root(folder);
-	_cleanup_(buf_free) struct buf said = {0};
-	const char *argv[] = {"hardlink", "--respect-name", "--respect-xattrs", other, NEW, NULL};
+	uint8_t x[65536], y[sizeof(x)];
 
-	if (other)
-		(void)proc_run(&(struct proc){.argv = argv, .dirfd = folder, .out = &said, .errors = &said}, NULL);
+	for (uint64_t at = 0; at < size; at += sizeof(x)) {
+		const size_t len = MIN(size - at, sizeof(x));
+		if (fs_read_at(a, at, x, len, NULL) < 0 || fs_read_at(b, at, y, len, NULL) < 0 ||
+		    memcmp(x, y, len) != 0)
+			return false;
+	}
+	return true;
+}
+
+static bool same_file(int a, int b)
+{
+	struct stat x, y;
+
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && S_ISREG(y.st_mode) && x.st_mode == y.st_mode &&
+	       x.st_uid == y.st_uid && x.st_gid == y.st_gid && x.st_size == y.st_size &&
+	       x.st_mtim.tv_sec == y.st_mtim.tv_sec && x.st_mtim.tv_nsec == y.st_mtim.tv_nsec &&
+	       flistxattr(a, NULL, 0) == 0 && flistxattr(b, NULL, 0) == 0 && same_bytes(a, b, (uint64_t)x.st_size);
+}
+
+struct sharing {
+	int root, other;
+};
+
+/* A file that the other root has, too, becomes a link to that one. */
+static int share_file(void *arg, const char *path, int fd, struct err *e __attribute__((unused)))
+{
+	const struct sharing *s = arg;
+	const char *name = path + 1; /* it is absolute */
+	_cleanup_close_ int there = fs_open_beneath(s->other, name, O_RDONLY | O_NOFOLLOW, 0, NULL);
+
+	if (there >= 0 && same_file(fd, there) && linkat(there, "", s->root, NEW, AT_EMPTY_PATH) == 0 &&
+	    renameat(s->root, NEW, s->root, name) < 0)
+		(void)unlinkat(s->root, NEW, 0);
+	return 0;
+}
+
+/* Most files of a root are in others, too, and nobody writes to them. What is not shared takes room, nothing else. */
+static void share(int folder, int root)
+{
+	_cleanup_free_ char *name = last_root(folder);
+	_cleanup_close_ int other = name ? fs_open_dir(folder, name, NULL) : -1;
+	struct sharing s = {.root = root, .other = other};
+
+	if (other >= 0)
+		(void)fs_each_file(root, share_file, &s, NULL);
 }
 
 /* What tells of this machine or of the hour goes; what toolroot_run mounts something at is there; all is on disk. */
@@ -211,7 +253,7 @@ static int tidy(int folder, struct err *e)
 		r = fs_mkdirs(dir, places[i], 0755, e);
 	if (r < 0)
 		return r;
-	share(folder);
+	share(folder, dir);
 	return syncfs(dir) < 0 ? err_errno(e, "syncfs") : 0;
 }
 

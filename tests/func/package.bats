@@ -269,41 +269,56 @@ libbz2-1.0-dbgsym"
 	mixer -q init "$MIX" --bundles="$BATS_TEST_DIRNAME/../../bundles"
 	local=(--cache="$CACHE" -C "$MIX")
 	printf '%s\n' '# [TITLE]: os-core' bzip2 >"$MIX/local-bundles/os-core"
-	printf '%s\n' '# [TITLE]: more' 'include(os-core)' 'odd' >"$MIX/local-bundles/more"
-	printf '%s\n' '# [TITLE]: other' 'include(os-core)' 'odder' >"$MIX/local-bundles/other"
+	printf '%s\n' '# [TITLE]: more' 'include(os-core)' hostname odd >"$MIX/local-bundles/more"
+	printf '%s\n' '# [TITLE]: other' 'include(os-core)' sed >"$MIX/local-bundles/other"
 	printf '%s\n' os-core more other >"$MIX/mixbundles"
-	for name in odd odder; do
-		mkdir -p "$BATS_TEST_TMPDIR/$name/DEBIAN" "$BATS_TEST_TMPDIR/$name/usr/bin"
-		printf 'int main(void) { return sizeof("%s"); }\n' "$name" | gcc -x c -Wl,--build-id -o "$BATS_TEST_TMPDIR/$name/usr/bin/$name" -
-		printf '%s\n' "Package: $name" 'Version: 1' 'Architecture: amd64' 'Maintainer: x <x@localhost>' 'Description: x' \
-			>"$BATS_TEST_TMPDIR/$name/DEBIAN/control"
-		dpkg-deb --root-owner-group -b "$BATS_TEST_TMPDIR/$name" "$MIX/local-debs/${name}_1_amd64.deb" >/dev/null
-	done
+	mkdir -p "$MIX/local-recipes" "$BATS_TEST_TMPDIR"/odd/{DEBIAN,usr/bin}
+	echo 'bogus = 1' >"$MIX/local-recipes/hostname"
+	echo 'int main(void) { return 0; }' | gcc -x c -Wl,--build-id -o "$BATS_TEST_TMPDIR/odd/usr/bin/odd" -
+	# our own, of a source that Debian has, too
+	printf '%s\n' 'Package: odd' 'Source: dash' 'Version: 1' 'Architecture: amd64' 'Maintainer: x <x@localhost>' 'Description: x' \
+		>"$BATS_TEST_TMPDIR/odd/DEBIAN/control"
+	dpkg-deb --root-owner-group -b "$BATS_TEST_TMPDIR/odd" "$MIX/local-debs/odd_1_amd64.deb" >/dev/null
+
 	run -2 mixer "${local[@]}" debuginfo build
 	run -3 mixer "${local[@]}" debuginfo build more
-	assert_output --partial "no release is published yet"
 	mixer "${local[@]}" -q lock --repositories=debian,local
 	mixer "${local[@]}" -q build
 	run -1 mixer "${local[@]}" debuginfo build nothing
 	assert_output --partial "the release has no bundle 'nothing'"
+	run -2 mixer "${local[@]}" debuginfo build --except=gcc-13 more
+	assert_output --partial "no package of the mix is of a source 'gcc-13'"
+	run -2 mixer "${local[@]}" debuginfo build --repositories=nothing more
+	assert_output --partial "'nothing' is no archive of mixer.conf"
+
+	# an older source than that of the release is no help
+	cp "$MIX/mixer.lock" "$BATS_TEST_TMPDIR/lock"
+	sed -i "s/^\(package .*bzip2\) $VERSION pool/\1 9.0-1 pool/" "$MIX/mixer.lock"
+	run -1 mixer "${local[@]}" debuginfo build --repositories=debian --except=gcc-14,hostname more
+	assert_output --partial "source 'bzip2': the archives have $VERSION, the release is of 9.0-1 (--older rebuilds that)"
+	assert_output --partial "1 sources could not be rebuilt: bzip2"
+	refute_output --partial "are rebuilt"
+	cp "$BATS_TEST_TMPDIR/lock" "$MIX/mixer.lock"
 
 	# bzip2 is of os-core, which 'more' includes; nobody asked for what 'other' has
 	run -1 mixer "${local[@]}" debuginfo build --repositories=debian --except=gcc-14 more
-	assert_output --partial "there is no recipe 'odd', and no archive has a source package of that name"
+	assert_output --partial "local-recipes/hostname:1: a recipe has no key 'bogus' (there are source,"
 	assert_output --partial "1 of 2 sources are rebuilt"
-	assert_output --partial "1 sources could not be rebuilt: odd"
-	refute_output --partial odder
+	assert_output --partial "1 sources could not be rebuilt: hostname"
+	assert_file_exist "$MIX/local-debs/odd_1_amd64.deb"
+	rm "$MIX/local-recipes/hostname"
 	run -0 mixer "${local[@]}" package list
 	assert_line --regexp "^bzip2 +$VERSION\+limpid\.[0-9a-f]{10} +no profile +$"
 
 	mixer "${local[@]}" -q lock --repositories=debian,local
 	mixer "${local[@]}" -q build
-	run -0 jq -c '[.missing[].name] | sort' <(mixer "${local[@]}" debuginfo status --json)
-	assert_output '["libgcc-s1","odd","odder"]'
-	rm "$MIX/local-debs"/odd*.deb
-	printf '%s\n' os-core >"$MIX/mixbundles"
-	mixer "${local[@]}" -q lock --repositories=debian,local
-	mixer "${local[@]}" -q build
-	run -3 mixer "${local[@]}" debuginfo build --except=gcc-14 all
+	run -0 jq -r '.missing[].name' <(mixer "${local[@]}" debuginfo status --json)
+	assert_line hostname
+	refute_line bzip2
+	refute_line libbz2-1.0
+	run -3 mixer "${local[@]}" debuginfo build --except=gcc-14,hostname more
 	assert_output --partial "there is nothing to rebuild"
+	sed -i 's/^\[publish\]$/&\ndebuginfo = no/' "$MIX/mixer.conf"
+	run -1 mixer "${local[@]}" debuginfo build all
+	assert_output --partial "the mix has no debug information"
 }
