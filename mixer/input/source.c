@@ -266,14 +266,16 @@ int source_check_dsc(const char *text, size_t len, const struct source_file *fil
 	unsigned line = 1;
 	struct stanza s;
 
-	/* signed in clear text: its first paragraph is the signature's */
+	/* signed in clear text: its first paragraph is the signature's, and so is what follows a line that begins as the first */
 	buf_add(&copy, text, len);
-	char *pos = copy.data;
+	char *pos = copy.data, *end = copy.data + len;
 	if (text_starts(copy.data, "-----BEGIN ")) {
 		pos = strstr(copy.data, "\n\n");
-		pos = pos ? pos : copy.data + len;
+		pos = pos ? pos : end;
+		char *signature = strstr(pos, "\n-----BEGIN ");
+		end = signature ? signature + 1 : end;
 	}
-	int r = next(&pos, copy.data + len, &line, &s, e);
+	int r = next(&pos, end, &line, &s, e);
 	if (r == 0)
 		r = err_set(e, -ERR_FORMAT, "it is empty");
 	if (r >= 0)

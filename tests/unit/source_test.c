@@ -150,6 +150,10 @@ TEST(source_dsc_names_the_files_of_the_index)
 		{"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nSource: a\nChecksums-Sha256:\n " D2
 		 " 20 a_1.tar.xz\n\n-----BEGIN PGP SIGNATURE-----\nx\n",
 		 0, NULL},
+		/* as some sign: with no empty line before the signature, but one in it */
+		{"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nSource: a\nChecksums-Sha256:\n " D2
+		 " 20 a_1.tar.xz\n-----BEGIN PGP SIGNATURE-----\n\nx\n",
+		 0, NULL},
 		{"Checksums-Sha256:\n " D1 " 20 a_1.tar.xz\n", ERR_DIGEST, "names 'a_1.tar.xz' otherwise"},
 		{"Checksums-Sha256:\n " D2 " 21 a_1.tar.xz\n", ERR_DIGEST, "names 'a_1.tar.xz' otherwise"},
 		{"Checksums-Sha256:\n " D2 " 20 b_1.tar.xz\n", ERR_DIGEST, "names 'b_1.tar.xz' otherwise"},
