@@ -55,6 +55,20 @@ void profile_free(struct profile *p)
 	free(p);
 }
 
+static void drop_targets(struct profile_function *f)
+{
+	for (size_t i = 0; i < f->n_lines; i++)
+		f->lines[i].n_targets = 0;
+	for (size_t i = 0; i < f->n_calls; i++)
+		drop_targets(&f->calls[i]);
+}
+
+void profile_drop_targets(struct profile *p)
+{
+	for (size_t i = 0; i < p->n_functions; i++)
+		drop_targets(&p->functions[i]);
+}
+
 /* --- making one ---------------------------------------------------------------------------------------------------------- */
 
 static uint64_t sum(uint64_t a, uint64_t b)

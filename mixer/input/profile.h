@@ -104,6 +104,9 @@ int profile_load(const char *path, struct profile **out, struct err *e);
 /* Our text, provenance included: what clang -fprofile-sample-use reads. The same profile, the same bytes. */
 int profile_write_llvm(const struct profile *p, struct buf *out, struct err *e);
 
+/* Forget what is called from each line. What was inlined there stays. */
+void profile_drop_targets(struct profile *p);
+
 /*
  * What gcc -fauto-profile reads: gcov's format, version 2, of gcc 12 and later. major: of that gcc; before 13 it knew no discriminators, and blocks of one line are
  * one. -ERR_LIMIT: more names than its numbers have room for.

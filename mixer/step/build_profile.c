@@ -61,6 +61,8 @@ int build_profile_write(const struct build_profile *p, const char *name, bool cl
 		return 0;
 	}
 	int r = profile_parse(p->text.data, p->text.len, p->path, &profile, e);
+	if (r >= 0 && p->no_targets)
+		profile_drop_targets(profile);
 	if (r >= 0)
 		r = clang ? profile_write_llvm(profile, &text, e) : profile_write_gcc(profile, gcc, &text, e);
 	if (r < 0)

@@ -14,6 +14,7 @@ struct build_profile {
 	char *path; /* NULL: there is none */
 	struct buf text;
 	struct digest sha256;
+	bool no_targets; /* it is written without what lines call */
 };
 
 /* path: takes it; NULL: there is none. */

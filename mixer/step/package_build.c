@@ -379,6 +379,26 @@ static int compile(struct rebuild *b, struct err *e)
 	return r < 0 ? r : run_stage(b, "compile", e);
 }
 
+/* gcc falls over some functions of which a profile says that they are called by pointer: then it is not told of any. */
+static int compile_with_profile(struct rebuild *b, struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	int r = compile(b, &why);
+	if (r == -ERR_CHILD && b->profile.path && strstr(why.text, "internal compiler error")) {
+		ui_warn(b->m->ui,
+			"package %s: the compiler crashed on its profile; again without the functions that are called "
+			"by pointer",
+			b->recipe->name);
+		err_clear(&why);
+		b->profile.no_targets = true;
+		r = compile(b, &why);
+	}
+	if (r < 0)
+		err_move(e, &why);
+	return r;
+}
+
 static int note_stale(const struct rebuild *b, int out, struct err *e)
 {
 	char text[16];
@@ -392,7 +412,7 @@ static int build(struct rebuild *b, struct err *e)
 {
 	ui_message(b->m->ui, "package %s: building %s %s; '%s/log/%s.log' grows", b->recipe->name, b->lock->source.name,
 		   b->version, b->path, b->recipe->name);
-	int r = compile(b, e);
+	int r = compile_with_profile(b, e);
 	if (r >= 0)
 		r = check_profile(b, e);
 	if (r >= 0 && b->stale)

@@ -264,6 +264,23 @@ libbz2-1.0-dbgsym"
 	cmp "$BATS_TEST_TMPDIR/without" "$BATS_TEST_TMPDIR/stale"
 }
 
+@test "a profile that the compiler crashes on is used without what is called by pointer" {
+	# what bzip2 has, so that it fits; the name stands in gcc's file only as what a line calls
+	printf '%s\n' '# limpid-profile 1' 'BZ2_compressBlock:1000:10' ' 1: 1000 crashes_gcc:1000' >"$MIX/local-recipes/crash.profile"
+	rules "ifneq (,\$(wildcard /mnt/profile/*))
+\$(if \$(shell grep -l crashes_gcc /mnt/profile/*),\$(shell echo 'x.c:1: internal compiler error: Segmentation fault' >&2)\$(error gcc crashed))
+endif"
+	recipe crash 'patches = rules.patch'
+	run -0 package build crash
+	assert_output --partial "package crash: the compiler crashed on its profile; again without the functions that are called by pointer"
+	refute_output --partial "is of another program"
+	run -0 grep -c -e -fauto-profile=/mnt/profile/crash.afdo "$CACHE/rebuilds/log/crash.log"
+	run -0 package list
+	assert_line --regexp '^crash .* profile '
+	refute_line --regexp '^crash .* stale profile'
+	rm "$MIX/local-recipes"/crash*
+}
+
 @test "what bundles ship without debug information is rebuilt without a recipe, and what cannot be is told" {
 	export MIX=$BATS_TEST_TMPDIR/mix
 	mixer -q init "$MIX" --bundles="$BATS_TEST_DIRNAME/../../bundles"
