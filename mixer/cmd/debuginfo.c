@@ -34,7 +34,6 @@ static int status_run(void *context, void *opts, const struct strv *args __attri
 {
 	const struct status_opts *o = opts;
 	_cleanup_(mix_closep) struct mix *m = NULL;
-
 	uint32_t release;
 
 	int r = mix_open(context, 0, &m, e);

@@ -230,9 +230,9 @@ static bool is_recipe(const char *name)
 	       !text_ends(name, ".workload") && !text_ends(name, ".profile");
 }
 
-int recipe_load(const struct config *c, const char *name, struct recipe **out, struct err *e)
+/* folder: where it lies; NULL: nowhere */
+static int load_from(const char *folder, const char *name, struct recipe **out, struct err *e)
 {
-	_cleanup_free_ char *folder = is_recipe(name) ? folder_of(c, name) : NULL;
 	_cleanup_(buf_free) struct buf text = {0};
 
 	if (!folder) {
@@ -245,11 +245,18 @@ int recipe_load(const struct config *c, const char *name, struct recipe **out, s
 	return r < 0 ? r : recipe_parse(text.data, text.len, name, folder, out, e);
 }
 
+int recipe_load(const struct config *c, const char *name, struct recipe **out, struct err *e)
+{
+	_cleanup_free_ char *folder = is_recipe(name) ? folder_of(c, name) : NULL;
+
+	return load_from(folder, name, out, e);
+}
+
 int recipe_get(const struct config *c, const char *name, struct recipe **out, struct err *e)
 {
-	_cleanup_free_ char *folder = folder_of(c, name);
+	_cleanup_free_ char *folder = is_recipe(name) ? folder_of(c, name) : NULL;
 
-	return is_recipe(name) && !folder ? recipe_parse("", 0, name, NULL, out, e) : recipe_load(c, name, out, e);
+	return !folder && is_recipe(name) ? recipe_parse("", 0, name, NULL, out, e) : load_from(folder, name, out, e);
 }
 
 /* Those that are files */
