@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-#include <solv/evr.h>
-#include <solv/pool.h>
-
 #include "mixer/input/bundle.h"
 #include "mixer/input/package.h"
 #include "mixer/input/recipe.h"
@@ -75,18 +72,14 @@ int package_locker_open(const struct mix *m, struct recipe *const *recipes, size
 static const struct source_package *find_source(const struct package_locker *l, const char *name)
 {
 	const struct source_package *best = NULL;
-	Pool *pool = pool_create();
 
-	pool_setdisttype(pool, DISTTYPE_DEB);
 	for (size_t i = 0; i < l->list->n; i++) {
 		const struct source_package *s = &l->list->items[i];
 		if (strcmp(s->name, name) == 0 &&
 		    (!best || s->priority > best->priority ||
-		     (s->priority == best->priority &&
-		      pool_evrcmp_str(pool, s->version, best->version, EVRCMP_COMPARE) > 0)))
+		     (s->priority == best->priority && universe_compare_versions(s->version, best->version) > 0)))
 			best = s;
 	}
-	pool_free(pool);
 	return best;
 }
 
@@ -271,12 +264,7 @@ bool package_lock_is_current(const struct mix *m, const struct recipe *r, const 
 
 bool package_lock_is_older(const struct lock *l, const char *version)
 {
-	Pool *pool = pool_create();
-
-	pool_setdisttype(pool, DISTTYPE_DEB);
-	const bool older = pool_evrcmp_str(pool, l->source.version, version, EVRCMP_COMPARE) < 0;
-	pool_free(pool);
-	return older;
+	return universe_compare_versions(l->source.version, version) < 0;
 }
 
 int package_lock_get(const struct mix *m, struct recipe *r, struct lock **out, struct err *e)

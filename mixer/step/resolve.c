@@ -7,9 +7,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <solv/evr.h>
-#include <solv/pool.h>
-
 #include "mixer/input/archive.h"
 #include "mixer/input/download.h"
 #include "mixer/input/package.h"
@@ -173,8 +170,7 @@ static void wishes_digest(const struct config *c, const struct bundle_set *set, 
 }
 
 /* The newest source that any archive has the package from; NULL: none. */
-static const struct package *newest_source(const struct config *c, const struct package_list *list, Pool *pool,
-					   const char *name)
+static const struct package *newest_source(const struct config *c, const struct package_list *list, const char *name)
 {
 	const struct package *best = NULL;
 
@@ -182,7 +178,7 @@ static const struct package *newest_source(const struct config *c, const struct 
 		const struct package *p = &list->items[i];
 		const struct repository *from = config_repository(c, p->repository);
 		if (strcmp(p->name, name) == 0 && from && from->kind == REPOSITORY_DEBIAN &&
-		    (!best || pool_evrcmp_str(pool, p->source_version, best->source_version, EVRCMP_COMPARE) > 0))
+		    (!best || universe_compare_versions(p->source_version, best->source_version) > 0))
 			best = p;
 	}
 	return best;
@@ -192,15 +188,13 @@ static const struct package *newest_source(const struct config *c, const struct 
 static void warn_of_old_rebuilds(const struct mix *m, const struct package_list *list, const struct lock *l)
 {
 	_cleanup_(strv_free) struct strv told = {0};
-	Pool *pool = pool_create();
 
-	pool_setdisttype(pool, DISTTYPE_DEB);
 	for (size_t i = 0; i < l->n_packages; i++) {
 		const struct locked_package *p = &l->packages[i];
 		if (!strstr(p->version, REBUILT) || strv_has(&told, p->source))
 			continue;
-		const struct package *newer = newest_source(m->config, list, pool, p->name);
-		if (!newer || pool_evrcmp_str(pool, newer->source_version, p->source_version, EVRCMP_COMPARE) <= 0)
+		const struct package *newer = newest_source(m->config, list, p->name);
+		if (!newer || universe_compare_versions(newer->source_version, p->source_version) <= 0)
 			continue;
 		_cleanup_free_ char *recipe = recipe_of_source(m->config, p->source);
 		strv_add(&told, p->source);
@@ -209,7 +203,6 @@ static void warn_of_old_rebuilds(const struct mix *m, const struct package_list 
 			"build %s'",
 			p->source, newer->source_version, p->source_version, recipe, recipe);
 	}
-	pool_free(pool);
 }
 
 int resolve(const struct mix *m, const struct bundle_set *set, const struct strv *only, bool keep,

@@ -23,6 +23,16 @@ void universe_free(struct universe *u)
 	free(u);
 }
 
+int universe_compare_versions(const char *a, const char *b)
+{
+	Pool *pool = pool_create();
+
+	pool_setdisttype(pool, DISTTYPE_DEB);
+	int r = pool_evrcmp_str(pool, a, b, EVRCMP_COMPARE);
+	pool_free(pool);
+	return r;
+}
+
 const struct package *universe_package(const struct universe *u, Id solvable)
 {
 	size_t i = (size_t)(solvable - u->first);

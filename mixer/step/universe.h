@@ -53,6 +53,9 @@ Id alternative_take(const struct universe *u, Id *dep);
 /* What alternative stands for without version: the name. */
 Id alternative_name(const struct universe *u, Id alternative);
 
+/* As Debian orders versions: < 0, 0, > 0 */
+int universe_compare_versions(const char *a, const char *b);
+
 /* The wish for a name: that name, or, when no package has it, what provides it. An id for pool_whatprovides; 0: there is neither. */
 Id wish_find(const struct universe *u, const char *name);
 
