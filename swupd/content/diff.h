@@ -11,43 +11,8 @@ struct err;
 
 /*
  * The difference of two files, as streams of like things that are not compressed here: those of many files are put
- * behind one another, and the whole is. Lengths and hashes of both files are known from elsewhere. What one difference
- * has in each stream tells itself where it ends.
- *
- * The new file is made of pieces, in its order. A piece copies bytes of the old file, some of them changed, and goes on
- * with bytes that are given (literals). "varint": 7 bits a byte, the lowest first, the highest bit says that more
- * follow; as few bytes as can be. "signed": 0, -1, 1, -2, 2 … as the varints 0, 1, 2, 3, 4 …
- *
- *   stream      of each difference
- *   CONTROL     varint, its kind: 0 plain, 1 program, 2 of what has deflated streams
- *   COPY        of each piece, until they make the new file: varint, how many bytes are copied
- *   INSERT      of each piece: varint, how many literals follow. Of copy and insert one at least is not 0.
- *   ALIGN       of each piece that copies: signed varint, how the position in the old file minus that in the new one
- *               differs from the piece's before; at first from 0
- *   GAP         all copied bytes in a row: varints, 1 + how many are unchanged before the next changed one; at the end 0
- *   VALUE       of each changed byte: new minus old modulo 256
- *   LITERAL     the literals
- *
- *   old    |....AAAAAAAAAA.......BBBBBBB...|
- *               | copy  |        |copy |           ALIGN: 4, then 1 more
- *   new    |AAAAaAAAAAxxxxxxxBBBbBBB|              GAP: 5 (4 unchanged, then a), 9 (5 of A, 3 of B, then b), 0
- *                     |insert|
- *
- * A program (kind 1) has more; diff_elf.h has its words. From ELF_HEAD bytes of the new file on, each reference of the
- * old file that is copied as a whole in one piece is replaced by the predicted one, before the changes:
- *
- *   REFERENCE   all those references in a row: varints, 1 + how many are as predicted before the next that is not; at
- *               the end 0
- *   CORRECTION  of each that is not: signed varint, reference minus prediction; 0: it is as in the old file
- *   TARGET      where a piece's literals begin at ELF_HEAD or behind it and all are in one segment of code: of each
- *               operand that the machine finds in them alone, its target's address minus the file's lowest, 4 bytes,
- *               the highest first. It is not in LITERAL then.
- *
- * Of what has deflated streams (kind 2; diff_deflated.h), CONTROL goes on with a list of the old file's streams and one of
- * the new file's, and then with the kind of the difference of their expanded forms, 0 or 1, which is all the rest. A
- * list: varint, how many; of each stream varints, bytes between the one before and it, its bytes, what it expands to;
- * in the new file also level and memory level of the zlib that makes it (no header, window of 32 KiB), and bytes that
- * say in which blocks (deflate_tokens.h), or 0.
+ * behind one another, and the whole is. What the streams say stands in difference(5). Lengths and hashes of both files
+ * are known from elsewhere.
  */
 enum diff_stream {
 	DIFF_CONTROL,

@@ -10,36 +10,9 @@
 #include "swupd/base/view.h"
 
 /*
- * Parts of diff.c and diff_make.c: what they must do alike with programs and libraries. These refer to their own places
- * by address, mostly relative ones, so inserting a byte changes references all over the file. Both sides know the old
- * file's references and, by the pieces, where what they mean has gone; so they predict the new ones. A wrong prediction
- * costs bytes, never correctness; but both sides must predict the same, so this is a part of the format.
- *
- * Of both files the head is read: the ELF header (64 bits, little endian) and the program headers, when they lie in the
- * first ELF_HEAD bytes. Of its PT_LOAD segments the first 16 count, without those that are larger than ELF_MAX.
- * Addresses are kept as 32 bits, minus the lowest of any segment.
- *
- * The references of the old file are looked for by its section headers, sections in the order of their offset, ones
- * that overlap the one before left out. "An address" is from the lowest to below the highest, and 0x1000 or more.
- *
- *   code (SHF_EXECINSTR)     what the machine finds, when the field is not 0 and its target lies in the file. When
- *                            addresses are absolute (ET_EXEC), also any 4 bytes between these that are an address: the
- *                            first that fit count
- *   .dynsym, .symtab         st_value: an address
- *   relocations (SHT_RELA)   r_offset and r_addend: an address; the symbol, when it is not 0
- *   writable data, .dynamic, .init_array, .fini_array, .relr.dyn; .rodata when addresses are absolute
- *                            each 8 bytes: an address
- *   .eh_frame_hdr            each 4 bytes behind the first 12
- *   .eh_frame                of each entry of a function: the way back to the common one, and its begin
- *   .rodata else             jump tables: TABLE_RUN or more numbers of 4 bytes in a row that lead to code
- *
- * Of what depends on its own place, only sections count whose address is that of their segment. Code in front of the
- * first .rodata says where tables in it begin.
- *
- * Where a place of the old file is in the new one: what was learned last of this address; else by the piece in which it
- * is copied (pieces sorted by old position, of the same the longer first; one that ends within those before is left
- * out, one that overlaps begins at their end); else moved as the byte copied last before it. What has memory, but no
- * bytes in the file, keeps its distance to the end of the bytes of the segment with the same number.
+ * Parts of diff.c and diff_make.c: what they must do alike with programs and libraries, whose references to their own
+ * places are predicted. A wrong prediction costs bytes, never correctness; but both sides must predict the same, so all
+ * of this is format, and stands in difference(5).
  */
 
 /* What CONTROL has */

@@ -235,7 +235,7 @@ TEST(diff_of_a_program_does_not_grow_with_what_refers_to_moved_code)
 }
 
 /*
- * What some version wrote of programs still makes what it made: a predictor that says something else is another kind of difference (diff_elf.h). So this file never changes:
+ * What some version wrote of programs still makes what it made: a predictor that says something else is another kind of difference (difference(5)). So this file never changes:
  * each stream's length (LEB128), then all streams, of two differences.
  */
 TEST(diff_of_programs_is_read_for_ever)

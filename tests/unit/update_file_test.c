@@ -144,41 +144,59 @@ static int read_all(struct maker *m, const struct buf *file, struct err *e)
 	return r;
 }
 
-TEST(update_file_gives_what_was_written)
+static void check_sample(const struct sample *s, const struct buf *file)
 {
-	_cleanup_(sample_free) struct sample s;
 	_cleanup_(update_index_clear) struct update_index x;
 	struct err e = ERR_INIT;
 	size_t index, head;
 
-	sample_make(&s);
-	assert_ok(update_head_size(s.file.data, s.file.len, &index, &head, &e), &e);
-	assert_int_equal(head, s.index.sections[1].at);
+	assert_ok(update_head_size(file->data, file->len, &index, &head, &e), &e);
 	/* the head is enough */
-	assert_ok(update_parse(s.file.data, head, &x, &e), &e);
+	assert_ok(update_parse(file->data, head, &x, &e), &e);
+	assert_int_equal(head, x.sections[1].at);
 	assert_int_equal(x.from, 10);
 	assert_int_equal(x.to, 20);
 	assert_int_equal(x.prefix, 5);
 	assert_int_equal(x.signature.len, 6);
 	assert_memory_equal(x.signature.data, "signed", 6);
 	assert_int_equal(x.n_sections, 2);
-	assert_int_equal(x.sections[1].at + x.sections[1].stored, s.file.len);
+	assert_int_equal(x.sections[1].at + x.sections[1].stored, file->len);
 	assert_true(x.sections[0].meta && !x.sections[1].meta);
 	assert_int_equal(x.records[1].shape->mode, 04755);
 	assert_int_equal(x.records[1].shape->gid, 100000);
 	assert_int_equal(x.records[4].shape->kind, KIND_LINK);
 	for (size_t i = 0; i < RECORDS; i++) {
-		assert_true(update_is(&x, &x.records[i].hash, &s.index.records[i].hash));
-		assert_true(update_is(&x, &x.records[i].from, &s.index.records[i].from));
-		assert_false(update_is(&x, &x.records[i].hash, &s.index.records[(i + 1) % RECORDS].hash));
+		assert_true(update_is(&x, &x.records[i].hash, &s->index.records[i].hash));
+		assert_true(update_is(&x, &x.records[i].from, &s->index.records[i].from));
+		assert_false(update_is(&x, &x.records[i].hash, &s->index.records[(i + 1) % RECORDS].hash));
 	}
-	_cleanup_(maker_clear) struct maker m = {.sample = &s, .index = &x, .wanted = 31};
-	assert_ok(read_all(&m, &s.file, &e), &e);
+	_cleanup_(maker_clear) struct maker m = {.sample = s, .index = &x, .wanted = 31};
+	assert_ok(read_all(&m, file, &e), &e);
 	for (size_t i = 0; i < RECORDS; i++) {
 		assert_int_equal(m.results[i], 0);
-		assert_int_equal(m.made[i].len, s.new[i].len);
-		assert_memory_equal(m.made[i].data, s.new[i].data, s.new[i].len);
+		assert_int_equal(m.made[i].len, s->new[i].len);
+		assert_memory_equal(m.made[i].data, s->new[i].data, s->new[i].len);
 	}
+}
+
+TEST(update_file_gives_what_was_written)
+{
+	_cleanup_(sample_free) struct sample s;
+
+	sample_make(&s);
+	check_sample(&s, &s.file);
+}
+
+/* What any version wrote is an update file of version 1: this file never changes. */
+TEST(update_file_is_read_for_ever)
+{
+	_cleanup_(sample_free) struct sample s;
+	_cleanup_(buf_free) struct buf golden = {0};
+	struct err e = ERR_INIT;
+
+	sample_make(&s);
+	assert_ok(fs_load(AT_FDCWD, "tests/golden/update-file", 1UL << 20, &golden, &e), &e);
+	check_sample(&s, &golden);
 }
 
 TEST(update_file_passes_over_what_is_not_wanted_or_cannot_be_made)
