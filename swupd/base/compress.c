@@ -118,6 +118,8 @@ static int xz_mem(int level, unsigned unit, size_t dictionary, const void *in, s
 	return 0;
 }
 
+#define ZSTD_LEVEL_MAX 22 /* alone it would look back over more than the 64 MiB that readers take (decompress.c) */
+
 /* dictionary: 0, the level's own */
 static int zstd_mem(int level, size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e)
 {
@@ -128,6 +130,8 @@ static int zstd_mem(int level, size_t dictionary, const void *in, size_t len, st
 	if (!c)
 		return err_set(e, -ENOMEM, "zstd");
 	size_t n = ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, level ? level : 19);
+	if (level == ZSTD_LEVEL_MAX && !dictionary)
+		dictionary = 64UL << 20;
 	if (!ZSTD_isError(n) && dictionary)
 		n = ZSTD_CCtx_setParameter(c, ZSTD_c_windowLog, __builtin_ctzl(dictionary));
 	if (!ZSTD_isError(n))

@@ -393,6 +393,18 @@ TEST(compress_xz_keeps_to_the_dictionary)
 	assert_true(large.len < 110000);
 }
 
+TEST(compress_makes_what_readers_take_at_the_highest_level_of_zstd)
+{
+	const size_t len = 66UL << 20;
+	_cleanup_(buf_free) struct buf in = {0}, packed = {0}, out = {0};
+	struct err e = ERR_INIT;
+
+	memset(buf_reserve(&in, len), 'x', len);
+	assert_ok(compress_mem(CODEC_ZSTD, 22, in.data, len, &packed, &e), &e);
+	assert_ok(decompress_mem(CODEC_ZSTD, packed.data, packed.len, len, &out, &e), &e);
+	assert_int_equal(out.len, len);
+}
+
 TEST(decompress_refuses_zstd_that_needs_over_128_MiB)
 {
 	/* magic, no content size, window, one last raw block of 5 bytes (zstd format, section 3.1.1) */
