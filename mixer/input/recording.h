@@ -78,5 +78,10 @@ struct perf_samples {
  * or without branch records; -ERR_LIMIT.
  */
 int perf_parse(const char *text, size_t len, const char *file, struct perf_samples **out, struct err *e);
+/*
+ * Add what 'perf buildid-list' writes, "HEX PATH" a line: without further options perf has build-ids in the header of perf.data alone, a path each. Mappings that have one
+ * keep theirs; lines without one are passed over.
+ */
+void perf_add_build_ids(struct perf_samples *s, const char *text, size_t len);
 void perf_samples_free(struct perf_samples *s);
 DEFINE_CLEANUP(struct perf_samples *, perf_samples_free);

@@ -229,3 +229,22 @@ int perf_parse(const char *text, size_t len, const char *file, struct perf_sampl
 	*out = take(p);
 	return 0;
 }
+
+void perf_add_build_ids(struct perf_samples *s, const char *text, size_t len)
+{
+	_cleanup_(table_freep) struct table *ids = table_new(); /* path → build-id */
+	const char *pos = text, *line;
+	size_t line_len;
+
+	while (text_line(&pos, text + len, &line, &line_len, NULL)) {
+		char *id = arena_strndup(s->arena, line, line_len), *path = strchr(id, ' ');
+		const size_t n = strspn(id, "0123456789abcdef");
+		if (n == 0 || !path || path != id + n)
+			continue;
+		*path++ = '\0';
+		(void)table_add_str(ids, path, id);
+	}
+	for (size_t i = 0; i < s->n_mappings; i++)
+		if (!s->mappings[i].build_id)
+			s->mappings[i].build_id = table_find_str(ids, s->mappings[i].path);
+}

@@ -294,39 +294,106 @@ static bool same_path(const char *released, const char *mapped)
 	       (text_starts(released, "/usr/") && strcmp(released + strlen("/usr"), mapped) == 0);
 }
 
-static uint32_t file_of(const struct elf_set *s, const struct perf_mapping *m)
+static uint32_t file_by_path(const struct elf_set *s, const char *path)
 {
 	for (uint32_t i = 0; i < s->n; i++)
-		if (m->build_id ? s->files[i].build_id && strcmp(s->files[i].build_id, m->build_id) == 0
-				: same_path(s->files[i].path, m->path))
+		if (same_path(s->files[i].path, path))
 			return i;
 	return NO_FILE;
 }
 
+static uint32_t file_by_id(const struct elf_set *s, const char *id)
+{
+	for (uint32_t i = 0; i < s->n; i++)
+		if (s->files[i].build_id && strcmp(s->files[i].build_id, id) == 0)
+			return i;
+	return NO_FILE;
+}
+
+#define ANY_PROCESS UINT32_MAX
+
+struct mapped {
+	uint32_t pid;
+	uint64_t start;
+	const struct perf_mapping *mapping;
+};
+
 struct perf_files {
 	const struct perf_samples *samples;
 	const struct elf_set *set;
-	uint32_t *files; /* of each mapping */
+	uint32_t *files;     /* of each mapping */
+	struct mapped *list; /* each mapping twice, by pid and start: of its process, and of any */
+	uint64_t longest;
 };
 
-/* The file and its address that a process had at vaddr: what it mapped there last; of one that began as another's copy, what anybody did. */
-static uint32_t place_of(const struct perf_files *x, uint32_t pid, uint64_t vaddr, uint64_t *out)
+static int by_start(const void *a, const void *b)
 {
-	const struct perf_mapping *found = NULL;
+	const struct mapped *x = a, *y = b;
 
-	for (size_t i = x->samples->n_mappings; i-- > 0;) {
-		const struct perf_mapping *m = &x->samples->mappings[i];
-		if (vaddr < m->start || vaddr - m->start >= m->len)
-			continue;
-		if (!found || m->pid == pid)
-			found = m;
-		if (m->pid == pid)
-			break;
+	if (x->pid != y->pid)
+		return x->pid < y->pid ? -1 : 1;
+	return x->start != y->start ? (x->start < y->start ? -1 : 1) : 0;
+}
+
+static void perf_files_init(struct perf_files *x, const struct perf_samples *p, const struct elf_set *s)
+{
+	*x = (struct perf_files){p, s, xcalloc(p->n_mappings + 1, sizeof(*x->files)),
+				 xcalloc(2 * p->n_mappings + 1, sizeof(*x->list)), 0};
+	for (size_t i = 0; i < p->n_mappings; i++) {
+		const struct perf_mapping *m = &p->mappings[i];
+		x->files[i] = m->build_id ? file_by_id(s, m->build_id) : file_by_path(s, m->path);
+		x->list[2 * i] = (struct mapped){m->pid, m->start, m};
+		x->list[2 * i + 1] = (struct mapped){ANY_PROCESS, m->start, m};
+		x->longest = MAX(x->longest, m->len);
 	}
-	uint32_t file = found ? x->files[found - x->samples->mappings] : NO_FILE;
+	if (p->n_mappings)
+		qsort(x->list, 2 * p->n_mappings, sizeof(*x->list), by_start);
+}
+
+static void perf_files_clear(struct perf_files *x)
+{
+	free(x->files);
+	free(x->list);
+}
+
+/* What a process mapped last at vaddr; NULL: nothing. */
+static const struct perf_mapping *mapped_at(const struct perf_files *x, uint32_t pid, uint64_t vaddr)
+{
+	const struct mapped probe = {pid, vaddr, NULL};
+	const struct perf_mapping *found = NULL;
+	size_t low = 0, high = 2 * x->samples->n_mappings;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		if (by_start(&x->list[mid], &probe) <= 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	for (size_t i = low; i-- > 0 && x->list[i].pid == pid && vaddr - x->list[i].start < x->longest;) {
+		const struct perf_mapping *m = x->list[i].mapping;
+		if (vaddr - m->start < m->len && (!found || m > found))
+			found = m;
+	}
+	return found;
+}
+
+/* The same; of a process that began as another's copy, what anybody did. */
+static const struct perf_mapping *mapping_at(const struct perf_files *x, uint32_t pid, uint64_t vaddr)
+{
+	const struct perf_mapping *own = mapped_at(x, pid, vaddr);
+
+	return own ? own : mapped_at(x, ANY_PROCESS, vaddr);
+}
+
+/* The file that m (may be NULL) is of, and its address of vaddr. */
+static uint32_t place_in(const struct perf_files *x, const struct perf_mapping *m, uint64_t vaddr, uint64_t *out)
+{
+	const uint32_t file = m ? x->files[m - x->samples->mappings] : NO_FILE;
+
 	if (file == NO_FILE)
 		return file;
-	uint64_t offset = vaddr - found->start + found->offset;
+	uint64_t offset = vaddr - m->start + m->offset;
 	const struct elf_file *f = &x->set->files[file];
 	for (size_t i = 0; i < f->n_segments; i++)
 		if (offset >= f->segments[i].offset && offset - f->segments[i].offset < f->segments[i].size) {
@@ -336,22 +403,50 @@ static uint32_t place_of(const struct perf_files *x, uint32_t pid, uint64_t vadd
 	return NO_FILE;
 }
 
+static uint32_t place_of(const struct perf_files *x, uint32_t pid, uint64_t vaddr, uint64_t *out)
+{
+	return place_in(x, mapping_at(x, pid, vaddr), vaddr, out);
+}
+
+/* Remember what is to be told of a mapping that something ran in. */
+static void note_build(const struct perf_files *x, const struct perf_mapping *m, struct elf_set *s)
+{
+	const uint32_t file = x->files[m - x->samples->mappings];
+	const uint32_t other = file == NO_FILE && m->build_id ? file_by_path(s, m->path) : NO_FILE;
+
+	if (file != NO_FILE)
+		s->files[file].by_path |= !m->build_id;
+	else if (other != NO_FILE && !s->files[other].other_id)
+		s->files[other].other_id = xstrdup(m->build_id);
+}
+
+static void run_attribute(const struct perf_files *x, const struct perf_run *run, struct elf_set *s,
+			  struct attribution *out)
+{
+	const uint64_t bytes = (run->to - run->from + 1) * run->count;
+	uint64_t from;
+
+	if (run->from >> 63) {
+		out->kernel += bytes;
+		return;
+	}
+	const struct perf_mapping *m = mapping_at(x, run->pid, run->from);
+	const uint32_t file = place_in(x, m, run->from, &from);
+	if (m)
+		note_build(x, m, s);
+	*(file == NO_FILE ? &out->unknown : &out->known) += bytes;
+	if (file != NO_FILE)
+		range_add(&s->files[file], from, from + (run->to - run->from) + 1, run->count);
+}
+
 void perf_attribute(const struct perf_samples *p, struct elf_set *s, struct attribution *out)
 {
-	struct perf_files x = {p, s, xcalloc(p->n_mappings + 1, sizeof(uint32_t))};
+	struct perf_files x;
 
+	perf_files_init(&x, p, s);
 	*out = (struct attribution){0};
-	for (size_t i = 0; i < p->n_mappings; i++)
-		x.files[i] = file_of(s, &p->mappings[i]);
-	for (size_t i = 0; i < p->n_runs; i++) {
-		const struct perf_run *run = &p->runs[i];
-		const uint64_t bytes = (run->to - run->from + 1) * run->count;
-		uint64_t from;
-		uint32_t file = run->from >> 63 ? NO_FILE : place_of(&x, run->pid, run->from, &from);
-		*(run->from >> 63 ? &out->kernel : file == NO_FILE ? &out->unknown : &out->known) += bytes;
-		if (file != NO_FILE)
-			range_add(&s->files[file], from, from + (run->to - run->from) + 1, run->count);
-	}
+	for (size_t i = 0; i < p->n_runs; i++)
+		run_attribute(&x, &p->runs[i], s, out);
 	for (size_t i = 0; i < p->n_branches; i++) {
 		const struct perf_branch *b = &p->branches[i];
 		uint64_t from, to;
@@ -359,5 +454,5 @@ void perf_attribute(const struct perf_samples *p, struct elf_set *s, struct attr
 		if (source != NO_FILE && target != NO_FILE)
 			call_add(&s->files[source], from, target, to, b->count);
 	}
-	free(x.files);
+	perf_files_clear(&x);
 }

@@ -22,6 +22,7 @@ void elf_set_clear(struct elf_set *s)
 		munmap((void *)f->map, f->size);
 		free(f->path);
 		free(f->build_id);
+		free(f->other_id);
 		free(f->ranges);
 		free(f->calls);
 	}

@@ -33,6 +33,8 @@ struct elf_file {
 	} segments[8]; /* that are executable */
 	size_t n_segments;
 	bool is_kernel; /* its code is in the upper half of addresses */
+	bool by_path;   /* perf did not say of which build the file was that ran under its path */
+	char *other_id; /* the build-id of another build that ran under its path; NULL: none did */
 	struct sample_range *ranges;
 	size_t n_ranges, cap_ranges;
 	struct sample_call *calls;
@@ -71,5 +73,5 @@ struct attribution {
  */
 void recording_attribute(const struct recording *r, struct elf_set *s, struct attribution *out);
 
-/* The same of perf, which says what was mapped: by build-id, else by path. */
+/* The same of perf, which says what was mapped: by build-id; by path when there is none. What has the path of a file, and another build-id, is not of it. */
 void perf_attribute(const struct perf_samples *p, struct elf_set *s, struct attribution *out);

@@ -19,13 +19,13 @@
 
 #define RECORDING_MAX (2UL << 30)
 #define PERF_MAGIC    "PERFILE2"
+#define SHOWN         5 /* files of other builds that are told one by one */
 
 /* --- reading --------------------------------------------------------------------------------------------------------------- */
 
-static int perf_script(const char *path, struct buf *out, struct err *e)
+/* Run perf on a perf.data; argv has path somewhere. */
+static int perf_run(const char *const *argv, const char *path, struct buf *out, struct err *e)
 {
-	const char *const argv[] = {"perf", "script", "-i", path, "-F", "pid,event,ip,brstack", "--show-mmap-events",
-				    NULL};
 	_cleanup_(buf_free) struct buf errors = {0};
 	const struct proc p = {.argv = argv, .dirfd = AT_FDCWD, .out = out, .errors = &errors};
 
@@ -33,14 +33,31 @@ static int perf_script(const char *path, struct buf *out, struct err *e)
 	if (r == -ENOENT)
 		return err_hint(e, r,
 				"apt install linux-perf; or give the text that 'perf script -F pid,event,ip,brstack "
-				"--show-mmap-events' writes elsewhere");
+				"--show-mmap-events' writes elsewhere, of a recording with --buildid-mmap");
 	return r < 0 ? err_in(e, r, "%s", path) : 0;
+}
+
+static int perf_data_read(const char *path, struct perf_samples **out, struct err *e)
+{
+	const char *const script[] = {"perf", "script", "-i", path, "-F", "pid,event,ip,brstack", "--show-mmap-events",
+				      NULL};
+	const char *const list[] = {"perf", "buildid-list", "-i", path, NULL};
+	_cleanup_(buf_free) struct buf text = {0}, ids = {0};
+
+	int r = perf_run(script, path, &text, e);
+	if (r >= 0)
+		r = perf_run(list, path, &ids, e);
+	if (r >= 0)
+		r = perf_parse(text.data ? text.data : "", text.len, path, out, e);
+	if (r >= 0)
+		perf_add_build_ids(*out, ids.data ? ids.data : "", ids.len);
+	return r;
 }
 
 /* Which kind it is tell its first bytes. */
 static int samples_read(const struct profile_job *job, struct attribution *a, const char **by, struct err *e)
 {
-	_cleanup_(buf_free) struct buf text = {0}, script = {0};
+	_cleanup_(buf_free) struct buf text = {0};
 	_cleanup_(recording_freep) struct recording *recording = NULL;
 	_cleanup_(perf_samples_freep) struct perf_samples *perf = NULL;
 
@@ -56,14 +73,8 @@ static int samples_read(const struct profile_job *job, struct attribution *a, co
 		return r;
 	}
 	*by = "perf";
-	if (text.len >= strlen(PERF_MAGIC) && memcmp(data, PERF_MAGIC, strlen(PERF_MAGIC)) == 0) {
-		r = perf_script(job->recording, &script, e);
-		if (r < 0)
-			return r;
-		r = perf_parse(script.data ? script.data : "", script.len, job->recording, &perf, e);
-	} else {
-		r = perf_parse(data, text.len, job->recording, &perf, e);
-	}
+	const bool is_data = text.len >= strlen(PERF_MAGIC) && memcmp(data, PERF_MAGIC, strlen(PERF_MAGIC)) == 0;
+	r = is_data ? perf_data_read(job->recording, &perf, e) : perf_parse(data, text.len, job->recording, &perf, e);
 	if (r >= 0)
 		perf_attribute(perf, job->files, a);
 	return r;
@@ -96,6 +107,32 @@ static bool is_wanted(const struct profile_job *job, const struct elf_file *f)
 		if (fnmatch(job->only->items[i], f->path, 0) == 0)
 			return true;
 	return job->only->n == 0;
+}
+
+/* What perf said of builds, or did not */
+static void builds_say(const struct profile_job *job, struct ui *ui)
+{
+	const char *by_path = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < job->files->n; i++) {
+		const struct elf_file *f = &job->files->files[i];
+		if (!is_wanted(job, f))
+			continue;
+		if (f->other_id && n++ < SHOWN)
+			ui_warn(ui, "%s: it is of another build of %s: build-id %s, in the release %s", job->recording,
+				f->path, f->other_id, f->build_id ? f->build_id : "none");
+		if (f->by_path && !by_path)
+			by_path = f->path;
+	}
+	if (n > SHOWN)
+		ui_warn(ui, "%s: it is of other builds of %zu more files", job->recording, n - SHOWN);
+	if (by_path)
+		ui_warn(ui,
+			"%s: it does not say of which build %s is: it, and what else has no build-id, is told by its "
+			"path "
+			"alone ('perf record --buildid-mmap' records build-ids)",
+			job->recording, by_path);
 }
 
 static uint64_t sampled(const struct elf_file *f)
@@ -152,6 +189,7 @@ int profile_make(const struct profile_job *job, struct ui *ui, struct profile **
 	if (r < 0)
 		return r;
 	attribution_say(ui, &a);
+	builds_say(job, ui);
 	for (size_t i = 0; i < job->files->n; i++) {
 		const struct elf_file *f = &job->files->files[i];
 		struct symbolized s;

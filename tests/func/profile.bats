@@ -23,12 +23,12 @@ symbol()
 	nm -S "$DIR/known" | awk -v name="$1" '$4 == name {print "0x" $1, "0x" $2}'
 }
 
-# samples OUT: 7 samples of hot, from its beginning to its last byte but one, whence it jumped to its beginning
+# samples OUT [BUILD_ID]: 7 samples of hot, from its beginning to its last byte but one, whence it jumped to its beginning
 samples()
 {
 	read -r start size < <(symbol hot)
 	local last=$((BASE + start + size - 2)) first=$((BASE + start))
-	python3 "$TOP/tests/func/perf_data.py" "$1" /usr/bin/known "$BUILD_ID" 4321 "$(printf %x "$BASE")" 4000 0 \
+	python3 "$TOP/tests/func/perf_data.py" "$1" /usr/bin/known "${2:-$BUILD_ID}" 4321 "$(printf %x "$BASE")" 4000 0 \
 		"$(printf '%x/%x,%x/%x' "$last" "$first" "$last" "$first")" 7
 }
 
@@ -49,6 +49,37 @@ samples()
 	touch -r perf.data perf.txt
 	mixer profile import --root="$DIR/root" --debug="$DIR/debug" --source='known 1.0-1' perf.txt same.profile
 	cmp out.profile same.profile
+}
+
+# import RECORDING: of the root, to out.profile
+import()
+{
+	mixer profile import --root="$DIR/root" --debug="$DIR/debug" "$1" out.profile
+}
+
+@test "import finds build-ids in the header of a perf.data, where perf has them by default" {
+	cd "$BATS_TEST_TMPDIR"
+	samples perf.data "header:$BUILD_ID"
+	run -0 import perf.data
+	refute_output --partial warning
+	run -0 grep -c "^hot:[0-9]*:7$" out.profile
+	# under its path ran another build
+	for id in header: ''; do
+		rm -f out.profile
+		samples perf.data "${id}00112233445566778899aabbccddeeff00112233"
+		run -1 import perf.data
+		assert_line "warning: perf.data: it is of another build of /usr/bin/known: build-id 00112233445566778899aabbccddeeff00112233, in the release $BUILD_ID"
+		assert_line --partial 'nothing that was executed is of files of this release'
+		refute [ -e out.profile ]
+	done
+	# nobody knows
+	samples perf.data -
+	perf script -i perf.data -F pid,ip,brstack,event --show-mmap-events >perf.txt
+	for file in perf.data perf.txt; do
+		run -0 import $file
+		assert_line --partial "warning: $file: it does not say of which build /usr/bin/known is"
+		run -0 grep -c "^hot:[0-9]*:7$" out.profile
+	done
 }
 
 @test "merge halves what is of an older build, show tells of both" {

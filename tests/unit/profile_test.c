@@ -284,6 +284,16 @@ TEST(perf_text_gives_runs_and_jumps_once_each)
 	assert_int_equal(p->runs[0].to, 0x5010);
 	assert_int_equal(p->runs[0].count, 2);
 	assert_int_equal(p->n_branches, 3);
+
+	/* only what has none gets one */
+	static const char ids[] = "0000 /usr/bin/a\n"
+				  "89ef /usr/bin/a b\n"
+				  "4567 /usr/lib/l.so\n"
+				  "     /usr/bin/other\n"
+				  "hello\n";
+	perf_add_build_ids(p, ids, strlen(ids));
+	assert_string_equal(p->mappings[0].build_id, "89ef");
+	assert_string_equal(p->mappings[1].build_id, "0123abcd");
 }
 
 TEST(perf_text_without_branch_records_is_refused_with_a_hint)
@@ -531,6 +541,38 @@ TEST(symbolize_takes_calls_from_perf)
 		}
 	assert_int_equal(calls, 2);
 	assert_string_equal(out->origins[0].by, "perf");
+}
+
+/* Of 16 bytes that each process ran there: p has those of 9, which mapped it over something else, and of its copy 10; 11 had another build, 12 another program. */
+TEST(perf_belongs_to_what_a_process_mapped_last_and_to_no_other_build)
+{
+	struct program p;
+	struct err e = ERR_INIT;
+	_cleanup_(elf_set_clear) struct elf_set files = {0};
+	_cleanup_(perf_samples_freep) struct perf_samples *samples = NULL;
+	_cleanup_(buf_free) struct buf text = {0};
+	const uint64_t base = 0x555500000000;
+	struct attribution a;
+
+	program_make(&p);
+	const uint64_t from = base + p.hot;
+	_cleanup_free_ char *root = xasprintf("%s/root", p.dir);
+	assert_ok(elf_set_add_tree(&files, root, &e), &e);
+	buf_printf(&text, "p 11 PERF_RECORD_MMAP2 11/11: [0x%lx(0x100000) @ 0 <0123>]: r-xp /bin/p\n", base);
+	buf_printf(&text, "p 12 PERF_RECORD_MMAP2 12/12: [0x%lx(0x100000) @ 0 <4567>]: r-xp /bin/r\n", base);
+	buf_printf(&text, "p 9 PERF_RECORD_MMAP2 9/9: [0x%lx(0x200000) @ 0 fe:00 1 0]: r-xp /bin/q\n", base - 4096);
+	buf_printf(&text, "p 9 PERF_RECORD_MMAP2 9/9: [0x%lx(0x100000) @ 0 fe:00 2 0]: r-xp /bin/p\n", base);
+	buf_printf(&text, "p 9 PERF_RECORD_MMAP2 9/9: [0x%lx(0x1000) @ 0 fe:00 3 0]: r-xp /bin/s\n", base + 0x100000);
+	for (unsigned pid = 9; pid <= 12; pid++)
+		buf_printf(&text, "%u b: 0 0x%lx/0x%lx/P/-/-/0 0x1000/0x%lx/P/-/-/0\n", pid, from + 15, from, from);
+	assert_ok(perf_parse(text.data, text.len, "t", &samples, &e), &e);
+	perf_attribute(samples, &files, &a);
+	assert_int_equal(a.known, 32);
+	assert_int_equal(a.unknown, 32);
+	assert_int_equal(files.files[0].n_ranges, 2);
+	assert_int_equal(files.files[0].ranges[0].start, p.hot);
+	assert_true(files.files[0].by_path);
+	assert_string_equal(files.files[0].other_id, "0123");
 }
 
 TEST(symbolize_says_what_is_missing)
