@@ -471,7 +471,7 @@ static int hand_over(const struct kernels *k, const struct kernel *kernel, int d
 {
 	_cleanup_close_ int from = fs_open_dir(k->dir, kernel->key, e);
 
-	int r = from < 0 ? from : local_debs_put(from, debs, e);
+	int r = from < 0 ? from : local_debs_put(from, debs, NULL, e);
 	if (r >= 0 && fs_exists(from, STALE))
 		ui_warn(k->m->ui,
 			"kernel %s: built without its training, '%s', which was another kernel's: record it again",

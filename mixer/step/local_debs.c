@@ -3,15 +3,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "mixer/input/config.h"
+#include "mixer/input/package.h"
+#include "mixer/input/stanza.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
+
+/* Of a package's control file */
+struct names {
+	char *package, *source;
+};
 
 /* "zstd_1.5.7-1_amd64.deb" → "1.5.7-1"; NULL: not a package of that name */
 static char *version_in(const char *file, const char *package)
@@ -54,22 +62,59 @@ static int copy_package(int from, int to, const char *file, struct err *e)
 	return r < 0 ? r : fs_tmp_commit(&t, file, e);
 }
 
-/* The other versions of the package in file: one name shall stand for one thing. */
-static int drop_others(int debs, const char *file, struct err *e)
+/* "1.5.7-1+limpid.0123456789": as package_build.c and kernel.c have it, and nobody else */
+static bool is_rebuilt(const char *version)
+{
+	static const char mark[] = "+limpid.";
+	const char *end = strstr(version, mark);
+
+	return end && strlen(end + strlen(mark)) == 10 && strspn(end + strlen(mark), "0123456789abcdef") == 10;
+}
+
+/* Is the package in file, which we built, of this source? What cannot be read is nobody's. */
+static bool is_of_source(int debs, const char *file, const char *source)
+{
+	static const struct stanza_field fields[] = {{"Package", offsetof(struct names, package)},
+						     {"Source", offsetof(struct names, source)}};
+	_cleanup_(buf_free) struct buf control = {0};
+	struct names n;
+	unsigned line = 1;
+
+	if (package_control(debs, file, &control, NULL) < 0)
+		return false;
+	char *pos = control.data;
+	if (stanza_next(&pos, control.data + control.len, &line, fields, ARRAY_LEN(fields), &n, sizeof(n), NULL) <= 0)
+		return false;
+	const char *name = n.source ? n.source : n.package;
+	const size_t len = strlen(source);
+	return name && strncmp(name, source, len) == 0 && (!name[len] || name[len] == ' ');
+}
+
+/* Is file, which lies in debs, another version of one of made, or what an earlier build of source made besides? One name shall stand for one thing. */
+static bool is_replaced(int debs, const char *file, const struct strv *made, const char *source)
 {
 	_cleanup_free_ char *package = xstrndup(file, strcspn(file, "_")), *version = version_in(file, package);
+
+	for (size_t i = 0; version && i < made->n; i++) {
+		_cleanup_free_ char *other = version_in(made->items[i], package);
+		if (other)
+			return strcmp(other, version) != 0;
+	}
+	return version && source && is_rebuilt(version) && is_of_source(debs, file, source);
+}
+
+static int drop_replaced(int debs, const struct strv *made, const char *source, struct err *e)
+{
 	_cleanup_(strv_free) struct strv files = {0};
 
 	int r = fs_list(debs, ".", &files, e);
-	for (size_t i = 0; r >= 0 && version && i < files.n; i++) {
-		_cleanup_free_ char *other = version_in(files.items[i], package);
-		if (other && strcmp(other, version) != 0 && unlinkat(debs, files.items[i], 0) < 0)
+	for (size_t i = 0; r >= 0 && i < files.n; i++)
+		if (is_replaced(debs, files.items[i], made, source) && unlinkat(debs, files.items[i], 0) < 0)
 			r = err_errno(e, "%s", files.items[i]);
-	}
 	return r;
 }
 
-int local_debs_put(int from, int debs, struct err *e)
+int local_debs_put(int from, int debs, const char *source, struct err *e)
 {
 	_cleanup_(strv_free) struct strv files = {0};
 
@@ -77,7 +122,5 @@ int local_debs_put(int from, int debs, struct err *e)
 	for (size_t i = 0; r >= 0 && i < files.n; i++)
 		if (text_ends(files.items[i], ".deb"))
 			r = copy_package(from, debs, files.items[i], e);
-	for (size_t i = 0; r >= 0 && i < files.n; i++)
-		r = drop_others(debs, files.items[i], e);
-	return r;
+	return r < 0 ? r : drop_replaced(debs, &files, source, e);
 }

@@ -6,8 +6,11 @@ struct err;
 
 /* <workspace>/local-debs, where what we built ourselves waits for 'mixer lock'. One version of a package is there. */
 
-/* Put the .deb files of the directory from into debs, in the place of other versions of the same packages. */
-int local_debs_put(int from, int debs, struct err *e);
+/*
+ * Put the .deb files of the directory from into debs, in the place of other versions of the same packages, and of what an earlier build of their source (NULL: they
+ * are not of one alone) made besides: nobody would replace that any more. Packages that we did not build stay.
+ */
+int local_debs_put(int from, int debs, const char *source, struct err *e);
 
 /* The version of a package that is there, as its file name has it: without epoch; NULL: none. The caller frees it. */
 char *local_debs_version(const struct config *c, const char *package);

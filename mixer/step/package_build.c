@@ -446,7 +446,7 @@ static int find(const struct rebuild *b, int debs, struct err *e)
 		return errno == ENOENT ? 0 : err_errno(e, "'%s/%s'", b->path, b->key);
 	if (fstat(from, &st) == 0)
 		cache_used(b->dir, b->key, &st);
-	int r = local_debs_put(from, debs, e);
+	int r = local_debs_put(from, debs, b->lock->source.name, e);
 	if (r >= 0 && fs_exists(from, STALE))
 		ui_warn(b->m->ui,
 			"package %s: built without its profile, '%s', which is of another program or version: record "

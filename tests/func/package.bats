@@ -92,6 +92,34 @@ built()
 	assert_line --regexp "^xz-utils +not built +no profile"
 }
 
+# deb NAME VERSION [FIELD]: an empty package in local-debs
+deb()
+{
+	local dir=$BATS_TEST_TMPDIR/deb-$1
+	mkdir -p "$dir/DEBIAN"
+	printf '%s\n' "Package: $1" "Version: $2" 'Architecture: amd64' 'Maintainer: x <x@localhost>' 'Description: x' "${@:3}" >"$dir/DEBIAN/control"
+	dpkg-deb --root-owner-group -b "$dir" "$MIX/local-debs/$1_$2_amd64.deb" >/dev/null
+}
+
+@test "what another recipe of the source made goes with it, and packages of others stay" {
+	deb bzip2-extra 1.0.9-1+limpid.0123456789 'Source: bzip2'
+	deb bzip2-more 1.0.9-1+limpid.0123456789 'Source: bzip2 (1.0.9-1)'
+	deb bzip2-mine 2.0-1 'Source: bzip2'
+	deb bzip2-ours 2.0+limpid.mine 'Source: bzip2'
+	deb bzip2z 1.0+limpid.0123456789
+	deb limpid-kernel-x 6.1+limpid.0123456789
+	touch "$MIX/local-debs/odd_1+limpid.0123456789_amd64.deb"
+	run -0 package build bzip2
+	assert_output --partial ", as before"
+	run -0 ls "$MIX/local-debs"
+	refute_line --partial bzip2-extra
+	refute_line --partial bzip2-more
+	for name in bzip2-dbgsrc bzip2-mine bzip2-ours bzip2z limpid-kernel-x odd; do
+		assert_line --regexp "^${name}_"
+	done
+	rm "$MIX"/local-debs/{bzip2-mine,bzip2-ours,bzip2z,limpid,odd}*
+}
+
 @test "a recipe that changed is said to have, and is built from another root only when locked anew" {
 	recipe other 'flags = -O3'
 	run -0 package list
