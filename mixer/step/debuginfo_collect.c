@@ -99,8 +99,8 @@ static int read_file(void *arg, size_t i, struct err *e)
 	const struct debuginfo_file *known = table_find(c->known, &x->node->hash, sizeof(struct digest));
 
 	progress_add(c->m->progress, 1);
-	/* what explained itself has to be looked at again: the list does not say so */
-	if (!known || !*known->id || strcmp(known->by, known->package) == 0)
+	/* what explained itself, as content of a bundle may, has to be looked at again: the list does not say so */
+	if (!known || !*known->id || !*known->package || strcmp(known->by, known->package) == 0)
 		return read_one(c->m, x, e);
 	x->is_elf = x->is_known = true;
 	memcpy(x->elf.id, known->id, strlen(known->id) + 1);

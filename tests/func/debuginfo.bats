@@ -188,6 +188,18 @@ look()
 	refute [ -e "$MIX/update/www/10/Manifest.hello-debuginfo" ]
 }
 
+@test "content of a bundle that explains itself does so in each release" {
+	mkdir -p "$MIX/bundles/tree/hello/usr/bin"
+	echo 'int main(void) { return 0; }' | gcc -g -x c -Wl,--build-id -o "$MIX/bundles/tree/hello/usr/bin/own" -
+	bundle hello
+	for n in 10 20 30; do
+		content os-core usr/share/base "base $n"
+		release
+		run -0 mixer -C "$MIX" -q debuginfo status
+		assert_line --partial "release $n: debug information of 100.0 %"
+	done
+}
+
 @test "what is of another build explains nothing" {
 	program 1
 	mv "$BATS_TEST_TMPDIR"/debs/hello-dbgsym_1.deb "$BATS_TEST_TMPDIR/other.deb"
