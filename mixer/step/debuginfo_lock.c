@@ -33,7 +33,7 @@ bool debuginfo_is_package(const char *name)
 struct choosing {
 	const struct lock *lock;
 	const struct drop_list *drops;
-	struct table *sources; /* name → the first locked package of it */
+	struct table *sources; /* "NAME VERSION" → the first locked package of it */
 	struct table *chosen;  /* name → package */
 };
 
@@ -46,8 +46,8 @@ static const struct locked_package *find_explained(const struct choosing *c, con
 		return NULL;
 	_cleanup_free_ char *base = xstrndup(p->name, (size_t)(end - p->name));
 	if (strcmp(end, SOURCES) == 0) {
-		const struct locked_package *x = table_find_str(c->sources, base);
-		return x && strcmp(x->source_version, p->source_version) == 0 ? x : NULL;
+		_cleanup_free_ char *source = xasprintf("%s %s", base, p->source_version);
+		return table_find_str(c->sources, source);
 	}
 	const struct locked_package *x = lock_find(c->lock, base);
 	return x && strcmp(x->version, p->version) == 0 && strcmp(x->arch, p->arch) == 0 ? x : NULL;
@@ -56,8 +56,12 @@ static const struct locked_package *find_explained(const struct choosing *c, con
 /* Of two repositories that have one the order is that of all packages: the higher priority, then the first. */
 static void choose(struct choosing *c, const struct package_list *all)
 {
-	for (size_t i = 0; i < c->lock->n_packages; i++)
-		(void)table_add_str(c->sources, c->lock->packages[i].source, &c->lock->packages[i]);
+	/* of one source several versions may be locked: Debian's packages for all architectures beside those of an older rebuild */
+	for (size_t i = 0; i < c->lock->n_packages; i++) {
+		struct locked_package *p = &c->lock->packages[i];
+		_cleanup_free_ char *source = xasprintf("%s %s", p->source, p->source_version);
+		(void)table_add_str(c->sources, arena_strdup(c->lock->arena, source), p);
+	}
 	for (size_t i = 0; i < all->n; i++) {
 		const struct package *p = &all->items[i], *other;
 		const struct locked_package *explained = find_explained(c, p);

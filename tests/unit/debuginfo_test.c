@@ -246,7 +246,10 @@ static char *locked(const struct lock *l)
 
 TEST(debuginfo_lock_takes_what_explains_the_very_version)
 {
+	/* a-five is for all architectures: only five was rebuilt, of an older source */
 	static const char text[] = "limpid-lock 1\n"
+				   "package a-five 6 all " HASH " 1 main five 6 x.deb\n"
+				   "package five 5 amd64 " HASH " 1 main five 5 x.deb\n"
 				   "package libone 1 amd64 " HASH " 1 main one 1 x.deb\n"
 				   "package one 1 amd64 " HASH " 1 main one 1 x.deb\n"
 				   "package three-dbg 3 amd64 " HASH " 1 main three 3 x.deb\n"
@@ -269,13 +272,14 @@ TEST(debuginfo_lock_takes_what_explains_the_very_version)
 		all, "main", 500,
 		"libone 1 one 1\nlibone-dbgsym 1 one 1\none-dbgsym 2 one 2\none-dbg 1 one 1\nthree-dbg 3 three 3\n"
 		"two-dbgsym 2+b1 two 2\ntwo-dbgsrc 2 two 2\none-dbgsrc 2 one 2\nfour-dbgsym 1 four 1\n-dbgsym 1 x 1");
-	add_packages(all, "local", 900, "libone-dbgsym 1 one 1\none-dbgsrc 1+x one 1\n");
+	add_packages(all, "local", 900, "five-dbgsrc 5+x five 5\nlibone-dbgsym 1 one 1\none-dbgsrc 1+x one 1\n");
 	add_packages(all, "late", 100, "libone-dbgsym 1 one 1\nthree-dbgsym 3 three 3\n");
 	assert_ok(lock_parse(text, strlen(text), &l, &e), &e);
 	assert_ok(drop_list_parse("three-dbgsym from three\n", 24, "drop", &drops, &e), &e);
 	debuginfo_lock(&m, all, drops, &set, l);
 	_cleanup_free_ char *got = locked(l);
-	assert_string_equal(got, "libone-dbgsym 1 local\n"
+	assert_string_equal(got, "five-dbgsrc 5+x local\n"
+				 "libone-dbgsym 1 local\n"
 				 "one-dbg 1 main\n"
 				 "one-dbgsrc 1+x local\n"
 				 "three-dbg 3 main\n"
