@@ -11,6 +11,7 @@
 #include "mixer/step/coverage.h"
 #include "mixer/step/debuginfo.h"
 #include "mixer/step/diff.h"
+#include "mixer/step/kernel.h"
 #include "mixer/step/package_build.h"
 #include "mixer/step/release.h"
 #include "mixer/step/sbom.h"
@@ -265,6 +266,19 @@ static int renew_debuginfo(struct mix *m, const struct bundle_set *set, struct l
 	return r;
 }
 
+static void add_stale_kernels(const struct mix *m, struct strv *stale)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+
+	int r = m->config->kernel_config ? kernel_profile_names(m->config, &names, NULL) : 0;
+	for (size_t i = 0; r >= 0 && i < names.n; i++) {
+		struct kernel_state state = {0};
+		if (kernel_state(m->config, names.items[i], &state, NULL) >= 0 && state.stale)
+			strv_take(stale, xasprintf("limpid-kernel-%s", names.items[i]));
+		free(state.version);
+	}
+}
+
 /* Part of the summary: packages that were to be optimised, and are not. No release fails because recipes cannot be read. */
 static void warn_of_stale(const struct mix *m)
 {
@@ -279,6 +293,7 @@ static void warn_of_stale(const struct mix *m)
 			strv_add(&stale, names.items[i]);
 		free(state.version);
 	}
+	add_stale_kernels(m, &stale);
 	if (!stale.n)
 		return;
 	_cleanup_free_ char *list = strv_join(&stale, " ");

@@ -23,10 +23,17 @@ static int list_run(void *context, void *opts __attribute__((unused)), const str
 		r = kernel_profile_names(m->config, &names, e);
 	for (size_t i = 0; r >= 0 && i < names.n; i++) {
 		_cleanup_(kernel_profile_freep) struct kernel_profile *p = NULL;
-		_cleanup_free_ char *version = kernel_version_built(m->config, names.items[i]);
+		struct kernel_state state = {0};
 		r = kernel_profile_load(m->config, names.items[i], &p, e);
 		if (r >= 0)
-			ui_answer(&s->ui, "%-16s%-40s %s", p->name, version ? version : "not built", p->title);
+			r = kernel_state(m->config, names.items[i], &state, e);
+		if (r >= 0)
+			ui_answer(&s->ui, "%-16s%-40s %-13s %s", p->name, state.version ? state.version : "not built",
+				  state.stale     ? "stale profile"
+				  : state.trained ? "profile"
+						  : "no profile",
+				  p->title);
+		free(state.version);
 	}
 	return r;
 }

@@ -61,7 +61,7 @@ static int list_run(void *context, void *opts __attribute__((unused)), const str
 		r = package_state(m, recipes.items[i], &state, e);
 		if (r < 0)
 			break;
-		ui_answer(&s->ui, "%-16s%-40s %-11s %s%s", recipes.items[i]->name,
+		ui_answer(&s->ui, "%-16s%-40s %-13s %s%s", recipes.items[i]->name,
 			  state.version ? state.version : "not built",
 			  state.stale     ? "stale profile"
 			  : state.profile ? "profile"

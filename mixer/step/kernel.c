@@ -155,6 +155,24 @@ char *kernel_version_built(const struct config *c, const char *name)
 	return local_debs_version(c, package);
 }
 
+int kernel_state(const struct config *c, const char *name, struct kernel_state *out, struct err *e)
+{
+	_cleanup_(kernel_profile_freep) struct kernel_profile *p = NULL;
+	_cleanup_(build_profile_clear) struct build_profile training = {0};
+	_cleanup_free_ char *package = xasprintf(PREFIX "%s", name);
+
+	*out = (struct kernel_state){0};
+	int r = kernel_profile_load(c, name, &p, e);
+	if (r >= 0)
+		r = build_profile_load(kernel_training(c, p), &training, e);
+	if (r < 0)
+		return r;
+	out->version = kernel_version_built(c, name);
+	out->trained = training.path != NULL;
+	out->stale = out->trained && local_debs_is_stale(c, package, &training.sha256);
+	return 0;
+}
+
 /* --- building ------------------------------------------------------------------------------------------------------------ */
 
 struct kernels {
@@ -472,11 +490,15 @@ static int hand_over(const struct kernels *k, const struct kernel *kernel, int d
 	_cleanup_close_ int from = fs_open_dir(k->dir, kernel->key, e);
 
 	int r = from < 0 ? from : local_debs_put(from, debs, NULL, e);
-	if (r >= 0 && fs_exists(from, STALE))
+	const bool stale = r >= 0 && fs_exists(from, STALE);
+	if (stale)
 		ui_warn(k->m->ui,
 			"kernel %s: built without its training, '%s', which was another kernel's: record it again",
 			kernel->profile->name, kernel->training.path);
-	return r;
+	_cleanup_free_ char *package = xasprintf(PREFIX "%s", kernel->profile->name);
+	if (r >= 0)
+		r = local_debs_mark(debs, package, kernel->version, stale ? &kernel->training.sha256 : NULL, e);
+	return r < 0 ? err_in(e, r, "kernel %s", kernel->profile->name) : 0;
 }
 
 /* 1: it was in the cache and is in debs now; 0: it was not */

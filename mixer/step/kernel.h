@@ -47,6 +47,13 @@ int kernel_profile_names(const struct config *c, struct strv *out, struct err *e
 /* The version of limpid-kernel-NAME that lies in local-debs; NULL: none. The caller frees it. */
 char *kernel_version_built(const struct config *c, const char *name);
 
+struct kernel_state {
+	char *version; /* that lies in local-debs; NULL: none. The caller frees it. */
+	bool trained;  /* it is known how it runs */
+	bool stale;    /* but what lies in local-debs was built without, because that was another kernel's */
+};
+int kernel_state(const struct config *c, const char *name, struct kernel_state *out, struct err *e);
+
 /*
  * Build what is not in the cache, and put the packages of these profiles into local-debs in the place of older ones. The result is a function of the source
  * package, the tools, kernel-config/ and, if with_training, what is known of how they run, and is cached under them all in <cache>/kernels/<key>: what is there is

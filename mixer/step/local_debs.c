@@ -15,6 +15,10 @@
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
+#include "swupd/content/digest.h"
+
+#define STALE    ".stale"
+#define MARK_MAX 4096 /* bytes: a version and a digest */
 
 /* Of a package's control file */
 struct names {
@@ -122,5 +126,38 @@ int local_debs_put(int from, int debs, const char *source, struct err *e)
 	for (size_t i = 0; r >= 0 && i < files.n; i++)
 		if (text_ends(files.items[i], ".deb"))
 			r = copy_package(from, debs, files.items[i], e);
-	return r < 0 ? r : drop_replaced(debs, &files, source, e);
+	if (r >= 0)
+		r = drop_replaced(debs, &files, source, e);
+	return r;
+}
+
+/* "VERSION PROFILE" */
+static char *mark_of(const char *version, const struct digest *profile)
+{
+	char hex[DIGEST_HEX];
+
+	digest_format(profile, hex);
+	return xasprintf("%s %s\n", version, hex);
+}
+
+int local_debs_mark(int debs, const char *package, const char *version, const struct digest *profile, struct err *e)
+{
+	_cleanup_free_ char *file = xasprintf("%s" STALE, package);
+
+	if (!profile)
+		return unlinkat(debs, file, 0) < 0 && errno != ENOENT ? err_errno(e, "%s", file) : 0;
+	_cleanup_free_ char *text = mark_of(version, profile);
+	return fs_save(debs, file, text, strlen(text), 0644, e);
+}
+
+bool local_debs_is_stale(const struct config *c, const char *package, const struct digest *profile)
+{
+	_cleanup_free_ char *version = local_debs_version(c, package);
+	_cleanup_free_ char *file = xasprintf("local-debs/%s" STALE, package);
+	_cleanup_(buf_free) struct buf text = {0};
+
+	if (!version || fs_load(c->dir, file, MARK_MAX, &text, NULL) < 0)
+		return false;
+	_cleanup_free_ char *mark = mark_of(version, profile);
+	return strcmp(text.data, mark) == 0;
 }

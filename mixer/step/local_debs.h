@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
+
 struct config;
+struct digest;
 struct err;
 
 /* <workspace>/local-debs, where what we built ourselves waits for 'mixer lock'. One version of a package is there. */
@@ -14,3 +17,12 @@ int local_debs_put(int from, int debs, const char *source, struct err *e);
 
 /* The version of a package that is there, as its file name has it: without epoch; NULL: none. The caller frees it. */
 char *local_debs_version(const struct config *c, const char *package);
+
+/*
+ * Remember in debs, as PACKAGE.stale beside the package, that this version of it (without epoch) was built without its profile, which did not fit; NULL: it was
+ * not. The cache knows that, too, but may be emptied, or be another one, while the package is still in use.
+ */
+int local_debs_mark(int debs, const char *package, const char *version, const struct digest *profile, struct err *e);
+
+/* Was what lies there of the package built without this profile? */
+bool local_debs_is_stale(const struct config *c, const char *package, const struct digest *profile);

@@ -31,8 +31,10 @@
 #define KEY_SHORT 10               /* digits of the key that become part of the version */
 #define SOURCES   "/usr/src/debug" /* as recipes/build has it */
 
-/* A result's file that says how much of the profile was of functions that the build has, when that was too little */
-#define STALE "stale"
+/* A result's file that says why it was built without its profile: "crash", or how much of that was of functions that the build has */
+#define STALE     "stale"
+#define STALE_MAX 16 /* bytes */
+#define CRASH     "crash\n"
 
 /* Raised whenever the same inputs give another result; the script is itself an input. */
 #define REBUILD_VERSION 1
@@ -56,8 +58,9 @@ struct rebuild {
 	struct toolroot *root;
 	int dir; /* <cache>/rebuilds */
 	char *path;
-	bool stale;        /* the profile did not fit */
-	uint32_t permille; /* then: how much of it did */
+	bool stale;        /* it is built without its profile: that did not fit, */
+	bool crashed;      /* or the compiler crashed on it */
+	uint32_t permille; /* how much of it did fit */
 };
 
 static void rebuild_clear(struct rebuild *b)
@@ -356,8 +359,6 @@ static int check_profile(struct rebuild *b, struct err *e)
 {
 	_cleanup_(debug_close) struct debug_fds fds = {0};
 
-	if (!b->profile.path || b->stale)
-		return 0;
 	_cleanup_close_ int debug = fs_open_dir(b->dir, WORK "/build/debug", e);
 	int r = debug < 0 ? debug : fs_each_file(debug, debug_add, &fds, e);
 	if (r >= 0)
@@ -379,19 +380,36 @@ static int compile(struct rebuild *b, struct err *e)
 	return r < 0 ? r : run_stage(b, "compile", e);
 }
 
-/* gcc falls over some functions of which a profile says that they are called by pointer: then it is not told of any. */
+/* Did a compiler that was told of a profile crash, not find an error? gcc and clang say so in their own words. */
+static bool is_crash(const struct rebuild *b, int r, const struct err *why)
+{
+	static const char *const words[] = {"internal compiler error", "clang frontend command failed",
+					    "PLEASE submit a bug report"};
+
+	for (size_t i = 0; r == -ERR_CHILD && b->profile.path && i < ARRAY_LEN(words); i++)
+		if (strstr(why->text, words[i]))
+			return true;
+	return false;
+}
+
+/* gcc falls over some functions of which a profile says that they are called by pointer: then it is not told of any, and at last of nothing. */
 static int compile_with_profile(struct rebuild *b, struct err *e)
 {
 	struct err why = ERR_INIT;
 
 	int r = compile(b, &why);
-	if (r == -ERR_CHILD && b->profile.path && strstr(why.text, "internal compiler error")) {
+	if (is_crash(b, r, &why)) {
 		ui_warn(b->m->ui,
 			"package %s: the compiler crashed on its profile; again without the functions that are called "
 			"by pointer",
 			b->recipe->name);
 		err_clear(&why);
 		b->profile.no_targets = true;
+		r = compile(b, &why);
+	}
+	if (is_crash(b, r, &why)) {
+		err_clear(&why);
+		b->stale = b->crashed = true;
 		r = compile(b, &why);
 	}
 	if (r < 0)
@@ -401,10 +419,11 @@ static int compile_with_profile(struct rebuild *b, struct err *e)
 
 static int note_stale(const struct rebuild *b, int out, struct err *e)
 {
-	char text[16];
+	char text[STALE_MAX] = CRASH;
 
-	int n = snprintf(text, sizeof(text), "%" PRIu32 "\n", b->permille);
-	return b->stale ? fs_save_cache(out, STALE, text, (size_t)n, 0644, e) : 0;
+	if (!b->crashed)
+		snprintf(text, sizeof(text), "%" PRIu32 "\n", b->permille);
+	return b->stale ? fs_save_cache(out, STALE, text, strlen(text), 0644, e) : 0;
 }
 
 /* To .work/out, which becomes <key> when all of it is on disk. */
@@ -413,10 +432,11 @@ static int build(struct rebuild *b, struct err *e)
 	ui_message(b->m->ui, "package %s: building %s %s; '%s/log/%s.log' grows", b->recipe->name, b->lock->source.name,
 		   b->version, b->path, b->recipe->name);
 	int r = compile_with_profile(b, e);
-	if (r >= 0)
+	if (r >= 0 && b->profile.path && !b->stale) {
 		r = check_profile(b, e);
-	if (r >= 0 && b->stale)
-		r = compile(b, e);
+		if (r >= 0 && b->stale)
+			r = compile(b, e);
+	}
 	if (r >= 0)
 		r = list_sources(b, e);
 	if (r >= 0)
@@ -436,6 +456,21 @@ static int build(struct rebuild *b, struct err *e)
 
 /* --- around them --------------------------------------------------------------------------------------------------------- */
 
+/* What the mix uses from now on has its profile, or is marked and told. from: the result */
+static int tell_stale(const struct rebuild *b, int from, int debs, struct err *e)
+{
+	_cleanup_free_ char *sources = xasprintf("%s-dbgsrc", b->lock->source.name);
+	_cleanup_(buf_free) struct buf text = {0};
+
+	const bool stale = fs_load(from, STALE, STALE_MAX, &text, NULL) >= 0;
+	if (stale)
+		ui_warn(b->m->ui, "package %s: built without its profile, '%s', %s: record it again", b->recipe->name,
+			b->profile.path,
+			strcmp(text.data, CRASH) == 0 ? "on which the compiler crashed"
+						      : "which is of another program or version");
+	return local_debs_mark(debs, sources, without_epoch(b->version), stale ? &b->profile.sha256 : NULL, e);
+}
+
 /* 1: it was in the cache and is in local-debs now; 0: it was not */
 static int find(const struct rebuild *b, int debs, struct err *e)
 {
@@ -447,12 +482,9 @@ static int find(const struct rebuild *b, int debs, struct err *e)
 	if (fstat(from, &st) == 0)
 		cache_used(b->dir, b->key, &st);
 	int r = local_debs_put(from, debs, b->lock->source.name, e);
-	if (r >= 0 && fs_exists(from, STALE))
-		ui_warn(b->m->ui,
-			"package %s: built without its profile, '%s', which is of another program or version: record "
-			"it again",
-			b->recipe->name, b->profile.path);
-	return r < 0 ? r : 1;
+	if (r >= 0)
+		r = tell_stale(b, from, debs, e);
+	return r < 0 ? err_in(e, r, "package %s", b->recipe->name) : 1;
 }
 
 static int build_and_find(struct rebuild *b, int debs, struct err *e)
@@ -523,9 +555,8 @@ int package_state(const struct mix *m, struct recipe *recipe, struct package_sta
 		return r;
 	out->profile = b.profile.path != NULL;
 	out->version = local_debs_version(m->config, sources);
+	out->stale = out->profile && local_debs_is_stale(m->config, sources, &b.profile.sha256);
 	out->current = l && out->version && package_lock_is_current(m, recipe, l) &&
 		       strcmp(out->version, without_epoch(b.version)) == 0;
-	_cleanup_free_ char *stale = xasprintf("%s/" REBUILDS "/%s/" STALE, m->config->cache, b.key);
-	out->stale = out->profile && out->current && fs_exists(AT_FDCWD, stale);
 	return 0;
 }

@@ -15,8 +15,8 @@ struct recipe;
  *     NAME-dbgsym        /usr/lib/debug/.build-id/xx/<rest>.debug, and what dwz made common of several
  *     SOURCE-dbgsrc      /usr/src/debug/SOURCE-VERSION/: the files that the debug information names, generated ones among them
  *
- * A profile of which less than half fits what was built is stale: a warning says so, and the package is built again without it. with_profile: false, there shall be
- * none.
+ * A profile of which less than half fits what was built is stale: a warning says so, and the package is built again without it, as one that compilers crash on.
+ * with_profile: false, there shall be none.
  *
  * The same inputs give the same bytes. The result is kept in <cache>/rebuilds/<key>: what is there is whole.
  *
@@ -29,6 +29,6 @@ struct package_state {
 	char *version; /* that lies in local-debs, without epoch; NULL: none. The caller frees it. */
 	bool current;  /* it is what the lock, the recipe and the profile as they are now give */
 	bool profile;  /* there is one to build with */
-	bool stale;    /* but what lies in local-debs was built without it, because it did not fit */
+	bool stale; /* but what lies in local-debs was built without it: it did not fit, or the compiler crashed on it */
 };
 int package_state(const struct mix *m, struct recipe *r, struct package_state *out, struct err *e);

@@ -20,6 +20,32 @@ published()
 		LC_ALL=C sort -z | xargs -0 sha256sum)
 }
 
+@test "what was built without its profile is told at the end, kernels too, until it was trained anew" {
+	mkdir -p "$MIX/kernel/profiles" "$MIX/local-recipes" "$MIX/local-debs" "$MIX/recipes.lock"
+	sed -i "/^\[mix\]/a kernel-config = $MIX/kernel" "$MIX/mixer.conf"
+	printf 'fragments = a\ntrained = t\n' >"$MIX/kernel/profiles/one"
+	echo 'source = thing' >"$MIX/local-recipes/other"
+	for stem in kernel-t other; do
+		echo 'f:1:1' >"$MIX/local-recipes/$stem.profile"
+	done
+	for package in limpid-kernel-one thing-dbgsrc; do
+		mkdir -p "$BATS_TEST_TMPDIR/$package/DEBIAN"
+		printf '%s\n' "Package: $package" 'Version: 1+limpid.0123' 'Architecture: amd64' 'Maintainer: x <x@localhost>' 'Description: x' \
+			>"$BATS_TEST_TMPDIR/$package/DEBIAN/control"
+		dpkg-deb --root-owner-group -b "$BATS_TEST_TMPDIR/$package" "$MIX/local-debs/${package}_1+limpid.0123_amd64.deb" >/dev/null
+		echo "1+limpid.0123 $(sha256sum <"$MIX/local-recipes/other.profile" | cut -d ' ' -f 1)" >"$MIX/local-debs/$package.stale"
+	done
+	content os-core usr/share/base base
+	bundle os-core
+	mixer -C "$MIX" -q lock
+	run -0 mixer -C "$MIX" build
+	assert_line "warning: 2 packages are built without their profiles, which are stale: other limpid-kernel-one"
+	echo ' 1: 1' >>"$MIX/local-recipes/kernel-t.profile"
+	content os-core usr/share/base more
+	run -0 mixer -C "$MIX" build
+	assert_line "warning: 1 packages are built without their profiles, which are stale: other"
+}
+
 @test "a build killed at any file it writes is completed by the next, to the same bytes" {
 	release
 	want=$(published "$MIX")

@@ -278,18 +278,29 @@ libbz2-1.0-dbgsym"
 	run package build stale
 	assert_success
 	assert_line --partial "package stale: built without its profile, '$MIX/local-recipes/stale.profile', which is of another program or version"
-	# packages are handed over, nothing else
-	assert_equal "$(find "$MIX/local-debs" -type f ! -name '*.deb')" ""
-	run package list
+	# packages are handed over, and that
+	assert_equal "$(find "$MIX/local-debs" -type f ! -name '*.deb')" "$MIX/local-debs/bzip2-dbgsrc.stale"
+	# also with another cache, or none
+	run mixer -C "$MIX" --cache="$BATS_TEST_TMPDIR/cache" package list
 	assert_line --regexp '^stale .* stale profile'
+	refute_line --regexp '^bzip2 .* stale profile'
 	# as long as it lies there
 	run package build stale
 	assert_line --partial "built without its profile"
+	# not of a profile that was recorded since
+	cp "$MIX/local-recipes/stale.profile" "$BATS_TEST_TMPDIR/profile"
+	echo ' 2: 1' >>"$MIX/local-recipes/stale.profile"
+	run package list
+	refute_line --partial 'stale profile'
+	cp "$BATS_TEST_TMPDIR/profile" "$MIX/local-recipes/stale.profile"
 	# the code is that of a build without
 	dpkg-deb -x "$MIX"/local-debs/bzip2_*.deb "$BATS_TEST_TMPDIR/x"
 	objcopy -O binary --only-section=.text "$X/usr/bin/bzip2" "$BATS_TEST_TMPDIR/without"
 	objcopy -O binary --only-section=.text "$BATS_TEST_TMPDIR/x/usr/bin/bzip2" "$BATS_TEST_TMPDIR/stale"
 	cmp "$BATS_TEST_TMPDIR/without" "$BATS_TEST_TMPDIR/stale"
+	rm "$MIX/local-recipes"/stale*
+	run -0 package build bzip2
+	assert_not_exist "$MIX/local-debs/bzip2-dbgsrc.stale"
 }
 
 @test "a profile that the compiler crashes on is used without what is called by pointer" {
@@ -306,6 +317,23 @@ endif"
 	run -0 package list
 	assert_line --regexp '^crash .* profile '
 	refute_line --regexp '^crash .* stale profile'
+	rm "$MIX/local-recipes"/crash*
+}
+
+@test "a profile that the compiler crashes on in any form is left out, and that is told again and again" {
+	printf '%s\n' '# limpid-profile 1' 'BZ2_compressBlock:1000:10' ' 1: 1000' >"$MIX/local-recipes/crash.profile"
+	rules "ifneq (,\$(wildcard /mnt/profile/*))
+\$(shell echo 'clang: error: clang frontend command failed with exit code 139 (use -v to see invocation)' >&2)\$(error clang crashed)
+endif"
+	recipe crash 'patches = rules.patch'
+	run -0 package build crash
+	assert_output --partial "package crash: the compiler crashed on its profile; again without the functions that are called by pointer"
+	for _ in 1 2; do
+		assert_output --partial "package crash: built without its profile, '$MIX/local-recipes/crash.profile', on which the compiler crashed: record it again"
+		run -0 package build crash
+	done
+	run -0 package list
+	assert_line --regexp '^crash .* stale profile '
 	rm "$MIX/local-recipes"/crash*
 }
 

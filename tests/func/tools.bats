@@ -210,13 +210,22 @@ cp_debs()
 	: >"$MIX/local-debs/limpid-kernel-one_7.3-1+limpid.0123_amd64.deb"
 	: >"$MIX/local-debs/limpid-kernel-one-dbg_7.3-2+limpid.0123_amd64.deb"
 	run -0 mixer -C "$MIX" kernel list
-	assert_output --regexp '^one +7.3-1\+limpid.0123 +A test.$'
+	assert_output --regexp '^one +7.3-1\+limpid.0123 +no profile +A test.$'
+	# one that was trained, and one that was built without that
+	echo 'trained = t' >>"$BATS_FILE_TMPDIR/kernel-config/profiles/one"
+	mkdir -p "$MIX/local-recipes"
+	echo 'f:1:1' >"$MIX/local-recipes/kernel-t.profile"
+	run -0 mixer -C "$MIX" kernel list
+	assert_output --regexp '^one +7.3-1\+limpid.0123 +profile +A test.$'
+	echo "7.3-1+limpid.0123 $(sha256sum <"$MIX/local-recipes/kernel-t.profile" | cut -d ' ' -f 1)" >"$MIX/local-debs/limpid-kernel-one.stale"
+	run -0 mixer -C "$MIX" kernel list
+	assert_output --regexp '^one +7.3-1\+limpid.0123 +stale profile A test.$'
 	rm "$MIX"/local-debs/*
 	run -0 mixer -C "$MIX" kernel list
-	assert_output --regexp '^one +not built +A test.$'
+	assert_output --regexp '^one +not built +profile +A test.$'
 	echo 'module = yes' >>"$BATS_FILE_TMPDIR/kernel-config/profiles/one"
 	run -1 mixer -C "$MIX" kernel build
-	assert_line --partial "profiles/one:3: a profile has no key 'module'"
+	assert_line --partial "profiles/one:4: a profile has no key 'module'"
 }
 
 @test "a wish for a kernel option that does not survive fails the build" {
