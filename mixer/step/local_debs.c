@@ -128,7 +128,7 @@ int local_debs_put(int from, int debs, const char *source, struct err *e)
 			r = copy_package(from, debs, files.items[i], e);
 	if (r >= 0)
 		r = drop_replaced(debs, &files, source, e);
-	return r;
+	return r == -ENOSPC ? err_set(e, -ERR_SPACE, "the disk of 'local-debs' is full") : r;
 }
 
 /* "VERSION PROFILE" */

@@ -11,7 +11,8 @@ struct err;
 
 /*
  * Put the .deb files of the directory from into debs, in the place of other versions of the same packages, and of what an earlier build of their source (NULL: they
- * are not of one alone) made besides: nobody would replace that any more. Packages that we did not build stay.
+ * are not of one alone) made besides: nobody would replace that any more. Packages that we did not build stay. -ERR_SPACE: the disk is full; what was there
+ * before is still there.
  */
 int local_debs_put(int from, int debs, const char *source, struct err *e);
 

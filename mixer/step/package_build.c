@@ -497,7 +497,7 @@ static int build_and_find(struct rebuild *b, int debs, struct err *e)
 	if (r >= 0)
 		r = package_root(b->m, b->lock, &root, key, e);
 	if (r < 0)
-		return err_in(e, r, "package %s", b->recipe->name);
+		return err_in(e, package_space(b->m, b->dir, r, e), "package %s", b->recipe->name);
 	b->root = toolroot_at(root, b->recipe->name);
 	_cleanup_close_ int lock = cache_lock_builds(b->dir, "packages", b->m->ui, e);
 	if (lock < 0)
@@ -507,6 +507,8 @@ static int build_and_find(struct rebuild *b, int debs, struct err *e)
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = build(b, e);
+	if (r == -ENOSPC)
+		r = err_in(e, package_space(b->m, b->dir, r, e), "package %s", b->recipe->name);
 	(void)fs_remove_tree(b->dir, WORK, NULL);
 	if (r >= 0)
 		r = find(b, debs, e);

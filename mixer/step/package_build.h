@@ -21,7 +21,7 @@ struct recipe;
  * The same inputs give the same bytes. The result is kept in <cache>/rebuilds/<key>: what is there is whole.
  *
  * -ERR_CONFLICT: the recipe's lock is for another wish; -ERR_CHILD: a stage failed, the text has its last lines, <cache>/rebuilds/log/RECIPE.log has all;
- * -ERR_SPACE: the disk of the cache is full; -ERR_DIGEST: the source is not what is locked.
+ * -ERR_SPACE: the disk of the cache or of local-debs is full; -ERR_DIGEST: the source is not what is locked.
  */
 int package_build(const struct mix *m, struct recipe *r, bool with_profile, struct err *e);
 

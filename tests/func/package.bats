@@ -337,6 +337,41 @@ endif"
 	rm "$MIX/local-recipes"/crash*
 }
 
+@test "a full disk is said to be full while a package is built, too, and nothing of it is left" {
+	before=$(built)
+	recipe disk 'flags = -O1'
+	small=$BATS_TEST_TMPDIR/small
+	mkdir "$small"
+	while IFS='|' read -r size stage; do
+		mount -t tmpfs -o size="$size" tmpfs "$small" || skip "no right to mount"
+		ln -s /var/cache/limpid/{debs,buildroots} "$CACHE/sources" "$small/"
+		run mixer -C "$MIX" --cache="$small" package build disk
+		left=$(ls -A "$small/rebuilds")
+		umount "$small"
+		[ "$status" = 1 ]
+		assert_line "mixer: package disk: ${stage}the disk of the cache '$small' is full"
+		assert_equal "$left" "$(printf '.lock\nlog')"
+	done <<-END
+		200k|
+		7m|compile: 
+	END
+	assert_equal "$(built)" "$before"
+}
+
+@test "a full disk of local-debs is said to be full, and what was there still is" {
+	cp -R "$MIX" "$BATS_TEST_TMPDIR/mix"
+	export MIX=$BATS_TEST_TMPDIR/mix
+	mount -t tmpfs -o size=100k tmpfs "$MIX/local-debs" || skip "no right to mount"
+	deb bzip2 0.9-1+limpid.0123456789
+	run package build bzip2
+	left=$(ls -A "$MIX/local-debs")
+	umount "$MIX/local-debs"
+	[ "$status" = 1 ]
+	assert_line "mixer: package bzip2: the disk of 'local-debs' is full"
+	run grep -v -e '^bzip2-dbg' <<<"$left"
+	assert_output bzip2_0.9-1+limpid.0123456789_amd64.deb
+}
+
 @test "what bundles ship without debug information is rebuilt without a recipe, and what cannot be is told" {
 	export MIX=$BATS_TEST_TMPDIR/mix
 	mixer -q init "$MIX" --bundles="$BATS_TEST_DIRNAME/../../bundles"
