@@ -228,13 +228,13 @@ static const struct opt record_options[] = {
 
 static const struct record_opts record_defaults = {.image = "workload", .memory = 512, .timeout = 3600, .age = 500};
 
-/* The profile that there is, and now p, at path. */
-static int merge_into(const char *path, struct profile **p, uint32_t age, struct err *e)
+/* The profile that there is (NULL: none), and now p, to path. */
+static int merge_into(const char *path, const char *before, struct profile **p, uint32_t age, struct err *e)
 {
 	_cleanup_(profile_freep) struct profile *old = NULL, *merged = NULL;
 
-	if (fs_exists(AT_FDCWD, path)) {
-		int r = profile_load(path, &old, e);
+	if (before) {
+		int r = profile_load(before, &old, e);
 		struct profile *const both[] = {*p, old};
 		if (r >= 0)
 			r = profile_merge(both, ARRAY_LEN(both), age, &merged, e);
@@ -271,9 +271,9 @@ static int apply_recipe(const struct mix *m, const char *name, struct record_opt
 	return 0;
 }
 
-/* The same of a kernel, whose profile says what it is trained with. *stem: of its profile's name, the caller frees it. */
-static int apply_kernel(const struct mix *m, const char *name, struct record_opts *o, char **stem, char **workload,
-			struct err *e)
+/* The same of a kernel, whose profile says what it is trained with. *stem: of its profile's name, *before: what it has of it now; the caller frees both. */
+static int apply_kernel(const struct mix *m, const char *name, struct record_opts *o, char **stem, char **before,
+			char **workload, struct err *e)
 {
 	_cleanup_(kernel_profile_freep) struct kernel_profile *k = NULL;
 
@@ -292,6 +292,7 @@ static int apply_kernel(const struct mix *m, const char *name, struct record_opt
 	if (o->bundles.n == 0)
 		strv_add(&o->bundles, "os-core");
 	*stem = xasprintf("kernel-%s", k->trained ? k->trained : name);
+	*before = kernel_training(m->config, k);
 	o->import.kernel = name;
 	return 0;
 }
@@ -304,18 +305,22 @@ static int record_run(void *context, void *opts, const struct strv *args, struct
 	_cleanup_(mix_closep) struct mix *m = NULL;
 	_cleanup_(profile_freep) struct profile *p = NULL;
 	_cleanup_(recipe_freep) struct recipe *recipe = NULL;
-	_cleanup_free_ char *workload = NULL, *stem = NULL;
+	_cleanup_free_ char *workload = NULL, *stem = NULL, *before = NULL;
 
 	if (strchr(name, '/') || *name == '.' || !*name)
 		return err_set(e, -ERR_USAGE, "'%s' is no name of a recipe", name);
 	int r = import_open(s, &o->import, MIX_WRITE | MIX_STORE, &m, e);
 	if (r >= 0)
-		r = o->kernel ? apply_kernel(m, name, o, &stem, &workload, e)
+		r = o->kernel ? apply_kernel(m, name, o, &stem, &before, &workload, e)
 			      : apply_recipe(m, name, o, &recipe, &workload, e);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *folder = xasprintf("%s/local-recipes", m->config->path);
-	_cleanup_free_ char *path = xasprintf("%s/%s.profile", folder, stem ? stem : name);
+	_cleanup_free_ char *file = xasprintf("%s.profile", stem ? stem : name);
+	_cleanup_free_ char *path = xasprintf("%s/%s", folder, file);
+	/* what the next build would have used: a new workspace goes on from what is shipped with the recipe */
+	if (!before)
+		before = recipe_file(m->config, file);
 	_cleanup_free_ char *recording =
 		o->keep ? path_absolute(NULL, o->keep) : xasprintf("%s/.%s.recording", folder, stem ? stem : name);
 	const struct record_job job = {.name = name,
@@ -335,7 +340,7 @@ static int record_run(void *context, void *opts, const struct strv *args, struct
 	if (!o->keep)
 		(void)unlink(recording);
 	if (r >= 0)
-		r = merge_into(path, &p, o->age, e);
+		r = merge_into(path, before, &p, o->age, e);
 	if (r >= 0)
 		ui_answer(&s->ui, "%s", path);
 	return r;

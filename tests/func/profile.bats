@@ -82,6 +82,38 @@ import()
 	done
 }
 
+@test "record adds to what the recipe has, shipped or recorded here" {
+	mix_init
+	cd "$BATS_TEST_TMPDIR"
+	# a guest that leaves a recording of a text of perf
+	samples perf.data
+	perf script -i perf.data -F pid,ip,brstack,event --show-mmap-events >perf.txt
+	mkdir -p images "$MIX/bundles/recipes"
+	sed -i "/^\[mix\]/a images = $PWD/images" "$MIX/mixer.conf"
+	printf '#!/bin/sh\ncp %s/perf.txt "$(echo "$*" | sed "s/.*,out=\\([^,]*\\).*/\\1/")"\n' "$PWD" >images/run
+	chmod +x images/run
+	printf '%s\n' 'kind = tar' 'compress = none' 'bundles = os-core' >images/workload.image
+	touch "$MIX/bundles/recipes/known.workload"
+	echo 'workload = known' >"$MIX/bundles/recipes/known"
+	{
+		printf '# limpid-profile 1\n# build-id aa\n# source a 1\n# recorded 2026-01-01T00:00:00Z workload - by qemu\n# weight 1000 generation 0\n'
+		printf 'elsewhere:100:100\n 1: 100\n'
+	} >"$MIX/bundles/recipes/known.profile"
+	content os-core usr/share/base base
+	bundle os-core
+	release
+	for seen in 7 14; do
+		run -0 mixer -C "$MIX" profile record known --root="$DIR/root" --debug="$DIR/debug"
+		run -0 cat "$MIX/local-recipes/known.profile"
+		assert_line 'elsewhere:50:50'
+		assert_line '# weight 500 generation 1'
+		assert_line --regexp "^hot:[0-9]+:$seen$"
+	done
+	rm "$MIX/local-recipes/known.profile"
+	run -0 mixer -C "$MIX" profile record known --root="$DIR/root" --debug="$DIR/debug" --age=0
+	refute grep elsewhere "$MIX/local-recipes/known.profile"
+}
+
 @test "merge halves what is of an older build, show tells of both" {
 	cd "$BATS_TEST_TMPDIR"
 	printf '# limpid-profile 1\n# build-id aa\n# source a 1\n# recorded 2026-01-01T00:00:00Z workload - by qemu\n# weight 1000 generation 0\nf:100:9\n 1: 100\ng:1:1\n 1: 1\n' >old

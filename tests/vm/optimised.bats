@@ -38,8 +38,11 @@ teardown()
 	run mixer profile show "$profile"
 	assert_line --regexp '^dash 0\.5\.[^ ]+, build-id [0-9a-f]{40}$'
 	assert_line --regexp 'calls +evalcommand$'
-	run grep -c "workload $(sha256sum bundles/recipes/dash.workload | cut -d' ' -f1)" "$profile"
-	assert_output 1
+	# the newest comes first, before what is shipped with the recipe
+	run grep -m 1 '^# recorded' "$profile"
+	assert_output --partial "workload $(sha256sum bundles/recipes/dash.workload | cut -d' ' -f1)"
+	run grep -m 1 '^# weight' "$profile"
+	assert_output '# weight 1000 generation 0'
 }
 
 @test "the release has the package that was built with the profile" {

@@ -117,7 +117,7 @@ instructions()
 	rm -f "$VM_MIX/local-recipes/kernel-guest.profile"
 	# shellcheck disable=SC2016 # the guest's
 	printf 'i=0; while [ $i -lt 100 ]; do i=$((i + 1)); read -r line </proc/self/stat; done\n' >"$DIR/reads"
-	run vm_mixer profile record --kernel guest --workload="$DIR/reads" --keep="$DIR/kernel.recording"
+	run vm_mixer profile record --kernel guest --workload="$DIR/reads" --age=0 --keep="$DIR/kernel.recording"
 	assert_success
 	[[ $output =~ 'of what the kernel executed, '([0-9]+) ]]
 	[ "${BASH_REMATCH[1]}" -ge 95 ]
