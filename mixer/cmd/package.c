@@ -46,10 +46,19 @@ static int load_recipes(const struct mix *m, const struct strv *args, struct rec
 
 /* --- list ---------------------------------------------------------------------------------------------------------------- */
 
-static int list_run(void *context, void *opts __attribute__((unused)), const struct strv *args __attribute__((unused)),
-		    struct err *e)
+struct list_opts {
+	bool reasons;
+};
+
+static const struct opt list_options[] = {
+	{0, "reasons", OPT_FLAG, offsetof(struct list_opts, reasons), NULL, "also why each is built anew", 0, 0},
+	{0},
+};
+
+static int list_run(void *context, void *opts, const struct strv *args __attribute__((unused)), struct err *e)
 {
 	struct session *s = context;
+	const struct list_opts *o = opts;
 	_cleanup_(mix_closep) struct mix *m = NULL;
 	_cleanup_(recipes_free) struct recipes recipes = {0};
 
@@ -69,6 +78,8 @@ static int list_run(void *context, void *opts __attribute__((unused)), const str
 			  recipes.items[i]->title,
 			  state.version && !state.current ? " (inputs changed since it was built)" : "");
 		free(state.version);
+		if (o->reasons && *recipes.items[i]->reason)
+			ui_answer(&s->ui, "%-16s%s", "", recipes.items[i]->reason);
 	}
 	return r;
 }
@@ -77,6 +88,8 @@ const struct command cmd_package_list = {
 	.name = "package list",
 	.args = "",
 	.summary = "list recipes of packages, and which are built",
+	.opts = list_options,
+	.opts_size = sizeof(struct list_opts),
 	.run = list_run,
 };
 

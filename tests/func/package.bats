@@ -90,6 +90,9 @@ built()
 	assert_line --regexp "^bzip2 +$VERSION\+limpid\.[0-9a-f]{10} +no profile +A small one$"
 	assert_line --regexp "^systemd +not built +profile"
 	assert_line --regexp "^xz-utils +not built +no profile"
+	refute_line --partial "a guest with swupd loses"
+	run -0 package list --reasons
+	assert_line --regexp "^ +a guest with swupd loses [0-9]+ libraries"
 }
 
 # deb NAME VERSION [FIELD]: an empty package in local-debs
