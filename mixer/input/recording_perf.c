@@ -100,6 +100,16 @@ static bool literal(const char **s, const char *text)
 	return true;
 }
 
+/* The build-id that *s begins with, which is behind it then; NULL: none, as zeros are. */
+static const char *build_id(struct perf_samples *p, const char **s)
+{
+	const char *id = *s;
+	const size_t n = strspn(id, "0123456789abcdef");
+
+	*s += n;
+	return strspn(id, "0") < n ? arena_strndup(p->arena, id, n) : NULL;
+}
+
 /*
  * Behind "PERF_RECORD_MMAP2 ": "1234/1234: [0x5000(0x1000) @ 0x2000 fe:00 77 0]: r-xp /usr/bin/true", with "<build-id>" instead of device, inode and generation; behind
  * "PERF_RECORD_MMAP ": "1234/1234: [0x5000(0x1000) @ 0x2000]: x /usr/bin/true"
@@ -119,10 +129,9 @@ static int mapping_parse(struct reader *x, const char *s)
 	if (!hex(&s, &m.start) || !literal(&s, "(") || !hex(&s, &m.len) || !literal(&s, ") @ ") || !hex(&s, &m.offset))
 		return -EINVAL;
 	if (literal(&s, " <")) {
-		size_t n = strspn(s, "0123456789abcdef");
-		if (s[n] != '>' || n > 128)
+		m.build_id = build_id(p, &s);
+		if (*s != '>')
 			return -EINVAL;
-		m.build_id = arena_strndup(p->arena, s, n);
 	}
 	s = strstr(s, "]: ");
 	if (!s || m.len == 0 || m.start > UINT64_MAX - m.len)
@@ -237,12 +246,9 @@ void perf_add_build_ids(struct perf_samples *s, const char *text, size_t len)
 	size_t line_len;
 
 	while (text_line(&pos, text + len, &line, &line_len, NULL)) {
-		char *id = arena_strndup(s->arena, line, line_len), *path = strchr(id, ' ');
-		const size_t n = strspn(id, "0123456789abcdef");
-		if (n == 0 || !path || path != id + n)
-			continue;
-		*path++ = '\0';
-		(void)table_add_str(ids, path, id);
+		const char *path = arena_strndup(s->arena, line, line_len), *id = build_id(s, &path);
+		if (id && *path == ' ')
+			(void)table_add_str(ids, path + 1, (void *)id);
 	}
 	for (size_t i = 0; i < s->n_mappings; i++)
 		if (!s->mappings[i].build_id)

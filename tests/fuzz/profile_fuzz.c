@@ -46,6 +46,7 @@ static void perf(const char *text, size_t len)
 	if (perf_parse(text, len, "t", &p, NULL) < 0)
 		return;
 	FUZZ_CHECK(p->samples);
+	perf_add_build_ids(p, text, len);
 	for (size_t i = 0; i < p->n_runs; i++)
 		FUZZ_CHECK(p->runs[i].from <= p->runs[i].to && p->runs[i].count);
 }

@@ -262,6 +262,8 @@ TEST(perf_text_gives_runs_and_jumps_once_each)
 				   "fe:00 12 0]: r-xp /usr/bin/a b\n"
 				   "            true  77 [000]  1.0: PERF_RECORD_MMAP2 77/77: [0x7000(0x1000) @ 0 "
 				   "<0123abcd>]: r-xp /usr/lib/l.so\n"
+				   "            true  77 [000]  1.0: PERF_RECORD_MMAP2 77/77: [0x8000(0x1000) @ 0 "
+				   "<0000>]: r-xp /usr/bin/c\n"
 				   "            true  77 [000]  1.0: PERF_RECORD_MMAP2 77/77: [0x9000(0x1000) @ 0 "
 				   "fe:00 12 0]: r--p /usr/lib/l.so\n"
 				   "            true  -1 [000]  1.0: PERF_RECORD_MMAP -1/0: "
@@ -274,7 +276,7 @@ TEST(perf_text_gives_runs_and_jumps_once_each)
 	_cleanup_(perf_samples_freep) struct perf_samples *p = NULL;
 
 	assert_ok(perf_parse(text, strlen(text), "t", &p, &e), &e);
-	assert_int_equal(p->n_mappings, 2);
+	assert_int_equal(p->n_mappings, 3);
 	assert_string_equal(p->mappings[0].path, "/usr/bin/a b");
 	assert_int_equal(p->mappings[0].offset, 0x2000);
 	assert_string_equal(p->mappings[1].build_id, "0123abcd");
@@ -288,12 +290,14 @@ TEST(perf_text_gives_runs_and_jumps_once_each)
 	/* only what has none gets one */
 	static const char ids[] = "0000 /usr/bin/a\n"
 				  "89ef /usr/bin/a b\n"
+				  "0000000000000000 /usr/bin/c\n"
 				  "4567 /usr/lib/l.so\n"
 				  "     /usr/bin/other\n"
 				  "hello\n";
 	perf_add_build_ids(p, ids, strlen(ids));
 	assert_string_equal(p->mappings[0].build_id, "89ef");
 	assert_string_equal(p->mappings[1].build_id, "0123abcd");
+	assert_null(p->mappings[2].build_id);
 }
 
 TEST(perf_text_without_branch_records_is_refused_with_a_hint)
