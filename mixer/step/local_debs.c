@@ -25,6 +25,11 @@ struct names {
 	char *package, *source;
 };
 
+static int explain_space(int r, struct err *e)
+{
+	return r == -ENOSPC ? err_set(e, -ERR_SPACE, "the disk of 'local-debs' is full") : r;
+}
+
 /* "zstd_1.5.7-1_amd64.deb" → "1.5.7-1"; NULL: not a package of that name */
 static char *version_in(const char *file, const char *package)
 {
@@ -128,7 +133,7 @@ int local_debs_put(int from, int debs, const char *source, struct err *e)
 			r = copy_package(from, debs, files.items[i], e);
 	if (r >= 0)
 		r = drop_replaced(debs, &files, source, e);
-	return r == -ENOSPC ? err_set(e, -ERR_SPACE, "the disk of 'local-debs' is full") : r;
+	return explain_space(r, e);
 }
 
 /* "VERSION PROFILE" */
@@ -147,7 +152,7 @@ int local_debs_mark(int debs, const char *package, const char *version, const st
 	if (!profile)
 		return unlinkat(debs, file, 0) < 0 && errno != ENOENT ? err_errno(e, "%s", file) : 0;
 	_cleanup_free_ char *text = mark_of(version, profile);
-	return fs_save(debs, file, text, strlen(text), 0644, e);
+	return explain_space(fs_save(debs, file, text, strlen(text), 0644, e), e);
 }
 
 bool local_debs_is_stale(const struct config *c, const char *package, const struct digest *profile)
