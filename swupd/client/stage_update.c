@@ -26,8 +26,14 @@
  * by its first bytes.
  */
 
-#define GAP_MAX     (32UL << 10) /* fetched for nothing rather than asked around */
 #define WAITING_MAX 16
+#define GAP_MAX     (32UL << 10) /* fetched for nothing rather than asked around */
+/*
+ * A whole update takes no more requests: the smallest gaps are fetched, too. In what leads from nothing, wanted sections may be hundreds of megabytes apart, which costs more
+ * than to ask.
+ */
+#define REQUESTS       8
+#define REQUESTS_WHOLE 32
 /* Without its section an object costs about a third of its size, compressed alone, but not less than its part of the section, and a request. */
 #define ALONE_SHARE   3
 #define ALONE_REQUEST 512
@@ -43,6 +49,7 @@ struct range {
 struct chosen {
 	const struct range *range;
 	size_t section;
+	bool joined; /* fetched with the one before */
 };
 
 /* What a record is for. */
@@ -158,15 +165,54 @@ static bool worth(const struct level *l, const struct update_section *x)
 	return alone > x->stored || (alone && l->t->whole);
 }
 
-static void add_range(struct level *l, size_t section)
+static const struct update_section *chosen_section(const struct level *l, size_t i)
 {
-	const struct update_section *x = &l->head->index.sections[section];
+	return &l->head->index.sections[l->chosen[i].section];
+}
+
+/* What lies between two chosen sections, before the one of that number. */
+struct gap {
+	uint64_t size;
+	size_t before;
+};
+
+static int by_size(const void *a, const void *b)
+{
+	const struct gap *x = a, *y = b;
+
+	return (x->size > y->size) - (x->size < y->size);
+}
+
+/* Which chosen sections are fetched with those before them, so that at most so many ranges are asked for. */
+static void join(struct level *l, size_t ranges)
+{
+	_cleanup_free_ struct gap *gaps = xcalloc(l->n + 1, sizeof(*gaps));
+	uint64_t before = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		const struct update_section *x = chosen_section(l, i);
+		const uint64_t end = x->at + x->stored;
+		if (end <= l->head->have)
+			continue;
+		if (before)
+			gaps[n++] = (struct gap){x->at - before, i};
+		before = end;
+	}
+	if (n)
+		qsort(gaps, n, sizeof(*gaps), by_size);
+	for (size_t i = 0; i < n; i++)
+		l->chosen[gaps[i].before].joined = gaps[i].size <= GAP_MAX || n - i >= ranges;
+}
+
+static void add_range(struct level *l, size_t i)
+{
+	const struct update_section *x = chosen_section(l, i);
 	const uint64_t end = x->at + x->stored, have = l->head->have;
 
-	l->chosen[l->n++].section = section;
 	if (l->n_ranges > 0) {
 		struct range *last = &l->ranges[l->n_ranges - 1];
-		if (end <= have || (last->name && x->at - last->end <= GAP_MAX)) {
+		if (end <= have || l->chosen[i].joined) {
 			last->end = end;
 			last->n++;
 			return;
@@ -174,7 +220,7 @@ static void add_range(struct level *l, size_t section)
 	}
 	VEC_GROW(l->ranges, l->n_ranges, l->cap_ranges);
 	struct range *g = &l->ranges[l->n_ranges++];
-	*g = (struct range){.at = x->at, .end = end, .first = l->n - 1, .n = 1};
+	*g = (struct range){.at = x->at, .end = end, .first = i, .n = 1};
 	if (end <= have)
 		return;
 	g->continues = x->at <= have;
@@ -183,17 +229,32 @@ static void add_range(struct level *l, size_t section)
 	g->name = update_head_part(l->head, g->at);
 }
 
-static void choose(struct level *l)
+/* In at most so many ranges. */
+static void choose(struct level *l, size_t ranges)
 {
 	const struct update_index *x = &l->head->index;
 
 	for (size_t i = 0; i < x->n_sections; i++)
 		if (!x->sections[i].meta && x->sections[i].stored && worth(l, &x->sections[i]))
-			add_range(l, i);
+			l->chosen[l->n++].section = i;
+	join(l, ranges);
+	for (size_t i = 0; i < l->n; i++)
+		add_range(l, i);
 	/* now that the ranges stay where they are */
 	for (size_t i = 0; i < l->n_ranges; i++)
 		for (size_t k = 0; k < l->ranges[i].n; k++)
 			l->chosen[l->ranges[i].first + k].range = &l->ranges[i];
+}
+
+/* How many ranges each level may have, after what was asked for so far. */
+static size_t ranges_left(const struct transfer *t)
+{
+	const uint64_t most = t->whole ? REQUESTS_WHOLE : REQUESTS;
+	uint64_t bytes = 0, requests = 0;
+
+	if (t->s->m->fetch)
+		fetch_count(t->s->m->fetch, &bytes, &requests);
+	return MAX((most - MIN(requests, most)) / t->n, (size_t)1);
 }
 
 /* Where an object, or what others are made from, is made. */
@@ -472,8 +533,9 @@ static void plan_transfer(struct staging *s, struct transfer *t)
 	for (struct update_head *h = s->m->update; h; h = h->before)
 		begin_level(t, --i, h);
 	find_uses(t);
+	const size_t ranges = ranges_left(t);
 	for (i = 0; i < t->n; i++)
-		choose(&t->levels[i]);
+		choose(&t->levels[i], ranges);
 }
 
 uint64_t stage_update_measure(struct staging *s)

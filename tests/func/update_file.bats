@@ -98,6 +98,35 @@ requests() { sleep 0.2; wc -l <"$ACCESS"; }
 	as_new
 }
 
+@test "eight requests at most, also when every second of many bundles is installed" {
+	BATS_TEST_TMPDIR+=/many
+	mkdir "$BATS_TEST_TMPDIR"
+	mix_init
+	local n i
+	for n in 10 20; do
+		content os-core usr/bin/base "base $n"
+		bundle os-core
+		# each more than lies between two ranges
+		for i in $(seq 10 49); do
+			mkdir -p "$MIX/bundles/tree/b$i/usr/share"
+			head -c 50000 /dev/urandom >"$MIX/bundles/tree/b$i/usr/share/noise-$i"
+			bundle "b$i"
+		done
+		release
+	done
+	WWW=$MIX/update/www
+	serve "$WWW"
+	installed a "$(printf 'b%d,' $(seq 10 2 48))os-core"
+	run -0 sw update
+	[ "$(requests)" -le 8 ] || { cat "$ACCESS"; false; }
+	run cat "$ACCESS"
+	refute_output --partial pack-
+	refute_output --partial /files/
+	# ranges, not all of it
+	[ "$(grep -c ' 206 ' "$ACCESS")" -ge 4 ]
+	as_new "$(printf 'b%d,' $(seq 10 2 48))os-core"
+}
+
 @test "what gzip and zip hold is compared expanded, and compressed again to the same bytes" {
 	BATS_TEST_TMPDIR+=/deflated
 	mkdir "$BATS_TEST_TMPDIR"
