@@ -158,5 +158,6 @@ certificate()
 		"$PWD/both.pem" swupd update "${SWUPD_GLOBAL[@]}"
 	sleep 0.2
 	assert_equal "$(awk '{ print $6 }' "$ACCESS" | sort -u | wc -l)" 1
+	assert_equal "$(awk '{ print $8 }' "$ACCESS" | sort -u)" HTTP/2.0
 	updated
 }

@@ -17,7 +17,7 @@ serve()
 		events { worker_connections 256; }
 		http {
 			default_type application/octet-stream;
-			log_format short '\$request_method \$uri \$status \$body_bytes_sent \$bytes_sent \$connection \$http_range';
+			log_format short '\$request_method \$uri \$status \$body_bytes_sent \$bytes_sent \$connection \$http_range \$server_protocol';
 			access_log $ACCESS short;
 			client_body_temp_path $dir/body; proxy_temp_path $dir/proxy; fastcgi_temp_path $dir/fcgi;
 			uwsgi_temp_path $dir/uwsgi; scgi_temp_path $dir/scgi;
