@@ -36,8 +36,8 @@ int compress_zstd(size_t dictionary, const void *in, size_t len, struct buf *out
 
 /*
  * Decompress all streams of in, one after the other (added to out). -ERR_LIMIT: more than max bytes come out (max
- * bounds memory). -ERR_FORMAT: damaged, or something follows the last stream. xz needing over 80 MiB to decode is
- * -ERR_LIMIT.
+ * bounds memory). -ERR_FORMAT: damaged, or something follows the last stream. What needs over 80 MiB to decode (xz), or
+ * looks back over 64 MiB (zstd), is -ERR_LIMIT.
  */
 int decompress_mem(enum codec c, const void *in, size_t len, size_t max, struct buf *out, struct err *e);
 

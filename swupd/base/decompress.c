@@ -20,6 +20,9 @@
 /* the predecessor's reader has this limit (spec/swupd-format.md section 6.2), so nobody may publish more */
 #define XZ_MEMORY_MAX (80ULL << 20)
 
+/* 64 MiB, the largest window that stays below as well; our writer has 8 MiB (level 19), level 22 alone has more (128 MiB) */
+#define ZSTD_WINDOW_LOG_MAX 26
+
 #define ZLIB_GZIP 16 /* window bits + 16: gzip wrapper (zlib.h, inflateInit2) */
 
 /*
@@ -130,8 +133,7 @@ static int zstd_begin(struct decoder *d)
 	d->zstd = ZSTD_createDStream();
 	if (!d->zstd)
 		return -1;
-	/* levels up to 22 use at most 27 (128 MiB); our writer stays below (level 19: 8 MiB) */
-	ZSTD_DCtx_setParameter(d->zstd, ZSTD_d_windowLogMax, 27);
+	ZSTD_DCtx_setParameter(d->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
 	return 0;
 }
 

@@ -405,17 +405,17 @@ TEST(compress_makes_what_readers_take_at_the_highest_level_of_zstd)
 	assert_int_equal(out.len, len);
 }
 
-TEST(decompress_refuses_zstd_that_needs_over_128_MiB)
+TEST(decompress_refuses_zstd_that_needs_over_80_MiB)
 {
 	/* magic, no content size, window, one last raw block of 5 bytes (zstd format, section 3.1.1) */
 	char frame[] = "\x28\xb5\x2f\xfd\0W\x29\0\0hello";
 
-	frame[5] = (char)((27 - 10) << 3);
+	frame[5] = (char)((26 - 10) << 3); /* 64 MiB */
 	_cleanup_(buf_free) struct buf out = {0};
 	struct err e = ERR_INIT;
 	assert_ok(decompress_mem(CODEC_ZSTD, frame, sizeof(frame) - 1, 5, &out, &e), &e);
 	assert_string_equal(out.data, "hello");
-	frame[5] = (char)((28 - 10) << 3);
+	frame[5] = (char)((27 - 10) << 3); /* 128 MiB */
 	assert_refuses(CODEC_ZSTD, frame, sizeof(frame) - 1, 5, ERR_LIMIT, "too much memory");
 }
 
