@@ -190,18 +190,29 @@ static bool body_wanted(struct slot *s)
 	return s->result >= 0;
 }
 
+/* May so many bytes more come? */
+static int check_max(struct slot *s, uint64_t len)
+{
+	const uint64_t max = s->job->bytes && !s->whole ? s->job->bytes : s->job->max;
+
+	if (max && len > max - MIN(s->at, max))
+		return err_set(&s->err, -ERR_LIMIT, "%s: larger than %llu bytes", s->url, (unsigned long long)max);
+	return 0;
+}
+
 static void begin_body(struct slot *s)
 {
 	curl_off_t length = -1;
 
 	s->begun = true;
 	s->dropping = !body_wanted(s);
-	if (s->dropping || s->sized)
+	if (s->dropping || curl_easy_getinfo(s->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) != CURLE_OK ||
+	    length <= 0)
 		return;
-	s->sized = true;
-	if (s->job->size == 0 && curl_easy_getinfo(s->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) == CURLE_OK &&
-	    length > 0)
+	s->result = check_max(s, (uint64_t)length);
+	if (!s->sized && s->job->size == 0)
 		progress_total(s->batch->progress, (uint64_t)length + s->at);
+	s->sized = true;
 }
 
 static void report(struct slot *s)
@@ -257,12 +268,9 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 		s->dropped += (unsigned)len;
 		return s->dropped > ERROR_BODY_MAX ? CURL_WRITEFUNC_ERROR : len;
 	}
-	const uint64_t max = s->job->bytes && !s->whole ? s->job->bytes : s->job->max;
-	if (max && len > max - MIN(s->at, max)) {
-		s->result = err_set(&s->err, -ERR_LIMIT, "%s: larger than %llu bytes", s->url, (unsigned long long)max);
-		return CURL_WRITEFUNC_ERROR;
-	}
-	s->result = put(s, data, len, &s->err);
+	s->result = check_max(s, len);
+	if (s->result >= 0)
+		s->result = put(s, data, len, &s->err);
 	if (s->result < 0)
 		return CURL_WRITEFUNC_ERROR;
 	report(s);

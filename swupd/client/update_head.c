@@ -205,15 +205,22 @@ int update_head_extend(struct update_head *h, int dir, const char *name, bool wh
 	return fs_copy_fd(fd, h->fd, (uint64_t)st.st_size, e);
 }
 
-/* The next bytes, up to end. */
+/*
+ * The next bytes, up to end. A server that knows no ranges sends the whole file, of which nothing is known yet: it is kept, and must leave as much room for what is made of it (at
+ * least one byte, since 0 is no limit).
+ */
 static int fetch_part(const struct machine *m, int dir, struct update_head *h, uint64_t end, struct err *e)
 {
 	_cleanup_free_ char *name = update_head_part(h, h->have);
-	const struct fetch_job job = {
-		.path = h->path, .name = name, .at = h->have, .bytes = end - h->have, .max = UPDATE_HEAD_MAX};
+	uint64_t room;
 	int result = 0;
 
-	int r = fetch_files(m->fetch, m->content_url, dir, &job, 1, keep_result, &result, NULL, e);
+	int r = fs_free_space(dir, &room, e);
+	if (r < 0)
+		return r;
+	const struct fetch_job job = {
+		.path = h->path, .name = name, .at = h->have, .bytes = end - h->have, .max = room / 2 + 1};
+	r = fetch_files(m->fetch, m->content_url, dir, &job, 1, keep_result, &result, NULL, e);
 	return r < 0 ? r : update_head_extend(h, dir, name, result == FETCH_WHOLE, e);
 }
 
@@ -340,7 +347,8 @@ static int find_way(struct way *w, uint32_t from, struct err *e)
 	}
 	if (r != -ERR_MISSING)
 		ui_note(m->ui, "%s", why.text);
-	else if (!from)
+	/* nor will it be there, or smaller, the next time */
+	if (!from && (r == -ERR_MISSING || r == -ERR_LIMIT))
 		m->no_whole = w->to;
 	err_clear(&why);
 	return 0;

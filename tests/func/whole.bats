@@ -101,6 +101,22 @@ only_whole()
 	assert_output ""
 }
 
+@test "a server without ranges, and a file of any size: it is fetched once" {
+	own
+	# larger than a head may be
+	truncate -s 300M "$WWW/10/update-from-0"
+	serve "$WWW" 'max_ranges 0;'
+	machine a
+	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+	run -0 /usr/bin/time -f 'peak %M' swupd os-install "${SWUPD_GLOBAL[@]}" -B os-core,b1
+	[ "$(sed -n 's/^peak //p' <<<"$output")" -lt 100000 ]
+	sleep 0.2
+	assert_equal "$(grep -c 'update-from-0' "$ACCESS")" 1
+	run -0 sw diagnose --picky
+	run find "$BATS_TEST_TMPDIR/a/cache/download" -type f
+	assert_output ""
+}
+
 @test "another bundle, old and new ones: no more than what is its own" {
 	served a
 	sw os-install -B os-core,b1
