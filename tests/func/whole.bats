@@ -108,8 +108,8 @@ only_whole()
 	serve "$WWW" 'max_ranges 0;'
 	machine a
 	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
-	run -0 /usr/bin/time -f 'peak %M' swupd os-install "${SWUPD_GLOBAL[@]}" -B os-core,b1
-	[ "$(sed -n 's/^peak //p' <<<"$output")" -lt 100000 ]
+	run -0 "$TOP/ci/measure" "$BATS_TEST_TMPDIR/peak" install swupd os-install "${SWUPD_GLOBAL[@]}" -B os-core,b1
+	[ "$(cut -f 3 "$BATS_TEST_TMPDIR/peak" | cut -d . -f 1)" -lt 100 ]
 	sleep 0.2
 	assert_equal "$(grep -c 'update-from-0' "$ACCESS")" 1
 	run -0 sw diagnose --picky
