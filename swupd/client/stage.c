@@ -128,6 +128,14 @@ bool stage_is_fatal(int r)
 	return r == -ENOSPC || r == -EDQUOT || r == -EROFS;
 }
 
+bool stage_falls_through(struct staging *s, int r)
+{
+	const bool full = r == -ENOSPC || r == -EDQUOT;
+
+	s->was_full = s->was_full || full;
+	return full || !stage_is_fatal(r);
+}
+
 static int by_hash(const void *a, const void *b)
 {
 	const struct entry *const *x = a, *const *y = b;
@@ -166,12 +174,17 @@ const struct entry *const *installed_find(const struct staging *s, const struct 
 	return s->installed + first;
 }
 
+uint64_t stage_bundle_max(const struct manifest *m)
+{
+	return m->contentsize ? 2 * m->contentsize + SIZE_SLACK : UINT64_MAX;
+}
+
 static uint64_t size_limit(const struct staging *s, const struct change *c)
 {
 	if (c->want->size != SIZE_UNKNOWN)
 		return c->want->size;
 	const struct manifest *m = c->bundle ? catalog_find(s->new, c->bundle) : NULL;
-	return m && m->contentsize ? 2 * m->contentsize + SIZE_SLACK : UINT64_MAX;
+	return m ? stage_bundle_max(m) : UINT64_MAX;
 }
 
 static void list_wants(struct staging *s)
@@ -300,6 +313,9 @@ static int run(struct staging *s, struct err *e)
 	if (r >= 0)
 		r = stage_fullfiles(s, e);
 	stage_say_notes(s);
+	if (r < 0 && s->was_full && !stage_is_fatal(r))
+		r = err_hint(e, err_as(e, -ERR_SPACE),
+			     "there was no room for all that comes at once: 'swupd clean' empties the cache");
 	return r;
 }
 

@@ -40,9 +40,14 @@
 #define SHARE_CHANGES 8
 #define SHARE_ALL     2
 
+/* What a pack has besides content: of each member headers and padding, and directories that no manifest lists */
+#define MEMBER_SLACK 4096
+#define PACK_SLACK   (1UL << 20)
+
 struct pack_file {
-	char *path; /* on the server */
-	char *name; /* in download */
+	char *path;   /* on the server */
+	char *name;   /* in download */
+	uint64_t max; /* bytes; 0: not known */
 };
 
 struct pack_list {
@@ -73,6 +78,14 @@ static bool worth(const struct share *h, uint32_t from)
 	if (h->missing <= PACK_FEW && h->missing < h->objects && (!h->sized || h->missing_bytes <= PACK_SMALL))
 		return false;
 	return h->sized && h->bytes ? h->missing_bytes >= h->bytes / part : h->missing * part >= h->objects;
+}
+
+/* No honest pack is larger, be it all fullfiles that do not compress. 0: the manifest tells too little. */
+static uint64_t most(const struct share *h, const struct manifest *m)
+{
+	const uint64_t content = h->sized ? MIN(h->bytes, CONTENTSIZE_MAX) : stage_bundle_max(m);
+
+	return content == UINT64_MAX ? 0 : content + content / 64 + h->objects * MEMBER_SLACK + PACK_SLACK;
 }
 
 /* Look at the pack of one bundle; when it is worth it, it is put on the list and the objects are promised. */
@@ -106,6 +119,7 @@ static void consider(struct pack_list *l, const char *bundle, const struct manif
 	l->items[l->n++] = (struct pack_file){
 		.path = layout_pack(m->release, bundle, from),
 		.name = xasprintf("pack-%s-from-%" PRIu32 "-to-%" PRIu32 ".tar", bundle, from, m->release),
+		.max = most(&h, m),
 	};
 }
 
@@ -274,7 +288,7 @@ static int on_done(void *arg, const struct fetch_job *job, int result, struct er
 
 	if (result >= 0)
 		return work_queue_put(l->queue, f);
-	if (stage_is_fatal(result))
+	if (!stage_falls_through(l->s, result))
 		return err_in(e, result, "%s", f->name);
 	if (result != -ERR_MISSING)
 		stage_note(l->s, xasprintf("there is no %s: %s", f->path, e->text));
@@ -291,6 +305,7 @@ static int fetch_packs(struct pack_list *l, struct err *e)
 		jobs[i] = (struct fetch_job){
 			.path = l->items[i].path,
 			.name = l->items[i].name,
+			.max = l->items[i].max,
 			.user = &l->items[i],
 		};
 	l->queue = work_queue_new(0, WAITING_MAX, unpack, l);

@@ -142,7 +142,7 @@ static void find_uses(struct transfer *t)
 			if (n)
 				continue;
 			const struct level *below = find_below(l, r, &record);
-			if (below)
+			if (below && below->head->index.records[record].size <= DELTA_RESULT_MAX)
 				below->uses[record] |= FOR_BASE;
 			else
 				l->uses[i] = 0;
@@ -150,6 +150,7 @@ static void find_uses(struct transfer *t)
 	}
 }
 
+/* What is not wanted may claim any size, but is not worth it; what is wanted has that of its manifest, and no honest section is larger than what it makes. */
 static bool worth(const struct level *l, const struct update_section *x)
 {
 	const struct update_record *records = l->head->index.records;
@@ -157,6 +158,8 @@ static bool worth(const struct level *l, const struct update_section *x)
 
 	for (size_t i = x->first; i < x->first + x->n; i++)
 		all += records[i].size;
+	if (x->stored > all + x->n * ALONE_REQUEST)
+		return false;
 	for (size_t i = x->first; i < x->first + x->n; i++)
 		if (l->uses[i]) {
 			const double part = (double)records[i].size / (double)all * (double)x->stored;
@@ -448,7 +451,7 @@ static int on_done(void *arg, const struct fetch_job *job, int result, struct er
 	}
 	if (result >= 0)
 		return queue_range(l, g);
-	if (stage_is_fatal(result))
+	if (!stage_falls_through(l->t->s, result))
 		return err_in(e, result, "%s", g->name);
 	stage_note(l->t->s, xasprintf("%s: %s", l->head->path, e->text));
 	return 0;
@@ -458,6 +461,7 @@ static int fetch_ranges(struct level *l, struct err *e)
 {
 	struct staging *s = l->t->s;
 	_cleanup_free_ struct fetch_job *jobs = xcalloc(l->n_ranges, sizeof(*jobs));
+	const struct update_section *end = &l->head->index.sections[l->head->index.n_sections - 1];
 	struct err why = ERR_INIT;
 	size_t n = 0;
 	int r = 0;
@@ -470,6 +474,7 @@ static int fetch_ranges(struct level *l, struct err *e)
 						       .name = g->name,
 						       .at = g->at,
 						       .bytes = g->end - g->at,
+						       .max = end->at + end->stored,
 						       .user = g};
 		else
 			r = queue_range(l, g);

@@ -49,6 +49,7 @@ struct staging {
 	pthread_mutex_t lock;  /* of states and notes */
 	pthread_mutex_t large; /* held while a delta of large files is applied */
 	size_t missing;
+	bool was_full;     /* some way was given up for want of room */
 	struct strv notes; /* of threads; said by the main one */
 };
 
@@ -62,6 +63,14 @@ void stage_say_notes(struct staging *s);
 
 /* Our own disk does not take more: no other way of getting an object would help. */
 bool stage_is_fatal(int r);
+
+/*
+ * A transfer of what brings many objects failed. True: the other ways are to be tried, also when the disk is full: it may have been endless, and they take less at a time.
+ */
+bool stage_falls_through(struct staging *s, int r);
+
+/* Bytes; nothing in a bundle, nor all of it together, is larger. UINT64_MAX: its manifest does not tell. */
+uint64_t stage_bundle_max(const struct manifest *m);
 
 /* The installed entries whose hash begins with these bytes of hash: *n of them from the returned one on. */
 const struct entry *const *installed_find(const struct staging *s, const struct digest *hash, unsigned bytes,

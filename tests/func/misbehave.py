@@ -6,6 +6,8 @@
     shifted     parts that begin elsewhere than they were asked for, but those from the start, and say so
     lying       parts that begin elsewhere and say that they do not
     long        parts with more bytes than were asked for
+    endless     status 200 and bytes without end, but for parts from the start
+    flood       the same for those, too
     cut         half of each answer, then the end of the connection
     reset       a few bytes of each answer, then a reset
     html        a page of HTML, with status 200, as portals of hotels do
@@ -51,6 +53,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if bad == "busy" and asked[url.path] <= 2:
             return self.answer(503, b"")
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if bad == "flood" or (bad == "endless" and not (wanted and wanted[1] == "0")):
+            return self.flood(data)
         if not wanted:
             return self.answer(200, data, bad)
         first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
@@ -86,6 +90,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 time.sleep(0.1)
         else:
             self.wfile.write(body)
+
+    def flood(self, body):
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        sent = 0
+        try:
+            while sent < 1 << 30:
+                self.wfile.write(body)
+                sent += len(body)
+                body = bytes(1 << 20)
+        finally:
+            print("SENT", sent, flush=True)
 
     def log_message(self, *_):
         pass

@@ -35,6 +35,7 @@ teardown()
 {
 	[ -z "${SERVER_PID:-}" ] || kill "$SERVER_PID"
 	serve_stop
+	! mountpoint -q "${CACHE:-/nonexistent}" || umount "$CACHE"
 }
 
 # behind WAY [ONLY]: the machine has release 10 and a server that behaves so
@@ -73,6 +74,48 @@ unchanged()
 		run -0 sw update
 		updated
 	done
+}
+
+# small_cache: the cache is a file system of 64 MiB
+small_cache()
+{
+	mount -t tmpfs -o size=64m tmpfs "$BATS_TEST_TMPDIR/a/cache"
+	CACHE=$BATS_TEST_TMPDIR/a/cache
+}
+
+# sent: the most MiB that the server got rid of in one answer
+sent()
+{
+	sleep 0.2
+	awk '$1 == "SENT" { if ($2 > most) most = $2 } END { printf "%d\n", most / 2^20 }' "$BATS_TEST_TMPDIR/log"
+}
+
+@test "answers without end are cut, the disk is not filled, and other files have it" {
+	behind endless update-from
+	small_cache
+	run -0 sw update
+	assert_equal "$(grep -c SENT "$BATS_TEST_TMPDIR/log")" 1
+	[ "$(sent)" -le 16 ]
+	updated
+	umount "$CACHE"
+
+	behind flood update-from
+	small_cache
+	run -0 sw update
+	[ "$(sent)" -le 48 ]
+	updated
+	umount "$CACHE"
+
+	# packs, which are asked for where there is no update file
+	cp -a "$WWW" "$BATS_TEST_TMPDIR/www"
+	WWW=$BATS_TEST_TMPDIR/www
+	rm "$WWW/20/update-from-10"
+	behind endless pack-
+	small_cache
+	run -0 sw update
+	[ "$(sent)" -gt 0 ]
+	[ "$(sent)" -le 16 ]
+	updated
 }
 
 @test "all of it cut, reset or a portal's page: one error, nothing changes" {

@@ -15,6 +15,7 @@
 #include "swupd/base/text.h"
 #include "swupd/client/catalog.h"
 #include "swupd/client/plan.h"
+#include "swupd/client/update_head.h"
 #include "swupd/content/digest.h"
 #include "swupd/content/fullfile.h"
 #include "swupd/content/layout.h"
@@ -206,6 +207,55 @@ TEST(stage_brings_every_release_of_the_predecessor)
 		assert_ok(stage(&c.w.m, c.plan, NULL, c.new, &e), &e);
 		assert_all_staged(&c);
 		assert_int_equal(server_strange(c.s), 0);
+		scene_end(&c);
+	}
+}
+
+/* An update file of one section, so many bytes, with one record, which is the entry's object. */
+static struct update_head *one_record(const struct entry *entry, uint32_t from, uint32_t to, uint64_t stored)
+{
+	static const struct attrs shape = {.kind = KIND_FILE, .mode = 0644};
+	struct update_head *h = xcalloc(1, sizeof(*h));
+	struct update_index *x = &h->index;
+
+	x->from = h->from = from;
+	x->to = h->to = to;
+	x->prefix = sizeof(struct digest);
+	x->records = xcalloc(1, sizeof(*x->records));
+	x->records[0] = (struct update_record){.hash = entry->hash, .shape = &shape, .size = entry->size};
+	x->n_records = 1;
+	x->sections = xcalloc(1, sizeof(*x->sections));
+	x->sections[0] = (struct update_section){.n = 1, .at = 100, .stored = stored};
+	x->n_sections = 1;
+	h->fd = -1;
+	h->path = layout_update(to, from);
+	return h;
+}
+
+TEST(stage_asks_for_no_section_larger_than_what_it_makes)
+{
+	NEEDS_ROOT;
+	const struct {
+		uint64_t more;
+		unsigned requests;
+	} cases[] = {{0, 1}, {512ULL << 20, 0}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct err e = ERR_INIT;
+		struct scene c;
+		scene_begin(&c);
+		aim(&c, 30, ALL);
+		only(&c, "/usr/bin/hello");
+		struct entry entry = *c.plan->changes[0].want;
+		entry.size = 10UL << 20;
+		c.plan->n_changes = 0;
+		plan_put(c.plan, &entry, "os-core");
+		c.w.m.update = one_record(&entry, 20, 30, entry.size + cases[i].more);
+		_cleanup_free_ char *path = xasprintf("/%s", c.w.m.update->path);
+		(void)stage(&c.w.m, c.plan, NULL, c.new, &e);
+		err_clear(&e);
+		assert_int_equal(server_requests_of(c.s, path), cases[i].requests);
+		update_head_free(take(c.w.m.update));
 		scene_end(&c);
 	}
 }
