@@ -423,22 +423,53 @@ copy()
 	assert_output --partial "bundle 'hello-debuginfo' is empty"
 }
 
-@test "our own packages have their symbols and sources beside them" {
-	local o=$BATS_TEST_TMPDIR/o root=$BATS_TEST_TMPDIR/root built
+# our_debs O: ci/deb, of the programs that are tested, into this folder
+our_debs()
+{
+	local built
 	built=$(realpath "$(dirname "$(command -v swupd)")/..")
-	mkdir -p "$o" "$root"
-	cp -r "$built/bin" "$built/guest" "$o/"
-	(cd "$BATS_TEST_DIRNAME/../.." && O=$o ci/deb >/dev/null)
-	for package in swupd swupd-dbgsym limpid-guest limpid-guest-dbgsym limpid-dbgsrc; do
+	mkdir -p "$1"
+	cp -r "$built/bin" "$built/guest" "$1/"
+	cd "$BATS_TEST_DIRNAME/../.."
+	O=$1 run ci/deb
+}
+
+@test "our own packages have their symbols and sources beside them" {
+	local o=$BATS_TEST_TMPDIR/o root=$BATS_TEST_TMPDIR/root programs
+	our_debs "$o"
+	assert_success
+	mkdir "$root"
+	for package in swupd swupd-dbgsym limpid-mixer limpid-mixer-dbgsym limpid-guest limpid-guest-dbgsym limpid-dbgsrc; do
 		dpkg-deb -x "$o"/deb/"$package"_*.deb "$root"
 	done
-	for program in usr/bin/swupd usr/lib/limpid/workload; do
+	# each of them, so that a new one cannot be forgotten
+	mapfile -t programs < <(cd "$root" && find usr/bin usr/lib/limpid -type f -exec sh -c 'readelf -h "$1" >/dev/null 2>&1' sh {} \; -print | sort)
+	assert_equal "${programs[*]}" "usr/bin/mixer usr/bin/swupd usr/lib/limpid/first usr/lib/limpid/mark usr/lib/limpid/record.so usr/lib/limpid/workload"
+	for program in "${programs[@]}"; do
+		case $program in
+		*.so) function=qemu_plugin_install ;;
+		*/first) function=first ;;
+		*) function=main ;;
+		esac
 		run gdb -nx -batch -iex "set debug-file-directory $root/usr/lib/debug" -ex "set substitute-path /usr/src/debug $root/usr/src/debug" \
-			-ex 'info line main' -ex 'list main' "$root/$program"
+			-ex "info line $function" -ex "list $function" "$root/$program"
 		assert_success
-		assert_line --regexp 'Line [0-9]+ of "(/usr/src/debug/limpid-[0-9.]+/)?(swupd|images/guest)/[a-z]+\.c"'
-		assert_line --regexp '[0-9]+.*main\('
+		assert_line --regexp 'Line [0-9]+ of "(/usr/src/debug/limpid-[0-9.]+/)?(swupd|mixer|mixer/record|images/guest|tests/vm)/[a-z]+\.c"'
+		assert_line --regexp "[0-9]+.*$function\\("
+		run readelf -S "$root/$program"
+		refute_line --partial .debug_info
 	done
-	run readelf -S "$root/usr/bin/swupd"
-	refute_line --partial .debug_info
+}
+
+@test "no package of ours is made with a program that nobody could find the symbols of" {
+	local o=$BATS_TEST_TMPDIR/o
+	our_debs "$o"
+	assert_success
+	before=$(cd "$o/deb" && sha256sum ./*)
+	objcopy --remove-section=.note.gnu.build-id "$o/bin/mark"
+	run env O="$o" ci/deb
+	assert_failure 1
+	assert_output "deb: /usr/lib/limpid/mark has no build-id: nobody could find its symbols"
+	# those of before stay
+	assert_equal "$(cd "$o/deb" && sha256sum ./*)" "$before"
 }
