@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A program of a sealed guest is looked at: dead, on this machine, by its core and a web server; and alive, there, with the disk of tools.
+# A program of a sealed guest is looked at: dead, on this machine, by its core and a web server; and alive, there, with the disk of tools. Before that:
+# there is debug information.
 
 load lib
 load ../func/serve
@@ -23,6 +24,16 @@ teardown()
 {
 	serve_stop
 	vm_cleanup
+}
+
+@test "of what we build ourselves, all has debug information" {
+	run -0 --separate-stderr vm_mixer debuginfo status --json
+	# these have no program but ours; of os-guest, those count that os-core has not
+	ours=$(jq '[.bundles[] | select(.name | test("^(kernel-guest(-tiny)?|agent-init|os-guest)$"))]' <<<"$output")
+	jq -e 'any(.name == "kernel-guest") and any(.name == "agent-init") and any(.name == "os-guest")' <<<"$ours"
+	jq -e 'all(.files > 0 and .covered_files == .files and .covered_bytes == .bytes)' <<<"$ours"
+	# and what lies beside programs of others
+	jq -e '[.missing[].name | select(test("^(swupd|limpid-)"))] == []' <<<"$output"
 }
 
 @test "a core that a guest leaves in its share has lines on this machine, which has nothing of the release" {
