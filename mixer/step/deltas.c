@@ -16,7 +16,7 @@
 #include "swupd/content/delta.h"
 #include "swupd/content/format.h"
 
-/* In the cache instead of a delta that is not worth it: the format's own mark. An empty file would also be what a crash of the machine leaves. */
+/* In the cache instead of a delta that is not worth it: the mark of delta(5). An empty file would also be what a crash of the machine leaves. */
 static const char not_worth_it[] = "FULLV20U";
 
 #define WORTH_MIN 200 /* bytes; delta_make makes none of smaller files, and its answer would only fill the cache */
@@ -98,8 +98,7 @@ static int look_classic(const struct buf *delta)
 {
 	struct delta_header h;
 
-	int r = delta_parse_header(delta->data, delta->len, &h, NULL);
-	return r == -ERR_MISSING ? 1 : r;
+	return delta_parse_header(delta->data, delta->len, &h, NULL);
 }
 
 const struct delta_kind delta_classic = {
@@ -123,7 +122,7 @@ struct looking {
 	const struct mix *m;
 	const struct delta_kind *kind;
 	struct delta_pair **pairs;
-	int *found; /* of each: as delta_kind.look */
+	int *found; /* of each: 0 a delta, 1 it is not worth it, negative neither */
 	bool made;  /* all of them */
 };
 
@@ -143,7 +142,7 @@ static int look_one(void *arg, size_t i, struct err *e)
 	(void)cache_has(l->m, file); /* it is used */
 	int r = fs_load(l->m->cache, file, l->kind->max, &delta, l->made ? e : NULL);
 	if (r >= 0) {
-		r = l->kind->look(&delta);
+		r = strcmp(delta.data, not_worth_it) == 0 ? 1 : l->kind->look(&delta);
 		if (r < 0 && unlinkat(l->m->cache, file, 0) < 0)
 			return err_errno(e, "%s", file);
 		if (r < 0 && l->made)

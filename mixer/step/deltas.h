@@ -19,7 +19,7 @@ struct delta_kind {
 	/* 1: not worth it */
 	int (*make)(const struct buf *old, const struct buf *new, const struct attrs *attrs, struct buf *out,
 		    struct err *e);
-	/* What the cache has: 0 a delta, 1 the mark that it is not worth it, negative neither. */
+	/* What the cache has beside the mark that it is not worth it: 0 a delta, negative none of this kind. */
 	int (*look)(const struct buf *delta);
 	uint64_t min, max; /* bytes of files that it is for */
 };

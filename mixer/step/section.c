@@ -19,8 +19,12 @@
 
 /* -- differences -- */
 
+/* Raised whenever the same files give another difference, or another answer whether it is worth it: the cache's others count as damaged. */
+#define DIFF_VERSION 2
+
 static void save_streams(const struct diff_streams *s, struct buf *out)
 {
+	varint_add(out, DIFF_VERSION);
 	for (size_t k = 0; k < DIFF_STREAMS; k++)
 		varint_add(out, s->s[k].len);
 	for (size_t k = 0; k < DIFF_STREAMS; k++)
@@ -31,7 +35,10 @@ static void save_streams(const struct diff_streams *s, struct buf *out)
 static int load_streams(const struct buf *text, struct diff_streams *s, uint64_t bytes[DIFF_STREAMS])
 {
 	const uint8_t *at = (const uint8_t *)text->data, *end = at + text->len;
+	uint64_t version;
 
+	if (varint_read(&at, end, &version) < 0 || version != DIFF_VERSION)
+		return -ERR_FORMAT;
 	for (size_t k = 0; k < DIFF_STREAMS; k++)
 		if (varint_read(&at, end, &bytes[k]) < 0)
 			return -ERR_FORMAT;
@@ -75,17 +82,36 @@ int diff_checked(const struct buf *old, const struct buf *new, struct diff_strea
 	return r < 0 ? err_in(e, r, "the difference that was just made") : 0;
 }
 
+/*
+ * Does the old file save enough? A difference binds its object to the old file: a client that comes from far away fetches that, too, and whoever cannot read it
+ * fetches the object otherwise. A difference that is far smaller than the new file is not compared with what is left of that when it is compressed alike.
+ */
+static int is_worth_it(size_t stored, const struct buf *new, struct err *e)
+{
+	_cleanup_(buf_free) struct buf alone = {0};
+
+	if (stored < new->len / 16)
+		return 1;
+	int r = compress_mem(CODEC_ZSTD, 3, new->data, new->len, &alone, e);
+	return r < 0 ? r : stored < alone.len - alone.len / 16;
+}
+
 static int make_cached(const struct buf *old, const struct buf *new, const struct attrs *attrs __attribute__((unused)),
 		       struct buf *out, struct err *e)
 {
 	_cleanup_(diff_streams_clear) struct diff_streams streams = {0};
-	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_(buf_free) struct buf text = {0}, stored = {0};
 
 	int r = diff_checked(old, new, &streams, e);
 	if (r < 0)
 		return r;
 	save_streams(&streams, &text);
-	return compress_mem(CODEC_ZSTD, 3, text.data, text.len, out, e);
+	r = compress_mem(CODEC_ZSTD, 3, text.data, text.len, &stored, e);
+	if (r >= 0)
+		r = is_worth_it(stored.len, new, e);
+	if (r > 0)
+		buf_add(out, stored.data, stored.len);
+	return r < 0 ? r : r == 0;
 }
 
 static int expand(const struct buf *cached, struct buf *text)

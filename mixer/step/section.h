@@ -11,7 +11,7 @@ struct update_section;
 /*
  * What sections of update files (update_file.h) are made of and where both lie in the cache, made by jobs (job.h):
  *
- *     diffs/xx/<from>-<to>   varints, how long each stream of the difference is, then the streams; compressed
+ *     diffs/xx/<from>-<to>   varints, a version and how long each stream of the difference is, then the streams; compressed
  *     sections/xx/<digest>   varints: of each stream its codec, its length, the stored length; of each record, how much of each stream it takes;
  *                            then the stored streams. The digest is of what the section is made of, in its order: objects and differences.
  */

@@ -331,6 +331,33 @@ far_behind()
 	assert_output ""
 }
 
+@test "what the older file is of no use for comes alone, from however far, whatever is installed" {
+	local MIX WWW n
+	BATS_TEST_TMPDIR+=/own
+	mkdir -p "$BATS_TEST_TMPDIR"
+	mix_init
+	for n in 10 20 30 40; do
+		content os-core usr/bin/base "base $n"
+		content os-core usr/share/changes "$(seq 1 30000 | sed "s/99/$n/")"
+		content b1 usr/share/firmware ""
+		openssl enc -aes-128-ctr -nosalt -K "$n" -iv 0 -in /dev/zero 2>/dev/null | head -c 500000 >"$MIX/bundles/tree/b1/usr/share/firmware"
+		bundle os-core
+		bundle b1
+		release --previous-versions=1
+	done
+	BATS_TEST_TMPDIR=${BATS_TEST_TMPDIR%/own}
+	WWW=$MIX/update/www
+	serve "$WWW"
+	installed a os-core,b1
+	echo damaged >"$ROOT/usr/share/firmware"
+	run -0 sw update
+	run -0 cat "$ACCESS"
+	refute_output --partial pack-
+	refute_output --partial /files/
+	[ "$(awk '{ n += $4 } END { print n }' "$ACCESS")" -lt 900000 ] || { cat "$ACCESS"; false; }
+	cmp "$ROOT/usr/share/firmware" "$MIX/bundles/tree/b1/usr/share/firmware"
+}
+
 @test "a way that ends, or a step of it that is damaged: the update goes on without" {
 	local MIX WWW bad
 	far_behind
