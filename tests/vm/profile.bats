@@ -175,7 +175,7 @@ built()
 	run mixer -C mix kernel build "$@" small
 	assert_success
 	told=$(sed -n 's/^told //p' /var/cache/limpid/kernels/log/small.log | tail -n 1)
-	version=$(ls mix/local-debs)
+	version=$(basename mix/local-debs/*.deb)
 }
 
 @test "a kernel is built with what was learnt of it: another one; if that was another program's, without, and a warning says so" {
@@ -207,6 +207,12 @@ built()
 	built
 	assert_output --partial 'as before'
 	assert_output --partial "built without its training"
+	run mixer -C mix kernel list
+	assert_line --regexp '^small .* stale profile Not much\.$'
+	built --no-profile
+	run mixer -C mix kernel list
+	assert_line --regexp '^small .* profile +Not much\.$'
+	refute_output --partial stale
 }
 
 @test "what cannot be recorded is one line with a way out" {
