@@ -140,9 +140,25 @@ crash()
 	refute_line --regexp "^failed unit: "
 }
 
-@test "a guest that only keeps cores: the disk of tools looks at one; debuginfod over https is believed by its certificate" {
+# watched: the script by which perf of the disk of tools tells what functions a program of ours calls
+watched()
+{
+	cat <<-'END'
+		head -c 256M /dev/zero >/mnt/tmp/zeros
+		perf record -q -e cpu-clock:u --call-graph dwarf,8192 -o /tmp/perf.data -- chroot /mnt /usr/bin/swupd hashdump /tmp/zeros
+		perf --no-pager report -i /tmp/perf.data --stdio --children -g none -s sym
+	END
+}
+
+# coredump_only: in $IMAGE, a guest that keeps cores, and has nothing to look at them with
+coredump_only()
+{
 	vm_image coredump-only 'kind = dax-erofs' 'bundles = os-guest os-core-update coredump' 'kernel = guest' 'state = overlay' \
 		'init = /usr/lib/limpid/first' 'cmdline = quiet systemd.show_status=false panic=1 coredump_filter=0xb3'
+}
+
+@test "a guest that only keeps cores: the disk of tools looks at one; debuginfod over https is believed by its certificate" {
+	coredump_only
 	local share=$BATS_TEST_TMPDIR/share tls name
 	mkdir "$share"
 	for name in right wrong; do
@@ -170,9 +186,11 @@ crash()
 			mkdir -p /etc/ssl/certs
 			cp right.pem /etc/ssl/certs/ca-certificates.crt
 			/usr/lib/limpid/tools gdb -q -batch -iex 'set sysroot /mnt' -ex bt -ex 'frame function hashdump_run' -ex list /mnt/usr/bin/swupd /run/core
+			/usr/lib/limpid/tools bash </run/limpid/share/perf
 		END
 	} >"$share/look"
-	vm_run "$IMAGE" --memory=512 --debug-tools="$TOOLS" --share="$share" --share-by=9p \
+	watched >"$share/perf"
+	vm_run "$IMAGE" --memory=1024 --debug-tools="$TOOLS" --share="$share" --share-by=9p \
 		--exec="DEBUGINFOD_URLS=https://10.0.2.2:$tls/debuginfo sh /run/limpid/share/look 2>&1" -- "${NETWORK[@]}"
 	assert_equal "$status" 0
 	assert_line --partial "status 139"
@@ -182,6 +200,27 @@ crash()
 	assert_line --partial "right: 0"
 	assert_line --regexp "^#[0-9]+ .*hashdump_run \(.*\) at .*swupd/cmd/hashdump.c:[0-9]+"
 	assert_line --regexp "^[0-9]+[[:blank:]].*file_hash_at\(m->root, file"
+}
+
+@test "debug information on a disk of tools: lines and sources without a network, and perf names what programs call" {
+	vm_image tools-debuginfo 'kind = dax-erofs' 'bundles = debug-tools os-core-update-debuginfo' 'etc = factory'
+	local disk=$IMAGE.erofs share=$BATS_TEST_TMPDIR/share
+	coredump_only
+	mkdir "$share"
+	{
+		crash
+		cat <<-'END'
+			coredumpctl dump -q -o /run/core >/dev/null
+			/usr/lib/limpid/tools gdb -q -batch -iex 'set sysroot /mnt' -ex bt -ex 'frame function hashdump_run' -ex list /mnt/usr/bin/swupd /run/core
+			/usr/lib/limpid/tools bash </run/limpid/share/perf
+		END
+	} >"$share/look"
+	watched >"$share/perf"
+	vm_run "$IMAGE" --memory=1024 --debug-tools="$disk" --share="$share" --share-by=9p --exec="sh /run/limpid/share/look 2>&1"
+	assert_equal "$status" 0
+	assert_line --regexp "^#[0-9]+ .*hashdump_run \\(.*\\) at .*swupd/cmd/hashdump.c:[0-9]+"
+	assert_line --regexp "^[0-9]+[[:blank:]].*file_hash_at\\(m->root, file"
+	assert_line --regexp " hashdump_run *$"
 }
 
 @test "a guest without the disk says so" {
