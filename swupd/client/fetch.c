@@ -274,6 +274,8 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 	if (s->result < 0)
 		return CURL_WRITEFUNC_ERROR;
 	report(s);
+	if (s->job->grown && !s->whole)
+		s->job->grown(s->batch->arg, s->job, s->at);
 	return len;
 }
 

@@ -51,6 +51,11 @@ int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, 
  *
  * Killed at any moment, this leaves a ".part" at most: name itself is whole.
  */
+struct fetch_job;
+
+/* job's ".part" has so many bytes now. Not said when the whole file comes instead of a part. */
+typedef void fetch_grown_fn(void *arg, const struct fetch_job *job, uint64_t have);
+
 struct fetch_job {
 	const char *path;
 	const char *name;
@@ -63,6 +68,7 @@ struct fetch_job {
 	 * For the many small ones: a file system takes long to make and remove a file for each (ext4 searches for an inode that was not deleted lately).
 	 */
 	struct buf *text;
+	fetch_grown_fn *grown; /* NULL: nobody waits for the beginning; its arg is that of done */
 	void *user;
 };
 #define FETCH_IN_MEMORY (256UL << 10)

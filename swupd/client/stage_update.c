@@ -19,7 +19,7 @@
 #include "swupd/content/object.h"
 
 /*
- * Sections of the update file, in as few requests as their places allow; each is unpacked as it is here.
+ * Sections of the update file, in as few requests as their places allow; each is unpacked as soon as it is here, while its range goes on to come.
  *
  * Where no file leads from the installed release to the new one, several do, by way of others (update_head.h): each is a level, the lowest is of the installed release. An object
  * comes from the highest that has it. What it is made from is installed, or made on a lower level before, into a file of its own that is no object: nobody knows its hash but
@@ -39,16 +39,18 @@
 #define ALONE_REQUEST 512
 
 struct range {
-	uint64_t at, end; /* of the file */
+	uint64_t at, end; /* of the update file */
 	size_t first, n;  /* of the chosen */
+	size_t queued;    /* of those: to be unpacked, or unpacked */
+	size_t left;      /* not unpacked; under the lock */
 	char *name;       /* in download; NULL: the head has it */
-	bool continues;   /* what the head begins with: it is put behind that */
-	bool whole;       /* all came */
+	int fd;           /* of that while sections come and are unpacked, else -1 */
 };
 
 struct chosen {
-	const struct range *range;
+	struct range *range;
 	size_t section;
+	uint64_t at; /* in the range's file, or the head */
 	bool joined; /* fetched with the one before */
 };
 
@@ -223,13 +225,9 @@ static void add_range(struct level *l, size_t i)
 	}
 	VEC_GROW(l->ranges, l->n_ranges, l->cap_ranges);
 	struct range *g = &l->ranges[l->n_ranges++];
-	*g = (struct range){.at = x->at, .end = end, .first = i, .n = 1};
-	if (end <= have)
-		return;
-	g->continues = x->at <= have;
-	if (g->continues)
-		g->at = have;
-	g->name = update_head_part(l->head, g->at);
+	*g = (struct range){.at = x->at, .end = end, .first = i, .n = 1, .fd = -1};
+	if (end > have)
+		g->name = update_head_part(l->head, g->at);
 }
 
 /* In at most so many ranges. */
@@ -398,26 +396,32 @@ static int end(void *arg, const struct update_record *r __attribute__((unused)),
 	return 0;
 }
 
+/* One more section of the range. Its file has no name any more, or is about to lose it: this makes room. */
+static void end_section(struct staging *s, struct range *g)
+{
+	pthread_mutex_lock(&s->lock);
+	if (--g->left == 0) {
+		closep(&g->fd);
+		g->fd = -1;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 static int unpack(void *arg, void *item, struct err *e)
 {
 	const struct level *l = arg;
 	const struct chosen *c = item;
-	const struct range *g = c->range;
+	struct range *g = c->range;
 	struct making k = {.l = l, .base_file = -1, .old = -1};
 	const struct update_target target = {
 		.begin = begin, .write = write_object, .end = end, .arg = &k, .scratch = l->t->s->download};
-	const uint64_t at = l->head->index.sections[c->section].at;
 	struct err why = ERR_INIT;
 
-	const bool own = g->name && !g->continues;
-	_cleanup_close_ int fd = own ? openat(l->t->s->download, g->name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-	if (own && fd < 0)
-		return err_errno(e, "%s", g->name);
-	int r = update_read(&l->head->index, c->section, own ? fd : l->head->fd, own && !g->whole ? at - g->at : at,
-			    &target, &why);
+	int r = update_read(&l->head->index, c->section, g->name ? g->fd : l->head->fd, c->at, &target, &why);
 	close_base(&k);
 	view_close(&k.base);
 	buf_free(&k.link);
+	end_section(l->t->s, g);
 	if (stage_is_fatal(r)) {
 		err_move(e, &why);
 		return r;
@@ -429,13 +433,33 @@ static int unpack(void *arg, void *item, struct err *e)
 	return 0;
 }
 
-static int queue_range(struct level *l, const struct range *g)
+/* Queue the sections that lie before end of the update file, where file has it from start on. */
+static int queue_ready(struct level *l, struct range *g, const char *file, uint64_t start, uint64_t end, struct err *e)
 {
-	int r = 0;
+	for (; g->queued < g->n; g->queued++) {
+		struct chosen *c = &l->chosen[g->first + g->queued];
+		const struct update_section *x = &l->head->index.sections[c->section];
+		if (x->at + x->stored > end)
+			break;
+		if (file && g->fd < 0)
+			g->fd = openat(l->t->s->download, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (file && g->fd < 0)
+			return err_errno(e, "%s", file);
+		c->at = x->at - start;
+		int r = work_queue_put(l->queue, c);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
 
-	for (size_t i = 0; r >= 0 && i < g->n; i++)
-		r = work_queue_put(l->queue, &l->chosen[g->first + i]);
-	return r;
+/* Where a section cannot be queued, on_done says why. */
+static void on_grown(void *arg, const struct fetch_job *job, uint64_t have)
+{
+	struct range *g = job->user;
+	_cleanup_free_ char *part = xasprintf("%s.part", job->name);
+
+	(void)queue_ready(arg, g, part, g->at, g->at + have, NULL);
 }
 
 static int on_done(void *arg, const struct fetch_job *job, int result, struct err *e)
@@ -443,14 +467,11 @@ static int on_done(void *arg, const struct fetch_job *job, int result, struct er
 	struct level *l = arg;
 	struct range *g = job->user;
 
-	g->whole = result == FETCH_WHOLE;
-	if (result >= 0 && g->continues) {
-		result = update_head_extend(l->head, l->t->s->download, g->name, g->whole, e);
-		if (result < 0)
-			return result;
+	if (result >= 0) {
+		result = queue_ready(l, g, g->name, result == FETCH_WHOLE ? 0 : g->at, UINT64_MAX, e);
+		(void)unlinkat(l->t->s->download, g->name, 0);
+		return result;
 	}
-	if (result >= 0)
-		return queue_range(l, g);
 	if (!stage_falls_through(l->t->s, result))
 		return err_in(e, result, "%s", g->name);
 	stage_note(l->t->s, xasprintf("%s: %s", l->head->path, e->text));
@@ -469,15 +490,19 @@ static int fetch_ranges(struct level *l, struct err *e)
 	l->queue = work_queue_new(0, WAITING_MAX, unpack, l);
 	for (size_t i = 0; r >= 0 && i < l->n_ranges; i++) {
 		struct range *g = &l->ranges[i];
+		g->left = g->n;
+		if (g->name)
+			update_head_begin_part(l->head, s->download, g->at);
 		if (g->name)
 			jobs[n++] = (struct fetch_job){.path = l->head->path,
 						       .name = g->name,
 						       .at = g->at,
 						       .bytes = g->end - g->at,
 						       .max = end->at + end->stored,
+						       .grown = on_grown,
 						       .user = g};
 		else
-			r = queue_range(l, g);
+			r = queue_ready(l, g, NULL, 0, UINT64_MAX, e);
 	}
 	if (r >= 0 && n)
 		r = fetch_files(s->m->fetch, s->m->content_url, s->download, jobs, n, on_done, l, s->m->progress, e);
@@ -487,16 +512,15 @@ static int fetch_ranges(struct level *l, struct err *e)
 		err_move(e, &why);
 		r = unpacked;
 	}
-	for (size_t i = 0; i < l->n_ranges; i++)
-		if (l->ranges[i].name)
-			(void)unlinkat(s->download, l->ranges[i].name, 0);
 	return r;
 }
 
 static void level_clear(struct level *l)
 {
-	for (size_t i = 0; i < l->n_ranges; i++)
+	for (size_t i = 0; i < l->n_ranges; i++) {
 		free(l->ranges[i].name);
+		closep(&l->ranges[i].fd);
+	}
 	free(l->ranges);
 	free(l->chosen);
 	free(l->uses);
@@ -553,7 +577,7 @@ uint64_t stage_update_measure(struct staging *s)
 		const struct level *l = &t.levels[i];
 		for (size_t k = 0; k < l->n_ranges; k++)
 			if (l->ranges[k].name)
-				bytes += l->ranges[k].end - l->ranges[k].at;
+				bytes += l->ranges[k].end - MAX(l->ranges[k].at, l->head->have);
 		for (size_t k = 0; k < l->n; k++) {
 			const struct update_section *x = &l->head->index.sections[l->chosen[k].section];
 			for (size_t r = x->first; r < x->first + x->n; r++) {

@@ -182,7 +182,47 @@ char *update_head_part(const struct update_head *h, uint64_t at)
 	return xasprintf("update-%" PRIu32 "-%" PRIu32 "-%" PRIu64, h->from, h->to, at);
 }
 
-int update_head_extend(struct update_head *h, int dir, const char *name, bool whole, struct err *e)
+/* What an interrupted run left of it that goes on beyond at, from its place *start on. -1: there is none. */
+static int open_left(const struct update_head *h, int dir, uint64_t at, uint64_t *start)
+{
+	_cleanup_free_ char *begin = xasprintf("update-%" PRIu32 "-%" PRIu32 "-", h->from, h->to);
+	_cleanup_(strv_free) struct strv names = {0};
+	struct stat st;
+
+	(void)fs_list(dir, ".", &names, NULL);
+	for (size_t i = 0; i < names.n; i++) {
+		const char *name = names.items[i], *digits = name + strlen(begin);
+		if (!text_starts(name, begin) ||
+		    text_u64_n(digits, strspn(digits, "0123456789"), 0, UINT64_MAX, start) < 0 || *start >= at)
+			continue;
+		_cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size <= at - *start)
+			continue;
+		(void)unlinkat(dir, name, 0);
+		return take_fd(&fd);
+	}
+	return -1;
+}
+
+void update_head_begin_part(const struct update_head *h, int dir, uint64_t at)
+{
+	_cleanup_free_ char *name = update_head_part(h, at), *part = xasprintf("%s.part", name);
+	uint64_t start = 0;
+	struct stat st;
+
+	if (fs_exists(dir, part))
+		return;
+	_cleanup_close_ int left = at < h->have ? fcntl(h->fd, F_DUPFD_CLOEXEC, 0) : open_left(h, dir, at, &start);
+	if (left < 0 || fstat(left, &st) < 0)
+		return;
+	_cleanup_close_ int fd = openat(dir, part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0 && (lseek(left, (off_t)(at - start), SEEK_SET) < 0 ||
+			fs_copy_fd(left, fd, (uint64_t)st.st_size - (at - start), NULL) < 0))
+		(void)unlinkat(dir, part, 0);
+}
+
+/* The next bytes of it, or all of it, came into a file. */
+static int extend(struct update_head *h, int dir, const char *name, bool whole, struct err *e)
 {
 	struct stat st;
 
@@ -191,11 +231,8 @@ int update_head_extend(struct update_head *h, int dir, const char *name, bool wh
 		return err_errno(e, "%s", name);
 	(void)unlinkat(dir, name, 0);
 	if (h->fd < 0 || whole) {
-		/* other threads may be reading from the one that we have */
-		if (h->fd >= 0 && dup3(fd, h->fd, O_CLOEXEC) < 0)
-			return err_errno(e, "%s", name);
-		if (h->fd < 0)
-			h->fd = take_fd(&fd);
+		closep(&h->fd);
+		h->fd = take_fd(&fd);
 		h->have = (uint64_t)st.st_size;
 		return 0;
 	}
@@ -221,7 +258,7 @@ static int fetch_part(const struct machine *m, int dir, struct update_head *h, u
 	const struct fetch_job job = {
 		.path = h->path, .name = name, .at = h->have, .bytes = end - h->have, .max = room / 2 + 1};
 	r = fetch_files(m->fetch, m->content_url, dir, &job, 1, keep_result, &result, NULL, e);
-	return r < 0 ? r : update_head_extend(h, dir, name, result == FETCH_WHOLE, e);
+	return r < 0 ? r : extend(h, dir, name, result == FETCH_WHOLE, e);
 }
 
 /* manifests: also those. */

@@ -44,6 +44,8 @@ bool update_head_is_whole(const struct update_head *h);
 /* Name of the bytes from at on while they are fetched: what an interrupted run left is of the same file. The caller frees it. */
 char *update_head_part(const struct update_head *h, uint64_t at);
 
-/* The next bytes of it, or all of it, came into a file. */
-int update_head_extend(struct update_head *h, int dir, const char *name, bool whole, struct err *e);
+/*
+ * Put what is here of it from at on, in the head or under another name of an interrupted run, where the fetch of that part goes on from. Its failure costs bytes, no more.
+ */
+void update_head_begin_part(const struct update_head *h, int dir, uint64_t at);
 void update_head_free(struct update_head *h);

@@ -9,6 +9,7 @@
     endless     status 200 and bytes without end, but for parts from the start
     flood       the same for those, too
     cut         half of each answer, then the end of the connection
+    torn        half of each part that is not from the start, then the end of the connection; the second time well
     reset       a few bytes of each answer, then a reset
     html        a page of HTML, with status 200, as portals of hotels do
     slow        one byte after the other, ten in a second
@@ -64,6 +65,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if bad in ("shifted", "lying"):
             first = max(first - 7, 0)
             said = first if bad == "shifted" else said
+        if bad == "torn" and (first == 0 or asked[url.path, "part"]):
+            bad = "well"
+        asked[url.path, "part"] += first > 0
         if bad == "long":
             last += 5000
         return self.answer(206, data[first:last + 1], bad, f"bytes {said}-{said + last - first}/{len(data)}")
@@ -74,7 +78,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if range_:
             self.send_header("Content-Range", range_)
         self.end_headers()
-        if bad == "cut":
+        if bad in ("cut", "torn"):
             self.wfile.write(body[:len(body) // 2])
             self.close_connection = True
         elif bad == "reset":

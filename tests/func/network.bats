@@ -9,20 +9,24 @@ setup_file()
 {
 	[ "$(id -u)" = 0 ] || return 0
 	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
-	local n
+	local n i
 	mix_init
 	for n in 10 20; do
 		content os-core usr/bin/base "base $n"
 		content os-core usr/share/text "$(seq 1 7 200000 | sed "s/^177.*/$n/")"
 		content b1 usr/share/b1/file "$n"
-		head -c 200000 /dev/urandom >"$MIX/bundles/tree/b1/usr/share/b1/noise"
+		for i in 1 2; do
+			mkdir -p "$MIX/bundles/tree/b$i/usr/share/b$i"
+			head -c 200000 /dev/urandom >"$MIX/bundles/tree/b$i/usr/share/b$i/noise"
+		done
 		bundle os-core
 		bundle b1
+		bundle b2
 		release
 	done
 	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR/installed
 	machine a
-	sw os-install -V 10 -B os-core,b1
+	sw os-install -V 10 -B os-core,b1,b2
 }
 
 setup()
@@ -73,6 +77,41 @@ unchanged()
 		behind "$way" update-from
 		run -0 sw update
 		updated
+	done
+}
+
+# parts: "first-last" of what was asked for of the update file, but the head
+parts()
+{
+	awk '/update-from-/ && $3 !~ /=0-/ { sub("bytes=", "", $3); print $3 }' "$BATS_TEST_TMPDIR/log"
+}
+
+@test "a part that is cut once goes on where it ended, in the same run and in the next" {
+	local first again way
+	cp -a "$WWW" "$BATS_TEST_TMPDIR/www"
+	WWW=$BATS_TEST_TMPDIR/www
+	for way in same next; do
+		behind torn update-from
+		# in the next: of a mix that has nothing else, so that the first run ends
+		if [ "$way" = next ]; then
+			SWUPD_GLOBAL+=(--max-retries=0)
+			mv "$WWW/20/files" "$BATS_TEST_TMPDIR/files"
+			rm -f "$WWW"/20/pack-*
+			run ! sw update
+			# what was whole of it is there
+			run -0 find "$ROOT/usr/.swupd/staged" -size -400 -size +380
+			assert_equal "${#lines[@]}" 1
+		fi
+		run -0 sw update
+		run -0 parts
+		assert_equal "${#lines[@]}" 2
+		first=${lines[0]} again=${lines[1]}
+		assert_equal "${again%-*}" "$((${first%-*} + (${first#*-} + 1 - ${first%-*}) / 2))"
+		assert_equal "${again#*-}" "${first#*-}"
+		[ "$way" = same ] || mv "$BATS_TEST_TMPDIR/files" "$WWW/20/files"
+		updated
+		run find "$BATS_TEST_TMPDIR/a/cache/download" -type f
+		assert_output ""
 	done
 }
 
