@@ -4,7 +4,6 @@
 #include "mixer/step/similar.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
-#include "swupd/base/table.h"
 #include "swupd/base/text.h"
 #include "swupd/content/manifest.h"
 
@@ -35,6 +34,7 @@ int between_load_trees(struct between *b, struct err *e)
 	b->objects = objects_new();
 	objects_add(b->objects, b->to_trees->full);
 	const struct tree *full = from ? b->from_trees->full : &(struct tree){0};
+	b->owners = owners_new(b->from);
 	b->peers = peers_new(full, b->to_trees->full);
 	return similar_add(b->m, full, b->to_trees->full, b->peers, e);
 }
@@ -42,23 +42,10 @@ int between_load_trees(struct between *b, struct err *e)
 void between_clear(struct between *b)
 {
 	peers_free(b->peers);
+	owners_free(b->owners);
 	objects_free(b->objects);
 	release_trees_free(b->from_trees);
 	release_trees_free(b->to_trees);
 	release_free(b->from);
 	release_free(b->to);
-}
-
-void between_installed(const struct between *b, const char *bundle, struct strv *visited, struct table *hashes)
-{
-	const struct manifest *m = release_find(b->from, bundle);
-
-	if (!m || strv_has(visited, bundle))
-		return;
-	strv_add(visited, bundle);
-	for (size_t i = 0; i < m->n_entries; i++)
-		if (m->entries[i].kind == KIND_FILE)
-			(void)table_add(hashes, &m->entries[i].hash, sizeof(struct digest), &m->entries[i]);
-	for (size_t i = 0; i < m->n_includes; i++)
-		between_installed(b, m->includes[i], visited, hashes);
 }

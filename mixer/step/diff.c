@@ -122,10 +122,9 @@ static int by_name(const void *a, const void *b)
 
 static int plan_wants(struct diffing *d, struct pack_plan *p, struct err *e)
 {
-	_cleanup_(table_freep) struct table *old = manifest_index(p->old), *installed = table_new();
-	_cleanup_(strv_free) struct strv visited = {0};
+	_cleanup_(table_freep) struct table *old = manifest_index(p->old);
 
-	between_installed(d->b, p->line->name, &visited, installed);
+	owners_choose(d->b->owners, p->line->name);
 	for (size_t i = 0; i < p->new->n_entries; i++) {
 		const struct entry *x = &p->new->entries[i];
 		if (!diff_brings(x, p->from, old))
@@ -134,7 +133,7 @@ static int plan_wants(struct diffing *d, struct pack_plan *p, struct err *e)
 		if (!w.node)
 			return err_set(e, -ERR_FORMAT, "%s is in a manifest, but not in the release's trees", x->name);
 		const struct node *peer = peers_find(d->b->peers, x->name);
-		if (peer && table_find(installed, &peer->hash, sizeof(peer->hash)))
+		if (peer && owners_have(d->b->owners, &peer->hash))
 			w.pair = get_pair(d, peer, w.node);
 		VEC_GROW(p->wants, p->n, p->cap);
 		p->wants[p->n++] = w;

@@ -98,17 +98,16 @@ static void updating_clear(struct updating *u)
 
 /* -- what changes -- */
 
-static int add_item(struct updating *u, const struct entry *x, const char *bundle, const struct table *installed,
-		    struct err *e)
+static int add_item(struct updating *u, const struct entry *x, const char *bundle, struct err *e)
 {
 	struct item *it = table_find(u->by_hash, &x->hash, sizeof(x->hash));
 	const struct node *peer = peers_find(u->b->peers, x->name);
 
-	if (peer && !table_find(installed, &peer->hash, sizeof(peer->hash)))
+	if (peer && !owners_have(u->b->owners, &peer->hash))
 		peer = NULL;
 	if (it) {
 		/* of a base that only some of them have no client of the others could make it */
-		if (it->base && !table_find(installed, &it->base->hash, sizeof(it->base->hash)))
+		if (it->base && !owners_have(u->b->owners, &it->base->hash))
 			it->base = NULL;
 		if (!strv_has(&it->bundles, bundle))
 			strv_add(&it->bundles, bundle);
@@ -144,14 +143,13 @@ static bool is_reached(const struct updating *u, const char *name)
 static int add_bundle(struct updating *u, const struct entry *line, const struct manifest *new, struct err *e)
 {
 	const struct manifest *old = release_find(u->b->from, line->name);
-	_cleanup_(table_freep) struct table *before = old ? manifest_index(old) : table_new(), *installed = table_new();
-	_cleanup_(strv_free) struct strv visited = {0};
+	_cleanup_(table_freep) struct table *before = old ? manifest_index(old) : table_new();
 	int r = 0;
 
-	between_installed(u->b, line->name, &visited, installed);
+	owners_choose(u->b->owners, line->name);
 	for (size_t i = 0; r >= 0 && i < new->n_entries; i++)
 		if (diff_brings(&new->entries[i], old ? old->release : 0, before))
-			r = add_item(u, &new->entries[i], line->name, installed, e);
+			r = add_item(u, &new->entries[i], line->name, e);
 	return r;
 }
 
