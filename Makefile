@@ -16,8 +16,8 @@
 #   make bench-scaling  how builder and client grow with files, bundles and releases; LONG=1: also the largest mixes
 #   make bench-boot writes the table of README's "Guests": starts, memory and sizes
 #   make optimised  packages trained in a guest and rebuilt with what was learnt, and a release that has them; RECIPES: only these
-#   make bench-fdo  what that brings: the table of README's "Performance" for packages; RECIPES
-#   make bench-record  what it costs to record what a guest executes; needs what 'make vm' leaves
+#   make bench-fdo  what that brings: the table of README's "Performance" for packages; RECIPES, of which kernel and swupd may be two; fails if what is shipped brings too little
+#   make bench-record  what it costs to record what a guest executes, fails above 30 %; needs what 'make vm' leaves
 #   make deb        swupd and mixer as Debian packages in $(O)/deb
 #   make install    into $(DESTDIR)$(PREFIX)
 #   make format clean
