@@ -28,7 +28,7 @@
 
 #define BLOCK 4096 /* a file takes whole blocks */
 
-/* What packs and fullfiles take in the cache at a time: they are removed as they are read, and zero packs measured 0.28 of their content. */
+/* What packs and fullfiles take in the cache at a time: they are removed as they are read, and zero packs measured 0.28 of their content. An update file tells. */
 #define DOWNLOAD_SHARE 4
 
 /* Manifests that tell no sizes: nothing in a bundle is larger than all of it, with room for what its builder did not count (CPU variants). */
@@ -234,7 +234,6 @@ static int measure_space(const struct staging *s, struct stage_needs *n, struct 
 
 	*n = (struct stage_needs){0};
 	n->staging = content_missing(s, BLOCK, &n->unsized);
-	n->transit = n->staging / DOWNLOAD_SHARE;
 	_cleanup_close_ int usr = fs_open_beneath(s->m->root, "usr", O_RDONLY | O_DIRECTORY, 0, NULL);
 	const int at = usr < 0 ? s->m->root : usr;
 	if (fstat(at, &root) < 0 || fstat(s->m->cache, &cache) < 0)
@@ -262,14 +261,48 @@ int stage_fits(const struct machine *m, const struct stage_needs *n, struct err 
 	return fits(n->transit, n->cache_free, "what is to be fetched", "the cache directory", e);
 }
 
-static int check_space(const struct staging *s, struct err *e)
+/* What is fetched, and what of it is in the cache at a time: sections first, then the rest in packs or alone. The objects of sections are promised. */
+static uint64_t measure_transit(struct staging *s, uint64_t *download)
+{
+	uint64_t sections;
+	bool unsized;
+
+	*download = stage_update_measure(s, &sections);
+	return MAX(sections, content_missing(s, BLOCK, &unsized) / DOWNLOAD_SHARE);
+}
+
+/* transit: also for what is fetched */
+static int check_space(struct staging *s, bool transit, struct err *e)
 {
 	struct stage_needs needs;
 
 	if (s->missing == 0 || s->plan->unchecked_space)
 		return 0;
 	int r = measure_space(s, &needs, e);
-	return r < 0 ? r : stage_fits(s->m, &needs, e);
+	if (r < 0)
+		return r;
+	if (transit) {
+		needs.transit = measure_transit(s, &needs.download);
+		for (size_t i = 0; i < s->n; i++)
+			s->wants[i].promised = false;
+	}
+	return stage_fits(s->m, &needs, e);
+}
+
+/* Nobody signs an index: where what it says does not fit, what else there is may. */
+static int check_transit(struct staging *s, struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	int r = check_space(s, true, &why);
+	if (r != -ERR_SPACE || !s->m->update || update_head_is_whole(s->m->update)) {
+		err_move(e, &why);
+		return r;
+	}
+	stage_note(s, xasprintf("%s is not used: %s", s->m->update->path, why.text));
+	err_clear(&why);
+	update_head_free(take(s->m->update));
+	return check_space(s, true, e);
 }
 
 static void staging_end(struct staging *s)
@@ -289,6 +322,8 @@ static int stage_whole(struct staging *s, struct err *e)
 	if (!s->missing || update_head_is_whole(s->m->update))
 		return 0;
 	int r = update_head_fetch_whole(s->m, s->plan->to, false, e);
+	if (r >= 0)
+		r = check_space(s, true, e);
 	return r < 0 ? r : stage_update(s, e);
 }
 
@@ -299,11 +334,13 @@ static int run(struct staging *s, struct err *e)
 	progress_stage(s->m->progress, "validate_fullfiles", s->n, false);
 	r = stage_reuse(s, e);
 	if (r >= 0)
-		r = check_space(s, e);
+		r = check_space(s, false, e);
 	if (r >= 0)
 		r = stage_known(s, e);
 	if (r >= 0)
 		r = stage_copy(s, e);
+	if (r >= 0)
+		r = check_transit(s, e);
 	if (r >= 0)
 		r = stage_update(s, e);
 	if (r >= 0)
@@ -345,13 +382,15 @@ int stage_measure(struct machine *m, const struct plan *p, const struct catalog 
 		r = stage_copy(&s, e);
 	if (r < 0)
 		return r;
-	out->download = stage_update_measure(&s);
+	out->transit = measure_transit(&s, &out->download);
 	bool unsized;
 	if (content_missing(&s, 1, &unsized) && !update_head_is_whole(m->update)) {
+		uint64_t more;
 		r = update_head_fetch_whole(m, p->to, false, e);
 		if (r < 0)
 			return r;
-		out->download += stage_update_measure(&s);
+		out->transit = MAX(out->transit, measure_transit(&s, &more));
+		out->download += more;
 	}
 	out->download += content_missing(&s, 1, &unsized);
 	out->unsized = out->unsized || unsized;

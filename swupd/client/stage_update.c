@@ -567,27 +567,46 @@ static void plan_transfer(struct staging *s, struct transfer *t)
 		choose(&t->levels[i], ranges);
 }
 
-uint64_t stage_update_measure(struct staging *s)
+/* Bytes of its ranges */
+static uint64_t measure_ranges(const struct level *l)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < l->n_ranges; i++)
+		if (l->ranges[i].name)
+			bytes += l->ranges[i].end - MAX(l->ranges[i].at, l->head->have);
+	return bytes;
+}
+
+static void promise(const struct level *l)
+{
+	for (size_t k = 0; k < l->n; k++) {
+		const struct update_section *x = &l->head->index.sections[l->chosen[k].section];
+		for (size_t r = x->first; r < x->first + x->n; r++) {
+			struct want *w = l->uses[r] & FOR_OBJECT ? find_want(l, &l->head->index.records[r]) : NULL;
+			if (w)
+				w->promised = true;
+		}
+	}
+}
+
+uint64_t stage_update_measure(struct staging *s, uint64_t *transit)
 {
 	_cleanup_(transfer_clear) struct transfer t;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, most = 0, bases = 0;
 
 	plan_transfer(s, &t);
 	for (size_t i = 0; i < t.n; i++) {
 		const struct level *l = &t.levels[i];
-		for (size_t k = 0; k < l->n_ranges; k++)
-			if (l->ranges[k].name)
-				bytes += l->ranges[k].end - MAX(l->ranges[k].at, l->head->have);
-		for (size_t k = 0; k < l->n; k++) {
-			const struct update_section *x = &l->head->index.sections[l->chosen[k].section];
-			for (size_t r = x->first; r < x->first + x->n; r++) {
-				struct want *w =
-					l->uses[r] & FOR_OBJECT ? find_want(l, &l->head->index.records[r]) : NULL;
-				if (w)
-					w->promised = true;
-			}
-		}
+		const uint64_t ranges = measure_ranges(l);
+		bytes += ranges;
+		most = MAX(most, ranges);
+		for (size_t r = 0; r < l->head->index.n_records; r++)
+			if (l->uses[r] & FOR_BASE)
+				bases += l->head->index.records[r].size;
+		promise(l);
 	}
+	*transit = most + bases;
 	return bytes;
 }
 

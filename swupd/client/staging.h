@@ -81,7 +81,8 @@ int stage_reuse(struct staging *s, struct err *e);  /* what an interrupted run l
 int stage_known(struct staging *s, struct err *e);  /* directories and empty files of usual attributes, made */
 int stage_copy(struct staging *s, struct err *e);   /* what is installed under some name */
 int stage_update(struct staging *s, struct err *e); /* sections of the update file */
-uint64_t stage_update_measure(struct staging *s);   /* bytes of that still to fetch; what it should bring is promised */
-int stage_packs(struct staging *s, struct err *e);  /* with deltas */
-size_t stage_choose(struct staging *s); /* how many packs that would be; what they should have is promised */
+/* Bytes of that still to fetch; *transit: that lie in the cache at a time; what it should bring is promised. */
+uint64_t stage_update_measure(struct staging *s, uint64_t *transit);
+int stage_packs(struct staging *s, struct err *e); /* with deltas */
+size_t stage_choose(struct staging *s);            /* how many packs that would be; what they should have is promised */
 int stage_fullfiles(struct staging *s, struct err *e); /* all the rest, or an error */

@@ -39,6 +39,7 @@ setup()
 teardown()
 {
 	serve_stop
+	[ -z "${MOUNTED:-}" ] || umount "$MOUNTED"
 }
 
 # own: what is changed is a copy
@@ -175,6 +176,27 @@ only_whole()
 	run -0 sw update --dry-run
 	assert_line 'packs: 0'
 	assert_line 'single files: 0'
+}
+
+@test "room is looked for before anything is fetched: for what it makes, and for the file itself" {
+	local MIX
+	other_mix
+	WWW=$MIX/update/www
+	# neither does compress
+	head -c 20M /dev/urandom >"$MIX/bundles/tree/b1/usr/share/b1/file"
+	release --previous-versions=1
+	served a
+	mount -t tmpfs -o size=34m tmpfs "$BATS_TEST_TMPDIR/a"
+	MOUNTED=$BATS_TEST_TMPDIR/a
+	mkdir -p "$ROOT" "$BATS_TEST_TMPDIR/a/cache"
+	run -25 sw os-install -B os-core,b1
+	assert_output --regexp 'the new content takes 4[0-9]'
+	sleep 0.2
+	run -0 cat "$ACCESS"
+	refute_output --regexp 'update-from-0 .* bytes=[1-9]'
+	mount -o remount,size=60m "$MOUNTED"
+	run -0 sw os-install -B os-core,b1
+	run -0 sw diagnose --picky
 }
 
 @test "a release that changes much has all objects again, and what came before is no longer asked for" {

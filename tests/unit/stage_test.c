@@ -211,49 +211,56 @@ TEST(stage_brings_every_release_of_the_predecessor)
 	}
 }
 
-/* An update file of one section, so many bytes, with one record, which is the entry's object. */
-static struct update_head *one_record(const struct entry *entry, uint32_t from, uint32_t to, uint64_t stored)
+/* The head of an update file for the first n files of the plan: each, of size bytes, has a section of stored bytes; they begin so far apart. */
+static struct update_head *lying(const struct plan *p, size_t n, uint64_t size, uint64_t stored, uint64_t apart)
 {
 	static const struct attrs shape = {.kind = KIND_FILE, .mode = 0644};
 	struct update_head *h = xcalloc(1, sizeof(*h));
 	struct update_index *x = &h->index;
 
-	x->from = h->from = from;
-	x->to = h->to = to;
+	x->from = h->from = 20;
+	x->to = h->to = p->to;
 	x->prefix = sizeof(struct digest);
-	x->records = xcalloc(1, sizeof(*x->records));
-	x->records[0] = (struct update_record){.hash = entry->hash, .shape = &shape, .size = entry->size};
-	x->n_records = 1;
-	x->sections = xcalloc(1, sizeof(*x->sections));
-	x->sections[0] = (struct update_section){.n = 1, .at = 100, .stored = stored};
-	x->n_sections = 1;
+	x->records = xcalloc(n, sizeof(*x->records));
+	x->sections = xcalloc(n, sizeof(*x->sections));
+	for (size_t i = 0; i < p->n_changes && x->n_records < n; i++) {
+		const size_t k = x->n_records;
+		if (p->changes[i].want->kind != KIND_FILE)
+			continue;
+		x->records[k] = (struct update_record){.hash = p->changes[i].want->hash, .shape = &shape, .size = size};
+		x->sections[k] = (struct update_section){.first = k, .n = 1, .at = 100 + k * apart, .stored = stored};
+		x->n_sections = ++x->n_records;
+	}
+	assert_int_equal(x->n_records, n);
 	h->fd = -1;
-	h->path = layout_update(to, from);
+	h->path = layout_update(h->to, h->from);
 	return h;
 }
 
-TEST(stage_asks_for_no_section_larger_than_what_it_makes)
+TEST(stage_asks_for_nothing_of_an_update_file_that_lies_about_sizes)
 {
 	NEEDS_ROOT;
 	const struct {
-		uint64_t more;
+		size_t n;
+		uint64_t size, stored, apart;
 		unsigned requests;
-	} cases[] = {{0, 1}, {512ULL << 20, 0}};
+	} cases[] = {
+		{1, 10UL << 20, 10UL << 20, 0, 1},
+		{1, 10UL << 20, 512UL << 20, 0, 0}, /* larger than what it makes */
+		{12, 1000, 1000, 1000, 1},
+		{12, 1000, 1000, 1ULL << 40, 0}, /* more between them than there is room */
+	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct err e = ERR_INIT;
 		struct scene c;
 		scene_begin(&c);
 		aim(&c, 30, ALL);
-		only(&c, "/usr/bin/hello");
-		struct entry entry = *c.plan->changes[0].want;
-		entry.size = 10UL << 20;
-		c.plan->n_changes = 0;
-		plan_put(c.plan, &entry, "os-core");
-		c.w.m.update = one_record(&entry, 20, 30, entry.size + cases[i].more);
-		_cleanup_free_ char *path = xasprintf("/%s", c.w.m.update->path);
-		(void)stage(&c.w.m, c.plan, NULL, c.new, &e);
-		err_clear(&e);
+		struct update_head *h = lying(c.plan, cases[i].n, cases[i].size, cases[i].stored, cases[i].apart);
+		_cleanup_free_ char *path = xasprintf("/%s", h->path);
+		c.w.m.update = h;
+		assert_ok(stage(&c.w.m, c.plan, NULL, c.new, &e), &e);
+		assert_all_staged(&c);
 		assert_int_equal(server_requests_of(c.s, path), cases[i].requests);
 		update_head_free(take(c.w.m.update));
 		scene_end(&c);
