@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/step/peers.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "mixer/input/tree.h"
 #include "swupd/base/table.h"
+
+#define VERSION "0123456789."
+#define HASH    "abcdef"
 
 #define RENAMED_MIN 200 /* bytes; of smaller files no delta is worth it, and their names say little */
 
@@ -46,6 +50,15 @@ static char *without(const char *path, const char *letters)
 	return key;
 }
 
+/* Nothing but a hash, as those of /usr/lib/debug/.build-id: without it, the names of all are the same. */
+static bool is_hash(const char *path)
+{
+	const char *name = strrchr(path, '/') + 1;
+	const size_t n = strspn(name, "0123456789" HASH);
+
+	return n && (name[n] == '.' || name[n] == '\0');
+}
+
 static int by_key(const void *a, const void *b)
 {
 	const struct named *x = a, *y = b;
@@ -56,11 +69,12 @@ static int by_key(const void *a, const void *b)
 
 static void sort_by_key(struct lonely *l, const char *letters)
 {
+	const bool hashes = strchr(letters, *HASH);
 	size_t n = 0;
 
 	for (size_t i = 0; i < l->n; i++) {
 		free(l->items[i].key);
-		if (l->items[i].node)
+		if (l->items[i].node && !(hashes && is_hash(l->items[i].node->path)))
 			l->items[n++] = (struct named){l->items[i].node, without(l->items[i].node->path, letters)};
 	}
 	l->n = n;
@@ -123,8 +137,8 @@ struct peers *peers_new(const struct tree *from, const struct tree *to)
 		    !table_find_str(twins, n->path))
 			lonely_add(&gone, n);
 	}
-	pair_by_key(p, &gone, &added, "0123456789.");
-	pair_by_key(p, &gone, &added, "0123456789.abcdef");
+	pair_by_key(p, &gone, &added, VERSION);
+	pair_by_key(p, &gone, &added, VERSION HASH);
 	return p;
 }
 

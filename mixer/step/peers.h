@@ -15,7 +15,7 @@ struct tree;
  *     one of the same content and attributes, wherever it is
  *     of those that are there no more, the one whose path is the same
  *         without digits and dots       libx.so.1.2 → libx.so.1.3, modules/6.1.0-38/… → modules/6.1.0-40/…
- *         and also without a to f       libx-4f1e.so → libx-90cb.so
+ *         and also without a to f       libx-4f1e.so → libx-90cb.so; not where the name is nothing but a hash
  *
  * The last two only for files above 200 bytes; each old file is taken once, by the order of paths. similar.h finds those that have content in common.
  */
