@@ -136,10 +136,45 @@ static uint64_t memory_of(const struct mix *m, const struct job *j)
 	return 2 * size + largest + compress_memory(m->config->codec, m->config->level, size);
 }
 
+static bool is_large(const struct job *j)
+{
+	const struct node *n = j->members[0].node;
+
+	return j->n == 1 && n && n->attrs.kind == KIND_FILE && n->attrs.size >= PART_LARGE;
+}
+
+/* Its content is compressed once, for the fullfile, where there is one. */
+static int make_large(const struct mix *m, const struct member *x, struct buf *out, struct err *e)
+{
+	const struct node *n = x->node;
+	_cleanup_free_ char *name = member_name(x), *cached = cache_path(m, "fullfiles", &n->hash, e);
+	_cleanup_(buf_free) struct buf header = {0}, fullfile = {0}, content = {0};
+	const char *found = NULL;
+	size_t len;
+
+	if (!cached)
+		return -EIO;
+	tar_add_header(&header, name, &n->attrs, NULL);
+	int r = compress_mem(m->config->codec, m->config->level, header.data, header.len, out, e);
+	if (r < 0)
+		return r;
+	if (fs_load(m->cache, cached, SIZE_MAX / 2, &fullfile, NULL) >= 0)
+		found = fullfile_find_content(&fullfile, &n->hash, &n->attrs, m->config->codec, m->config->level, &len);
+	if (found) {
+		buf_add(out, found, len);
+		return 0;
+	}
+	r = object_content(m, n, &content, e);
+	return r < 0 ? r : fullfile_content(content.data, content.len, m->config->codec, m->config->level, out, e);
+}
+
 static int make(const struct mix *m, const struct job *j, struct buf *out, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
 	int r = 0;
+
+	if (is_large(j))
+		return make_large(m, &j->members[0], out, e);
 
 	for (size_t i = 0; r >= 0 && i < j->n; i++)
 		r = add_member(m, &j->members[i], &text, e);

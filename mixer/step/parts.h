@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "mixer/step/job.h"
+#include "swupd/content/fullfile.h"
 
 struct err;
 struct mix;
@@ -28,4 +29,5 @@ void pack_contents_free(struct pack_content *packs, size_t n);
 
 #define PART_TARGET                                                                                                    \
 	(1UL << 20) /* mean bytes of content in a part: large enough to compress well, small enough to make again */
-#define PART_LARGE (256UL << 10) /* a file from this size on is a part of its own */
+#define PART_LARGE                                                                                                     \
+	FULLFILE_LARGE /* a file from this size on is a part of its own, and has its content from the fullfile */

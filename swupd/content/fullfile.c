@@ -10,6 +10,60 @@
 
 #define CHUNK 65536
 
+/* The tar around the content of a large file, compressed */
+static int add_header(const struct digest *name, const struct attrs *a, enum codec codec, int level, struct buf *out,
+		      struct err *e)
+{
+	_cleanup_(buf_free) struct buf tar = {0};
+	char hex[DIGEST_HEX];
+
+	digest_format(name, hex);
+	tar_add_header(&tar, hex, a, NULL);
+	return compress_mem(codec, level, tar.data, tar.len, out, e);
+}
+
+static int add_end(enum codec codec, int level, struct buf *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf tar = {0};
+
+	tar_end(&tar);
+	return compress_mem(codec, level, tar.data, tar.len, out, e);
+}
+
+int fullfile_content(const void *content, uint64_t size, enum codec codec, int level, struct buf *out, struct err *e)
+{
+	_cleanup_(buf_free) struct buf padded = {0};
+	static const char zeros[TAR_BLOCK];
+
+	buf_add(&padded, content, size);
+	buf_add(&padded, zeros, (TAR_BLOCK - size % TAR_BLOCK) % TAR_BLOCK);
+	return compress_mem(codec, level, padded.data, padded.len, out, e);
+}
+
+const char *fullfile_find_content(const struct buf *fullfile, const struct digest *name, const struct attrs *a,
+				  enum codec codec, int level, size_t *len)
+{
+	_cleanup_(buf_free) struct buf header = {0}, end = {0};
+
+	if (codec == CODEC_NONE || add_header(name, a, codec, level, &header, NULL) < 0 ||
+	    add_end(codec, level, &end, NULL) < 0 || fullfile->len <= header.len + end.len ||
+	    memcmp(fullfile->data, header.data, header.len) != 0 ||
+	    memcmp(fullfile->data + fullfile->len - end.len, end.data, end.len) != 0)
+		return NULL;
+	*len = fullfile->len - header.len - end.len;
+	return fullfile->data + header.len;
+}
+
+static int compress_apart(const struct digest *name, const struct attrs *a, const void *content, enum codec codec,
+			  int level, struct buf *out, struct err *e)
+{
+	int r = add_header(name, a, codec, level, out, e);
+
+	if (r >= 0)
+		r = fullfile_content(content, a->size, codec, level, out, e);
+	return r < 0 ? r : add_end(codec, level, out, e);
+}
+
 int fullfile_write(const struct digest *name, const struct attrs *a, const void *content, enum codec codec, int level,
 		   struct buf *out, struct err *e)
 {
@@ -19,7 +73,9 @@ int fullfile_write(const struct digest *name, const struct attrs *a, const void 
 	digest_format(name, hex);
 	tar_add(&tar, hex, a, content);
 	tar_end(&tar);
-	int r = compress_mem(codec, level, tar.data, tar.len, &small, e);
+	int r = a->kind == KIND_FILE && a->size >= FULLFILE_LARGE
+			? compress_apart(name, a, content, codec, level, &small, e)
+			: compress_mem(codec, level, tar.data, tar.len, &small, e);
 	if (r < 0)
 		return err_in(e, r, "%s", hex);
 	const struct buf *best = small.len < tar.len ? &small : &tar;

@@ -20,6 +20,18 @@ int fullfile_write(const struct digest *name, const struct attrs *a, const void 
 		   struct buf *out, struct err *e);
 
 /*
+ * Of a file from this size on, the tar's header, the content with the zeros behind it and the tar's end are compressed apart, one stream after the other: the
+ * stream of the content is what a pack has, too.
+ *
+ * fullfile_content adds that stream to out. fullfile_find_content finds it in a fullfile that fullfile_write made, with the same arguments: where it begins, or NULL: the
+ * fullfile is another one, or has it uncompressed. The caller does not own it.
+ */
+#define FULLFILE_LARGE (256UL << 10)
+int fullfile_content(const void *content, uint64_t size, enum codec codec, int level, struct buf *out, struct err *e);
+const char *fullfile_find_content(const struct buf *fullfile, const struct digest *name, const struct attrs *a,
+				  enum codec codec, int level, size_t *len);
+
+/*
  * Read one from fd and make it an object in dirfd. -ERR_FORMAT: not a tar with exactly this member; -ERR_DIGEST: other content. Memory: constant. The disk
  * takes at most the size that the tar claims, as fast as its bytes come; nothing remains of what fails.
  */

@@ -8,11 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mixer/step/job.h"
+#include "mixer/step/objects.h"
 #include "mixer/step/release.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/proc.h"
 #include "swupd/base/table.h"
+#include "swupd/content/fullfile.h"
 #include "swupd/content/layout.h"
 #include "swupd/content/pack.h"
 #include "swupd/content/tar.h"
@@ -309,5 +312,48 @@ TEST(assemble_makes_a_part_that_several_bundles_have_once)
 		_cleanup_(table_freep) struct table *t = read_pack(&x, path, digests, &n);
 		assert_int_equal(table_count(t), 3);
 	}
+	mixed_end(&x);
+}
+
+static void make_part(const struct mixed *x, const struct member *member, struct buf *out)
+{
+	const struct job j = {.kind = &job_part, .members = member, .n = 1};
+	struct err e = ERR_INIT;
+
+	assert_ok(job_part.make(&x->m, &j, out, &e), &e);
+}
+
+TEST(assemble_compresses_a_large_file_no_more_where_it_has_a_fullfile)
+{
+	_cleanup_free_ char *large = mixed_noise(300000, 1);
+	_cleanup_(buf_free) struct buf fullfile = {0}, with = {0}, without = {0};
+	struct node node = {.path = "/usr/bin/large", .attrs = {.kind = KIND_FILE, .mode = 0755, .size = 300000}};
+	const struct member member = {.node = &node, .size = 300000};
+	struct err e = ERR_INIT;
+	struct mixed x;
+	size_t len;
+
+	mixed_begin(&x);
+	mixed_bundle(&x, "os-core", "");
+	mixed_file(&x, "/usr/bin/large", 0755, large, 300000);
+	mixed_release(&x, 10, 0);
+	file_hash_mem(&node.attrs, large, 300000, &node.hash);
+	_cleanup_free_ char *cached = cache_path(&x.m, "fullfiles", &node.hash, &e);
+	assert_ok(fs_load(x.m.cache, cached, 1 << 20, &fullfile, &e), &e);
+	const char *content =
+		fullfile_find_content(&fullfile, &node.hash, &node.attrs, x.config.codec, x.config.level, &len);
+	assert_non_null(content);
+	make_part(&x, &member, &with);
+	assert_int_equal(unlinkat(x.m.cache, cached, 0), 0);
+	make_part(&x, &member, &without);
+	assert_int_equal(with.len, without.len);
+	assert_memory_equal(with.data, without.data, with.len);
+	assert_memory_equal(with.data + with.len - len, content, len);
+	/* it is not looked at again: what the fullfile has is taken as it is */
+	fullfile.data[fullfile.len / 2] ^= 1;
+	assert_ok(fs_save_cache(x.m.cache, cached, fullfile.data, fullfile.len, 0644, &e), &e);
+	with.len = 0;
+	make_part(&x, &member, &with);
+	assert_memory_not_equal(with.data, without.data, without.len);
 	mixed_end(&x);
 }

@@ -330,3 +330,34 @@ TEST(fullfile_of_garbage_is_refused)
 	assert_fails(fullfile_unpack(fd, &want, dir, &e), ERR_FORMAT, &e, "fullfile");
 	assert_int_equal(count_names(dir), 0);
 }
+
+TEST(fullfile_of_a_large_file_has_its_content_as_a_pack_has_it)
+{
+	static const enum codec codecs[] = {CODEC_GZIP, CODEC_BZIP2, CODEC_XZ, CODEC_ZSTD};
+	const struct attrs a = mine(KIND_FILE, 0644, FULLFILE_LARGE + 1),
+			   small = mine(KIND_FILE, 0644, FULLFILE_LARGE - 1);
+	_cleanup_free_ char *content = xcalloc(1, FULLFILE_LARGE + 1);
+	struct err e = ERR_INIT;
+	struct digest d, other = {{1}};
+	size_t len;
+
+	memset(content + 1000, 'x', 1000);
+	file_hash_mem(&a, content, a.size, &d);
+	for (size_t i = 0; i < ARRAY_LEN(codecs); i++) {
+		_cleanup_(buf_free) struct buf out = {0}, want = {0}, less = {0};
+		assert_ok(fullfile_write(&d, &a, content, codecs[i], 0, &out, &e), &e);
+		assert_ok(fullfile_content(content, a.size, codecs[i], 0, &want, &e), &e);
+		const char *found = fullfile_find_content(&out, &d, &a, codecs[i], 0, &len);
+		assert_non_null(found);
+		assert_int_equal(len, want.len);
+		assert_memory_equal(found, want.data, len);
+		int fd = file_of(out.data, out.len);
+		assert_ok(fullfile_check(fd, &d, &e), &e);
+		assert_int_equal(close(fd), 0);
+		assert_null(fullfile_find_content(&out, &other, &a, codecs[i], 0, &len));
+		assert_ok(fullfile_write(&d, &small, content, codecs[i], 0, &less, &e), &e);
+		assert_null(fullfile_find_content(&less, &d, &small, codecs[i], 0, &len));
+		out.len /= 2;
+		assert_null(fullfile_find_content(&out, &d, &a, codecs[i], 0, &len));
+	}
+}
