@@ -165,7 +165,7 @@ const struct job_kind job_diff = {
 /* -- sections -- */
 
 /* Raised whenever the same members give another section. */
-#define SECTION_VERSION 3
+#define SECTION_VERSION 4
 
 static char *section_file(const struct mix *m __attribute__((unused)), const struct job *j,
 			  struct err *e __attribute__((unused)))

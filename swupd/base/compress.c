@@ -197,7 +197,7 @@ uint64_t compress_memory(enum codec c, int level, uint64_t len)
 
 int compress_xz(unsigned unit, size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e)
 {
-	int r = xz_mem(0, unit, dictionary, in, len, out, e);
+	int r = xz_mem(9, unit, dictionary, in, len, out, e);
 
 	if (r == 0)
 		out->data[out->len] = '\0';

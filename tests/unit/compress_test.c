@@ -337,7 +337,7 @@ TEST(compress_xz_knows_what_repeats)
 	assert_true(sizes[3] < sizes[2]);
 	assert_true(sizes[3] < sizes[0]);
 	_cleanup_(buf_free) struct buf usual = {0};
-	compress(CODEC_XZ, &in, &usual);
+	assert_ok(compress_mem(CODEC_XZ, 9, in.data, in.len, &usual, &e), &e);
 	assert_int_equal(usual.len, sizes[2]);
 }
 
