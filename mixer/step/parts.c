@@ -154,7 +154,7 @@ static int make_large(const struct mix *m, const struct member *x, struct buf *o
 
 	if (!cached)
 		return -EIO;
-	tar_add_header(&header, name, &n->attrs, NULL);
+	tar_add_header(&header, name, &n->attrs, "");
 	int r = compress_mem(m->config->codec, m->config->level, header.data, header.len, out, e);
 	if (r < 0)
 		return r;

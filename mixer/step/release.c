@@ -139,7 +139,7 @@ struct release *release_none(void)
 {
 	struct release *r = xcalloc(1, sizeof(*r));
 
-	r->mom = xcalloc(1, sizeof(*r->mom));
+	r->mom = manifest_new();
 	return r;
 }
 

@@ -18,7 +18,7 @@ static int add_header(const struct digest *name, const struct attrs *a, enum cod
 	char hex[DIGEST_HEX];
 
 	digest_format(name, hex);
-	tar_add_header(&tar, hex, a, NULL);
+	tar_add_header(&tar, hex, a, "");
 	return compress_mem(codec, level, tar.data, tar.len, out, e);
 }
 
