@@ -27,6 +27,8 @@
 SAN    ?=
 FUZZ   ?=
 O      ?= build$(if $(FUZZ),-fuzz,$(if $(SAN),-san))
+# one name for one folder: what is known of headers is by names
+override O := $(patsubst $(CURDIR)/%,%,$(abspath $(O)))
 CC     ?= gcc
 CFLAGS ?= $(if $(SAN),-O1,-O2) -g
 PREFIX ?= /usr
