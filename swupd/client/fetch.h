@@ -44,6 +44,11 @@ int fetch_machine(struct machine *m, struct err *e);
 /* One small thing into memory. */
 int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, struct buf *out, struct err *e);
 
+struct fetch_job;
+
+/* job's ".part" has so many bytes now. Not said when the whole file comes instead of a part. */
+typedef void fetch_grown_fn(void *arg, const struct fetch_job *job, uint64_t have);
+
 /*
  * Many files. Each is written to name in dirfd (through name + ".part", which is resumed when it is there). done is called for each as soon as it ends, from
  * the thread that called fetch_files, in any order: result is 0 (FETCH_WHOLE: the whole file came instead of a part) or the error, e its text; a negative return of done stops everything. size is a
@@ -51,11 +56,6 @@ int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, 
  *
  * Killed at any moment, this leaves a ".part" at most: name itself is whole.
  */
-struct fetch_job;
-
-/* job's ".part" has so many bytes now. Not said when the whole file comes instead of a part. */
-typedef void fetch_grown_fn(void *arg, const struct fetch_job *job, uint64_t have);
-
 struct fetch_job {
 	const char *path;
 	const char *name;

@@ -438,7 +438,7 @@ static int queue_ready(struct level *l, struct range *g, const char *file, uint6
 {
 	for (; g->queued < g->n; g->queued++) {
 		struct chosen *c = &l->chosen[g->first + g->queued];
-		const struct update_section *x = &l->head->index.sections[c->section];
+		const struct update_section *x = chosen_section(l, g->first + g->queued);
 		if (x->at + x->stored > end)
 			break;
 		if (file && g->fd < 0)
@@ -581,7 +581,7 @@ static uint64_t measure_ranges(const struct level *l)
 static void promise(const struct level *l)
 {
 	for (size_t k = 0; k < l->n; k++) {
-		const struct update_section *x = &l->head->index.sections[l->chosen[k].section];
+		const struct update_section *x = chosen_section(l, k);
 		for (size_t r = x->first; r < x->first + x->n; r++) {
 			struct want *w = l->uses[r] & FOR_OBJECT ? find_want(l, &l->head->index.records[r]) : NULL;
 			if (w)
