@@ -47,7 +47,8 @@ scripts     := $(shell git ls-files -co --exclude-standard 'ci/*' 'tests/*.sh' '
 		xargs -r grep -lE '^\#!/(usr/)?bin/(env )?(ba|da)?sh' 2>/dev/null)
 
 content.pkgs := libarchive libcrypto libzstd liblzma zlib
-client.pkgs  := $(content.pkgs) libcurl
+# libcurl is loaded by the client when it is needed (libcurl.h)
+client.pkgs  := $(content.pkgs)
 step.pkgs    := $(content.pkgs) libcurl libsolv libsolvext libdw libelf
 swupd.pkgs   := $(client.pkgs)
 mixer.pkgs   := $(step.pkgs)

@@ -290,8 +290,8 @@ static int load_round(struct load *l, struct err *e)
 
 	if (r < 0 || round_complete(l))
 		return r;
-	r = fetch_machine(l->m, e);
-	if (r >= 0 && l->deltas)
+	fetch_machine(l->m);
+	if (l->deltas)
 		r = fetch_deltas(l, e);
 	for (int i = 1; r >= 0 && i <= TRIES && !round_complete(l); i++) {
 		l->last_try = i == TRIES;

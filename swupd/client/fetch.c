@@ -2,7 +2,6 @@
 #include "swupd/client/fetch.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,8 +17,11 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 #include "swupd/base/ui.h"
+#include "swupd/client/libcurl.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/plain_http.h"
 #include "swupd/client/tar_source.h"
+#include "swupd/content/format.h"
 
 #define CONNECT_TIMEOUT_S 30
 #define STALLED_S         30  /* a transfer below SPEED_MIN for so long is dead */
@@ -34,9 +36,12 @@
 struct fetch {
 	struct fetch_options o; /* its strings are the two below */
 	char *client_cert, *user_agent;
-	CURLM *multi;
+	CURLM *multi;           /* NULL: nothing has needed it yet */
+	bool asked;             /* by plain_http_get() */
 	struct tar_source *tar; /* of tar_base; NULL: that is none */
 	char *tar_base;         /* the base of file:// that was looked at last */
+	char *authority;        /* any of those that are looked up by name */
+	bool all_authorities;   /* a server's was not known by name: they are read */
 	bool reached;           /* some server has answered in this run, so a refused connection may be passing */
 	uint64_t bytes, requests;
 };
@@ -47,8 +52,9 @@ struct slot {
 	CURL *easy;
 	const struct fetch_job *job; /* NULL: free */
 	char *url, *part;
-	bool local;  /* file:// */
-	bool member; /* of a tar: */
+	bool by_name; /* the server's authority is looked up so */
+	bool local;   /* file:// */
+	bool member;  /* of a tar: */
 	uint64_t member_at, member_bytes;
 	struct buf *text;  /* where it goes */
 	size_t text_max;   /* a longer one goes into the file */
@@ -90,26 +96,36 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-int fetch_new(const struct fetch_options *o, struct fetch **out, struct err *e)
+struct fetch *fetch_new(const struct fetch_options *o)
 {
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return err_set(e, -ERR_CONNECT, "cannot initialise libcurl");
-	CURLM *multi = curl_multi_init();
-	if (!multi) {
-		curl_global_cleanup();
-		return err_set(e, -ERR_CONNECT, "cannot initialise libcurl");
-	}
 	struct fetch *f = xcalloc(1, sizeof(*f));
+
 	f->o = *o;
 	if (f->o.parallel == 0)
 		f->o.parallel = 1;
 	f->o.client_cert = f->client_cert = o->client_cert ? xstrdup(o->client_cert) : NULL;
 	f->o.user_agent = f->user_agent = xstrdup(o->user_agent ? o->user_agent : "swupd");
-	f->multi = multi;
-	curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-	curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)f->o.parallel);
-	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)f->o.parallel + 1);
-	*out = f;
+	return f;
+}
+
+/* libcurl, as soon as something needs it */
+static int start(struct fetch *f, struct err *e)
+{
+	if (f->multi)
+		return 0;
+	int r = libcurl_load(e);
+	if (r < 0)
+		return r;
+	if (curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return err_set(e, -ERR_CONNECT, "cannot initialise libcurl");
+	f->multi = curl.multi_init();
+	if (!f->multi) {
+		curl.global_cleanup();
+		return err_set(e, -ERR_CONNECT, "cannot initialise libcurl");
+	}
+	curl.multi_setopt(f->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+	curl.multi_setopt(f->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)f->o.parallel);
+	curl.multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)f->o.parallel + 1);
 	return 0;
 }
 
@@ -117,13 +133,16 @@ void fetch_free(struct fetch *f)
 {
 	if (!f)
 		return;
-	curl_multi_cleanup(f->multi);
+	if (f->multi) {
+		curl.multi_cleanup(f->multi);
+		curl.global_cleanup();
+	}
 	tar_source_free(f->tar);
 	free(f->tar_base);
+	free(f->authority);
 	free(f->client_cert);
 	free(f->user_agent);
 	free(f);
-	curl_global_cleanup();
 }
 
 void fetch_count(const struct fetch *f, uint64_t *bytes, uint64_t *requests)
@@ -132,12 +151,12 @@ void fetch_count(const struct fetch *f, uint64_t *bytes, uint64_t *requests)
 	*requests = f->requests;
 }
 
-int fetch_machine(struct machine *m, struct err *e)
+void fetch_machine(struct machine *m)
 {
 	const struct client_options *o = m->opts;
 
 	if (m->fetch)
-		return 0;
+		return;
 	struct fetch_options fo = {
 		.parallel = o->max_parallel_downloads,
 		.retries = o->max_retries,
@@ -147,7 +166,7 @@ int fetch_machine(struct machine *m, struct err *e)
 		.client_cert = fs_exists(AT_FDCWD, FETCH_CLIENT_CERT) ? FETCH_CLIENT_CERT : NULL,
 		.user_agent = "swupd/" LIMPID_VERSION,
 	};
-	return fetch_new(&fo, &m->fetch, e);
+	m->fetch = fetch_new(&fo);
 }
 
 static int drop_content(struct slot *s, struct err *e)
@@ -166,7 +185,7 @@ static bool continues(struct slot *s)
 	struct curl_header *h;
 	uint64_t from;
 
-	return curl_easy_header(s->easy, "Content-Range", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
+	return curl.easy_header(s->easy, "Content-Range", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
 	       text_starts(h->value, "bytes ") &&
 	       text_u64_n(h->value + 6, strspn(h->value + 6, "0123456789"), 0, UINT64_MAX, &from) >= 0 &&
 	       from == s->job->at + s->at;
@@ -177,7 +196,7 @@ static bool body_wanted(struct slot *s)
 {
 	long code = 0;
 
-	curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &code);
+	curl.easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &code);
 	if (code == 206 && s->ranged) {
 		s->restarted = !continues(s);
 		return !s->restarted;
@@ -206,7 +225,7 @@ static void begin_body(struct slot *s)
 
 	s->begun = true;
 	s->dropping = !body_wanted(s);
-	if (s->dropping || curl_easy_getinfo(s->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) != CURLE_OK ||
+	if (s->dropping || curl.easy_getinfo(s->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) != CURLE_OK ||
 	    length <= 0)
 		return;
 	s->result = check_max(s, (uint64_t)length);
@@ -279,16 +298,42 @@ static size_t on_data(char *data, size_t size, size_t n, void *arg)
 	return len;
 }
 
-/* The trust in TLS servers can be moved as with curl(1). */
-static void set_authorities(CURL *c)
+/* One of a directory that has them by name (openssl-rehash(1)), since libcurl reads some file in any case. NULL: there is none; the caller frees it. */
+static char *find_authority(const char *dir)
+{
+	_cleanup_(strv_free) struct strv names = {0};
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+
+	if (fd < 0 || fs_list(fd, ".", &names, NULL) < 0)
+		return NULL;
+	for (size_t i = 0; i < names.n; i++)
+		if (strspn(names.items[i], "0123456789abcdef") == 8 && strcmp(names.items[i] + 8, ".0") == 0 &&
+		    faccessat(fd, names.items[i], R_OK, 0) == 0)
+			return xasprintf("%s/%s", dir, names.items[i]);
+	return NULL;
+}
+
+/*
+ * The trust in TLS servers can be moved as with curl(1). Where it is not, authorities are looked up by name in a directory; all of them are read from the bundle only when that
+ * does not know the server's: reading takes several times as long as all else that an update does which finds nothing new.
+ */
+static void set_authorities(struct slot *s)
 {
 	const char *file = getenv("SSL_CERT_FILE"); /* NOLINT(concurrency-mt-unsafe): nobody calls setenv */
 	const char *dir = getenv("SSL_CERT_DIR");   /* NOLINT(concurrency-mt-unsafe) */
+	struct fetch *f = s->batch->f;
 
-	if (file && *file)
-		curl_easy_setopt(c, CURLOPT_CAINFO, file);
 	if (dir && *dir)
-		curl_easy_setopt(c, CURLOPT_CAPATH, dir);
+		curl.easy_setopt(s->easy, CURLOPT_CAPATH, dir);
+	else
+		dir = curl.version_info(CURLVERSION_NOW)->capath;
+	if (dir && !f->authority && !f->all_authorities)
+		f->authority = find_authority(dir);
+	s->by_name = f->authority && !f->all_authorities && !(file && *file);
+	if (s->by_name)
+		curl.easy_setopt(s->easy, CURLOPT_CAINFO, f->authority);
+	else if (file && *file)
+		curl.easy_setopt(s->easy, CURLOPT_CAINFO, file);
 }
 
 static int check_scheme(const struct fetch *f, const char *url, bool *https, bool *local, struct err *e)
@@ -315,31 +360,32 @@ static void set_options(struct slot *s, bool https)
 	const struct fetch_options *o = &s->batch->f->o;
 	CURL *c = s->easy;
 
-	curl_easy_reset(c);
-	curl_easy_setopt(c, CURLOPT_URL, s->url);
-	curl_easy_setopt(c, CURLOPT_PRIVATE, s);
-	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, s->detail);
-	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
-	curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
-	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, BUFFER);
-	curl_easy_setopt(c, CURLOPT_USERAGENT, o->user_agent);
-	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https,file");
-	curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, https ? "https" : "http,https");
-	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
-	curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
-	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	curl_easy_setopt(c, CURLOPT_PIPEWAIT, https ? 1L : 0L); /* rather a stream than a connection */
-	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
-	curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)SPEED_MIN);
-	curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
+	curl.easy_reset(c);
+	curl.easy_setopt(c, CURLOPT_URL, s->url);
+	curl.easy_setopt(c, CURLOPT_PRIVATE, s);
+	curl.easy_setopt(c, CURLOPT_ERRORBUFFER, s->detail);
+	curl.easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
+	curl.easy_setopt(c, CURLOPT_WRITEDATA, s);
+	curl.easy_setopt(c, CURLOPT_BUFFERSIZE, BUFFER);
+	curl.easy_setopt(c, CURLOPT_USERAGENT, o->user_agent);
+	curl.easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https,file");
+	curl.easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, https ? "https" : "http,https");
+	curl.easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
+	curl.easy_setopt(c, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
+	curl.easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	curl.easy_setopt(c, CURLOPT_PIPEWAIT, https ? 1L : 0L); /* rather a stream than a connection */
+	curl.easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl.easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+	curl.easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)SPEED_MIN);
+	curl.easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
 	if (o->client_cert) {
-		curl_easy_setopt(c, CURLOPT_SSLCERT, o->client_cert);
-		curl_easy_setopt(c, CURLOPT_SSLKEY, o->client_cert);
+		curl.easy_setopt(c, CURLOPT_SSLCERT, o->client_cert);
+		curl.easy_setopt(c, CURLOPT_SSLKEY, o->client_cert);
 	}
 	if (o->port)
-		curl_easy_setopt(c, CURLOPT_PORT, (long)o->port);
-	set_authorities(c);
+		curl.easy_setopt(c, CURLOPT_PORT, (long)o->port);
+	if (https)
+		set_authorities(s);
 }
 
 /* Which bytes are asked for: of the file, or of the tar that it is in */
@@ -356,7 +402,7 @@ static void set_range(struct slot *s)
 		snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, from, end - 1);
 	else
 		snprintf(range, sizeof(range), "%" PRIu64 "-", from);
-	curl_easy_setopt(s->easy, CURLOPT_RANGE, range);
+	curl.easy_setopt(s->easy, CURLOPT_RANGE, range);
 }
 
 /* Send the request: the first one for a job, or one more. */
@@ -382,8 +428,8 @@ static int ask(struct slot *s, struct err *e)
 	s->due_ms = 0;
 	if (s->tries == 0)
 		s->tries = 1;
-	CURLMcode code = curl_multi_add_handle(s->batch->f->multi, s->easy);
-	return code ? err_set(e, -ERR_DOWNLOAD, "%s: %s", s->url, curl_multi_strerror(code)) : 0;
+	CURLMcode code = curl.multi_add_handle(s->batch->f->multi, s->easy);
+	return code ? err_set(e, -ERR_DOWNLOAD, "%s: %s", s->url, curl.multi_strerror(code)) : 0;
 }
 
 /* Into memory, unless it is for a file, or a part of an earlier run is there. */
@@ -404,14 +450,14 @@ static char *path_of(const char *base)
 {
 	struct stat st;
 	char *path = NULL, *url_path = NULL;
-	CURLU *url = curl_url();
+	CURLU *url = curl.url();
 
-	if (strncasecmp(base, "file://", 7) == 0 && curl_url_set(url, CURLUPART_URL, base, 0) == CURLUE_OK &&
-	    curl_url_get(url, CURLUPART_PATH, &url_path, CURLU_URLDECODE) == CURLUE_OK && stat(url_path, &st) == 0 &&
+	if (strncasecmp(base, "file://", 7) == 0 && curl.url_set(url, CURLUPART_URL, base, 0) == CURLUE_OK &&
+	    curl.url_get(url, CURLUPART_PATH, &url_path, CURLU_URLDECODE) == CURLUE_OK && stat(url_path, &st) == 0 &&
 	    S_ISREG(st.st_mode))
 		path = xstrdup(url_path);
-	curl_free(url_path);
-	curl_url_cleanup(url);
+	curl.free(url_path);
+	curl.url_cleanup(url);
 	return path;
 }
 
@@ -469,7 +515,7 @@ static int begin_job(struct slot *s, const struct fetch_job *job, struct err *e)
 	int r = find_member(s, e);
 	if (r < 0)
 		return r;
-	if (!s->easy && !(s->easy = curl_easy_init()))
+	if (!s->easy && !(s->easy = curl.easy_init()))
 		return err_set(e, -ERR_DOWNLOAD, "%s: libcurl gives no handle", s->url);
 	r = open_target(s, e);
 	if (r >= 0 && s->member && s->member_bytes <= job->at) {
@@ -536,12 +582,12 @@ static int status_error(const struct slot *s, long code, bool *again, struct err
 
 static int transfer_error(const struct slot *s, CURLcode rc, bool *again, struct err *e)
 {
-	const char *why = *s->detail ? s->detail : curl_easy_strerror(rc);
+	const char *why = *s->detail ? s->detail : curl.easy_strerror(rc);
 	curl_off_t connected = 0;
 	long redirects = 0;
 
 	*again = false;
-	curl_easy_getinfo(s->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+	curl.easy_getinfo(s->easy, CURLINFO_REDIRECT_COUNT, &redirects);
 	switch (rc) {
 	case CURLE_FILE_COULDNT_READ_FILE:
 		return err_set(e, -ERR_MISSING, "%s: no such file", s->url);
@@ -560,7 +606,7 @@ static int transfer_error(const struct slot *s, CURLcode rc, bool *again, struct
 	case CURLE_URL_MALFORMAT:
 		return err_set(e, -ERR_CONFIG, "'%s': %s", s->url, why);
 	case CURLE_OPERATION_TIMEDOUT:
-		curl_easy_getinfo(s->easy, CURLINFO_CONNECT_TIME_T, &connected);
+		curl.easy_getinfo(s->easy, CURLINFO_CONNECT_TIME_T, &connected);
 		if (connected == 0) {
 			*again = s->batch->f->reached;
 			return err_set(e, -ERR_CONNECT, "%s: %s", s->url, why);
@@ -581,8 +627,8 @@ static void count(struct slot *s)
 	curl_off_t bytes = 0;
 	long redirects = 0;
 
-	curl_easy_getinfo(s->easy, CURLINFO_SIZE_DOWNLOAD_T, &bytes);
-	curl_easy_getinfo(s->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+	curl.easy_getinfo(s->easy, CURLINFO_SIZE_DOWNLOAD_T, &bytes);
+	curl.easy_getinfo(s->easy, CURLINFO_REDIRECT_COUNT, &redirects);
 	s->batch->f->bytes += (uint64_t)bytes;
 	s->batch->f->requests += 1 + (uint64_t)redirects;
 }
@@ -596,7 +642,7 @@ static bool try_again(struct slot *s, struct err *e)
 	if (s->tries > o->retries)
 		return false;
 	uint64_t delay = MIN((uint64_t)o->delay_s << MIN(s->tries - 1, 16U), (uint64_t)DELAY_MAX_S);
-	if (curl_easy_getinfo(s->easy, CURLINFO_RETRY_AFTER, &wished) == CURLE_OK && wished > 0 && o->delay_s > 0)
+	if (curl.easy_getinfo(s->easy, CURLINFO_RETRY_AFTER, &wished) == CURLE_OK && wished > 0 && o->delay_s > 0)
 		delay = MIN(MAX(delay, (uint64_t)wished), (uint64_t)DELAY_MAX_S);
 	s->tries++;
 	s->due_ms = now_ms() + (int64_t)delay * 1000;
@@ -612,12 +658,12 @@ static int on_end(struct slot *s, CURLcode rc, struct err *e)
 	int r;
 
 	count(s);
-	curl_multi_remove_handle(s->batch->f->multi, s->easy);
+	curl.multi_remove_handle(s->batch->f->multi, s->easy);
 	if (s->result < 0) {
 		err_move(e, &s->err);
 		return end_job(s, s->result, e);
 	}
-	curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &code);
+	curl.easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &code);
 	if (code > 0)
 		s->batch->f->reached = true;
 	if (rc == CURLE_OK && !s->begun)
@@ -625,6 +671,11 @@ static int on_end(struct slot *s, CURLcode rc, struct err *e)
 	if (s->result < 0) {
 		err_move(e, &s->err);
 		return end_job(s, s->result, e);
+	}
+	if ((rc == CURLE_PEER_FAILED_VERIFICATION || rc == CURLE_SSL_CACERT_BADFILE) && s->by_name) {
+		s->batch->f->all_authorities = true;
+		s->due_ms = now_ms();
+		return 0;
 	}
 	if (s->ranged && (s->at > 0 || !s->job->bytes) && (code == 416 || s->restarted)) {
 		/* what we have is not the beginning of what the server has: all of it, once */
@@ -682,40 +733,44 @@ static int run(struct batch *b, struct err *e)
 			return wait;
 		if (b->busy == 0 && b->next == b->n)
 			return 0;
-		CURLMcode code = curl_multi_perform(b->f->multi, &running);
+		CURLMcode code = curl.multi_perform(b->f->multi, &running);
 		bool ended = false;
-		for (const CURLMsg *msg; !code && (msg = curl_multi_info_read(b->f->multi, &left)) != NULL;) {
+		for (const CURLMsg *msg; !code && (msg = curl.multi_info_read(b->f->multi, &left)) != NULL;) {
 			struct slot *s = NULL;
 			if (msg->msg != CURLMSG_DONE)
 				continue;
 			CURLcode rc = msg->data.result; /* msg dies with the handle's removal */
-			curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &s);
+			curl.easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &s);
 			int r = on_end(s, rc, e);
 			if (r < 0)
 				return r;
 			ended = true;
 		}
 		if (!code && !ended)
-			code = curl_multi_poll(b->f->multi, NULL, 0, wait, NULL);
+			code = curl.multi_poll(b->f->multi, NULL, 0, wait, NULL);
 		if (code)
-			return err_set(e, -ERR_DOWNLOAD, "libcurl: %s", curl_multi_strerror(code));
+			return err_set(e, -ERR_DOWNLOAD, "libcurl: %s", curl.multi_strerror(code));
 	}
 }
 
 static int run_batch(struct batch *b, struct err *e)
 {
+	int r = start(b->f, e);
+
+	if (r < 0)
+		return r;
 	b->n_slots = MIN((size_t)b->f->o.parallel, b->n);
 	b->slots = xcalloc(b->n_slots, sizeof(*b->slots));
 	for (size_t i = 0; i < b->n_slots; i++)
 		b->slots[i] = (struct slot){.batch = b, .fd = -1};
-	int r = run(b, e);
+	r = run(b, e);
 	for (size_t i = 0; i < b->n_slots; i++) {
 		struct slot *s = &b->slots[i];
 		if (s->job) {
-			curl_multi_remove_handle(b->f->multi, s->easy);
+			curl.multi_remove_handle(b->f->multi, s->easy);
 			clear_slot(s, !s->whole);
 		}
-		curl_easy_cleanup(s->easy);
+		curl.easy_cleanup(s->easy);
 	}
 	free(b->slots);
 	return r;
@@ -728,13 +783,34 @@ static int pass_on(void *arg __attribute__((unused)), const struct fetch_job *jo
 	return result;
 }
 
+/* The first question of a run, which mostly is the only one. 1: it could not be had so. */
+static int ask_plainly(struct fetch *f, const char *url, size_t max, struct buf *out, struct err *e)
+{
+	if (f->multi || f->asked || f->o.port || !f->o.allow_http || max > SMALL_TEXT_MAX)
+		return 1;
+	f->asked = true;
+	int r = plain_http_get(url, f->o.user_agent, max, out);
+	if (r < 0 && r != -ERR_MISSING)
+		return 1;
+	f->reached = true;
+	f->requests++;
+	if (r < 0)
+		return err_set(e, r, "%s: not on the server", url);
+	f->bytes += out->len;
+	return 0;
+}
+
 int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, struct buf *out, struct err *e)
 {
+	_cleanup_free_ char *url = make_url(base, path);
 	_cleanup_(buf_free) struct buf text = {0};
 	const struct fetch_job job = {.path = path, .max = max, .text = &text};
 	struct batch b = {.f = f, .base = base, .dirfd = -1, .jobs = &job, .n = 1, .done = pass_on};
 
-	int r = run_batch(&b, e);
+	int r = ask_plainly(f, url, max, out, e);
+	if (r <= 0)
+		return r;
+	r = run_batch(&b, e);
 	if (r < 0)
 		return r;
 	buf_add(&text, "", 0);

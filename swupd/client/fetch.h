@@ -14,7 +14,7 @@ struct machine;
 struct progress;
 
 /*
- * Transfers over libcurl: one set of connections for a whole run (HTTP/2 where the server has it, else keep-alive), retries with backoff,
+ * Transfers over libcurl, which is loaded with the first (libcurl.h): one set of connections for a whole run (HTTP/2 where the server has it, else keep-alive), retries with backoff,
  * resume. URLs are base + "/" + a name from layout.h. file:// is a server like any other, also when base is a tar file of such a tree (tar_source.h).
  *
  * Errors: -ERR_MISSING (404, 410, 403, no such file), -ERR_CONNECT, -ERR_TLS, -ERR_DOWNLOAD (any other), -ERR_LIMIT (more than max bytes),
@@ -34,12 +34,12 @@ struct fetch_options {
 
 #define FETCH_CLIENT_CERT "/etc/swupd/client.pem" /* used when it is there */
 
-int fetch_new(const struct fetch_options *o, struct fetch **out, struct err *e);
+struct fetch *fetch_new(const struct fetch_options *o);
 void fetch_free(struct fetch *f);
 DEFINE_CLEANUP(struct fetch *, fetch_free);
 
 /* Make m->fetch from the machine's options, unless it is there. */
-int fetch_machine(struct machine *m, struct err *e);
+void fetch_machine(struct machine *m);
 
 /* One small thing into memory. */
 int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, struct buf *out, struct err *e);

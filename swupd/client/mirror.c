@@ -697,10 +697,8 @@ static int bring_more(struct mirroring *k, struct err *e)
 
 static int open_source(struct mirroring *k, struct err *e)
 {
-	int r = fetch_machine(k->m, e);
-
-	if (r >= 0)
-		r = scratch_open(k->m->cache, &k->scratch, e);
+	fetch_machine(k->m);
+	int r = scratch_open(k->m->cache, &k->scratch, e);
 	if (r >= 0 && strncasecmp(k->m->content_url, "file://", 7) == 0) {
 		k->local = fs_open_dir(AT_FDCWD, k->m->content_url + 7, e);
 		r = k->local;

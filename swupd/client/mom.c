@@ -164,9 +164,8 @@ int catalog_mom(struct machine *m, uint32_t release, struct manifest **out, stru
 
 	if (from_cache(m, name, release, out))
 		return 0;
-	int r = fetch_machine(m, e);
-	if (r >= 0)
-		r = fetch_mom(m, release, &t, &mom, e);
+	fetch_machine(m);
+	int r = fetch_mom(m, release, &t, &mom, e);
 	if (r >= 0)
 		r = catalog_save_mom_text(m, release, &t.text, &t.sig, e);
 	if (r < 0)

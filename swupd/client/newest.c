@@ -133,10 +133,8 @@ static int fetch_latest(struct machine *m, const char *path, uint32_t *release, 
 
 int catalog_newest(struct machine *m, uint32_t *release, struct err *e)
 {
-	int r = fetch_machine(m, e);
-
-	if (r >= 0)
-		r = newest_by_freshness(m, release, e);
+	fetch_machine(m);
+	int r = newest_by_freshness(m, release, e);
 	if (r != 0)
 		return r < 0 ? err_in(e, r, "cannot tell the newest release") : 0;
 	_cleanup_free_ char *path =
@@ -168,9 +166,8 @@ int catalog_newest_any(struct machine *m, uint32_t *release, struct err *e)
 	_cleanup_free_ char *path = layout_latest_version();
 	uint32_t n = 0, of_format = 0;
 
-	int r = fetch_machine(m, e);
-	if (r >= 0)
-		r = newest_by_freshness(m, &of_format, e);
+	fetch_machine(m);
+	int r = newest_by_freshness(m, &of_format, e);
 	if (r == 0)
 		r = check_freshness_is_there(m, e);
 	if (r >= 0)

@@ -161,8 +161,11 @@ static int fetch_missing(struct staging *s, bool last, struct err *e)
 
 int stage_fullfiles(struct staging *s, struct err *e)
 {
+	int r = 0;
+
 	progress_stage(s->m->progress, "download_fullfiles", s->missing, false);
-	int r = s->missing ? fetch_machine(s->m, e) : 0;
+	if (s->missing)
+		fetch_machine(s->m);
 	for (int i = 1; r >= 0 && i <= TRIES && s->missing; i++)
 		r = fetch_missing(s, i == TRIES, e);
 	/* of the predecessor's steps: ours were unpacked as they came */

@@ -345,12 +345,12 @@ int stage_packs(struct staging *s, struct err *e)
 	progress_stage(s->m->progress, "download_packs", 0, true);
 	if (s->missing)
 		choose(&l);
-	if (l.n)
-		r = fetch_machine(s->m, e);
-	if (l.n && r >= 0)
+	if (l.n) {
+		fetch_machine(s->m);
 		r = fetch_packs(&l, e);
-	else
+	} else {
 		progress_stage(s->m->progress, "extract_packs", 0, false);
+	}
 	stage_say_notes(s);
 	return r;
 }

@@ -362,9 +362,8 @@ static int find_way(struct way *w, uint32_t from, struct err *e)
 	update_head_free(take(m->update));
 	if (m->offline)
 		return 0;
-	int r = fetch_machine(m, e);
-	if (r >= 0)
-		r = scratch_open(m->cache, &scratch, e);
+	fetch_machine(m);
+	int r = scratch_open(m->cache, &scratch, e);
 	if (r < 0)
 		return r;
 	w->dir = scratch.fd;

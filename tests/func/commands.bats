@@ -867,9 +867,16 @@ with_etc()
 	done
 }
 
-@test "libraries: that for tars, and what it brings, only where there is a tar" {
+@test "libraries: those for tars and transfers, and what they bring, only where there are any" {
 	run ldd "$(command -v swupd)"
 	assert_success
-	assert_output --partial libcurl
+	assert_output --partial libcrypto
 	refute_output --partial libarchive
+	refute_output --partial libcurl
+	install_10
+	serve "$VECTORS/www"
+	SWUPD_GLOBAL+=(-u "$URL" --allow-insecure-http)
+	LD_DEBUG=files LD_DEBUG_OUTPUT=$BATS_TEST_TMPDIR/before run swupd check-update "${SWUPD_GLOBAL[@]}"
+	run grep -l libcurl "$BATS_TEST_TMPDIR"/before.*
+	assert_success
 }

@@ -243,3 +243,31 @@ certificate()
 	assert_equal "$(awk '{ print $8 }' "$ACCESS" | sort -u)" HTTP/2.0
 	updated
 }
+
+@test "TLS: authorities by name; all of them only where the server's is not among those" {
+	cd "$BATS_TEST_TMPDIR"
+	authority ours
+	authority others
+	certificate server ours
+	unset SSL_CERT_FILE SSL_CERT_DIR
+	local tls in_certs="mount -t tmpfs tmpfs /etc/ssl/certs && cd /etc/ssl/certs && cp '$PWD/ours.pem' '$PWD/others.pem' ."
+	tls=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	serve "$WWW" "listen 127.0.0.1:$tls ssl; ssl_certificate $PWD/server.pem; ssl_certificate_key $PWD/server.key;"
+	URL=https://127.0.0.1:$tls
+	cp -a "$BATS_FILE_TMPDIR/installed/a" .
+	machine a
+	asks()
+	{
+		unshare -m sh -c "$in_certs && $1 && exec strace -f -o '$BATS_TEST_TMPDIR/opened' -e trace=openat swupd check-update ${SWUPD_GLOBAL[*]}"
+	}
+	# none
+	run ! asks 'rm ours.pem && openssl rehash .'
+	assert_output --partial certificate
+	# by name: what is in the bundle is not looked at
+	run -0 asks 'openssl rehash . && echo broken >ca-certificates.crt'
+	run ! grep ca-certificates "$BATS_TEST_TMPDIR/opened"
+	# in the bundle alone; and there are no names
+	run -0 asks 'mkdir x && mv ours.pem x && openssl rehash . && mv x/ours.pem ca-certificates.crt'
+	run -0 grep ca-certificates "$BATS_TEST_TMPDIR/opened"
+	run -0 asks 'mv ours.pem ca-certificates.crt'
+}

@@ -63,7 +63,7 @@ static int fetch_one(const struct fetch_options *opts, const char *base, const c
 	_cleanup_(outcome_free) struct outcome o = {0};
 	const struct fetch_job job = {.path = path, .name = "x", .max = max};
 
-	assert_ok(fetch_new(opts, &f, e), e);
+	f = fetch_new(opts);
 	assert_ok(fetch_files(f, base, dir, &job, 1, on_done, &o, NULL, e), e);
 	assert_int_equal(o.n, 1);
 	fetch_free(f);
@@ -92,7 +92,7 @@ TEST(fetch_text_reads_from_http_and_from_a_directory)
 	assert_int_equal(fs_save(dir, "empty", "", 0, 0644, NULL), 0);
 	struct server *s = server_new(path);
 	_cleanup_free_ char *local = xasprintf("file://%s", path);
-	assert_ok(fetch_new(&usual, &f, &e), &e);
+	f = fetch_new(&usual);
 	assert_ok(fetch_text(f, server_url(s), "small", 5, &text, &e), &e);
 	assert_string_equal(text.data, "hello");
 	assert_ok(fetch_text(f, local, "small", 5, &text, &e), &e);
@@ -104,11 +104,65 @@ TEST(fetch_text_reads_from_http_and_from_a_directory)
 	fetch_count(f, &bytes, &requests);
 	assert_int_equal(bytes, 10);
 	assert_int_equal(requests, 4);
-	assert_int_equal(server_connections(s), 1);
+	/* that of the first question, and libcurl's */
+	assert_int_equal(server_connections(s), 2);
 	assert_int_equal(server_strange(s), 0);
 	fetch_free(f);
 	server_free(s);
 	close(dir);
+}
+
+/* The first question is asked without libcurl; whatever becomes of it, the answer is the one that libcurl gets. */
+TEST(fetch_text_asks_again_where_the_first_answer_is_wrong)
+{
+	static const struct page pages[] = {
+		{.body = "hello", .len = 5, .cut_after = 2, .times = 1},
+		{.body = "hello", .len = 5, .claimed = 9, .times = 1},
+		{.body = "hello", .len = 5, .close_first = true, .times = 1},
+		{.body = "hello", .len = 5, .status = 503, .times = 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
+		struct server *s = server_new(NULL);
+		_cleanup_(fetch_freep) struct fetch *f = fetch_new(&usual);
+		_cleanup_(buf_free) struct buf text = {0};
+		struct page page = pages[i];
+		struct err e = ERR_INIT;
+		page.path = "/a";
+		server_put(s, page);
+		assert_ok(fetch_text(f, server_url(s), "a", 5, &text, &e), &e);
+		assert_string_equal(text.data, "hello");
+		assert_int_equal(server_requests(s), 2);
+		server_free(s);
+	}
+}
+
+TEST(fetch_text_asks_once_for_what_is_not_there)
+{
+	struct err e = ERR_INIT;
+	struct server *s = server_new(NULL);
+	_cleanup_(fetch_freep) struct fetch *f = fetch_new(&usual);
+	_cleanup_(buf_free) struct buf text = {0};
+
+	assert_fails(fetch_text(f, server_url(s), "no", 5, &text, &e), ERR_MISSING, &e, "not on the server");
+	assert_int_equal(server_requests(s), 1);
+	assert_int_equal(server_connections(s), 1);
+	server_free(s);
+}
+
+TEST(fetch_text_follows_to_another_place)
+{
+	struct err e = ERR_INIT;
+	struct server *s = server_new(NULL);
+	_cleanup_(fetch_freep) struct fetch *f = fetch_new(&usual);
+	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_free_ char *there = xasprintf("%s/b", server_url(s));
+
+	server_put(s, (struct page){.path = "/a", .body = "", .status = 302, .location = there});
+	server_put(s, (struct page){.path = "/b", .body = "hello", .len = 5});
+	assert_ok(fetch_text(f, server_url(s), "a", 5, &text, &e), &e);
+	assert_string_equal(text.data, "hello");
+	server_free(s);
 }
 
 TEST(fetch_text_refuses_more_than_it_was_told)
@@ -119,7 +173,7 @@ TEST(fetch_text_refuses_more_than_it_was_told)
 	struct server *s = server_new(NULL);
 
 	server_put(s, (struct page){.path = "/a", .body = "123456", .len = 6});
-	assert_ok(fetch_new(&usual, &f, &e), &e);
+	f = fetch_new(&usual);
 	assert_fails(fetch_text(f, server_url(s), "a", 5, &text, &e), ERR_LIMIT, &e, "larger than 5 bytes");
 	assert_null(text.data);
 	assert_ok(fetch_text(f, server_url(s), "a", 6, &text, &e), &e);
@@ -291,7 +345,7 @@ TEST(fetch_refuses_plain_http_unless_it_is_allowed)
 	_cleanup_(buf_free) struct buf text = {0};
 	struct fetch *f = NULL;
 
-	assert_ok(fetch_new(&strict, &f, &e), &e);
+	f = fetch_new(&strict);
 	assert_int_equal(fetch_text(f, server_url(s), "x", 10, &text, &e), -ERR_CONFIG);
 	assert_non_null(strstr(e.hint, "--allow-insecure-http"));
 	err_clear(&e);
@@ -353,7 +407,7 @@ TEST(fetch_files_uses_few_connections_and_outlives_failed_jobs)
 			assert_int_equal(fs_save_cache(from, paths[i], names[i], strlen(names[i]), 0644, NULL), 0);
 	}
 	struct server *s = server_new(web);
-	assert_ok(fetch_new(&usual, &f, &e), &e);
+	f = fetch_new(&usual);
 	assert_ok(fetch_files(f, server_url(s), to, jobs, 40, on_done, &o, NULL, &e), &e);
 	assert_int_equal(o.n, 40);
 	for (size_t i = 0; i < 40; i++) {
@@ -381,7 +435,7 @@ TEST(fetch_files_stops_when_the_caller_has_enough)
 
 	for (size_t i = 0; i < ARRAY_LEN(jobs); i++)
 		jobs[i] = (struct fetch_job){.path = "nothing", .name = "x"};
-	assert_ok(fetch_new(&usual, &f, &e), &e);
+	f = fetch_new(&usual);
 	assert_fails(fetch_files(f, server_url(s), dir, jobs, ARRAY_LEN(jobs), on_done, &o, NULL, &e), ERR_CANCELLED,
 		     &e, "that is enough");
 	assert_int_equal(o.n, 1);
@@ -442,7 +496,7 @@ TEST(fetch_keeps_small_files_in_memory_when_asked)
 		      });
 	server_put(s, (struct page){.path = "/begun", .body = body, .len = BIG});
 	assert_int_equal(fs_save(dir, "begun.part", body, 500, 0600, NULL), 0);
-	assert_ok(fetch_new(&usual, &f, &e), &e);
+	f = fetch_new(&usual);
 	assert_ok(fetch_files(f, server_url(s), dir, jobs, ARRAY_LEN(jobs), on_done, &o, NULL, &e), &e);
 	assert_int_equal(o.results[0], 0);
 	assert_int_equal(texts[0].len, BIG);
@@ -476,7 +530,7 @@ static int fetch_range(struct server *s, const char *path, int dir, uint64_t at,
 	const struct fetch_job job = {.path = path + 1, .name = "x", .at = at, .bytes = bytes, .max = BIG};
 	struct outcome o = {0};
 
-	assert_ok(fetch_new(&quick, &f, e), e);
+	f = fetch_new(&quick);
 	assert_ok(fetch_files(f, server_url(s), dir, &job, 1, on_done, &o, NULL, e), e);
 	if (o.results[0] >= 0) {
 		text->len = 0;
@@ -546,7 +600,7 @@ TEST(fetch_files_takes_all_where_there_are_no_parts)
 	_cleanup_(fetch_freep) struct fetch *f = NULL;
 	const struct fetch_job job = {.path = "a", .name = "x", .at = 1000, .bytes = 500};
 	struct outcome o = {0};
-	assert_ok(fetch_new(&usual, &f, &e), &e);
+	f = fetch_new(&usual);
 	assert_ok(fs_save(dir, "x.part", body, 100, 0600, &e), &e);
 	assert_ok(fetch_files(f, url, dir, &job, 1, on_done, &o, NULL, &e), &e);
 	assert_int_equal(o.results[0], 0);
