@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/content/diff_deflated.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <zlib.h>
@@ -260,25 +261,77 @@ static size_t zip_header(const uint8_t *p, size_t len)
 	return at < len ? at : 0;
 }
 
-/* The stream that begins here; 0: none does, or it is not worth it. Returns where it ends. */
-static size_t find_one(struct view *file, size_t at, struct deflated_list *out)
+/* The same of a section of an ELF file: how it is compressed, and zlib's header. wide: 64 bits */
+static size_t section_header(const uint8_t *p, size_t len, bool wide)
+{
+	enum { METHOD = 15, HAS_DICTIONARY = 32 };
+	const size_t at = wide ? sizeof(Elf64_Chdr) : sizeof(Elf32_Chdr);
+
+	if (len <= at + 2 || le32_at(p) != ELFCOMPRESS_ZLIB || (p[at] & METHOD) != Z_DEFLATED ||
+	    p[at + 1] & HAS_DICTIONARY || (p[at] << 8 | p[at + 1]) % 31 != 0)
+		return 0;
+	return at + 2;
+}
+
+/* The stream that begins here and ends by end; 0: none does, or it is not worth it. Returns where it ends. */
+static size_t find_one(const struct view *file, size_t at, size_t end, struct deflated_list *out)
 {
 	struct deflated d = {.at = at};
+	struct view part = VIEW_OF(file->data, end);
 	const uint64_t max = deflated_form_max(file->len) - deflated_form_size(out, file->len);
 
-	if (deflated_expand(file, at, max, NULL, NULL, &d.packed, &d.expanded, NULL) < 0 || d.expanded < SMALL)
+	if (deflated_expand(&part, at, max, NULL, NULL, &d.packed, &d.expanded, NULL) < 0 || d.expanded < SMALL)
 		return 0;
 	deflated_add(out, &d);
 	return at + d.packed;
 }
 
+/* A number of a header of an ELF file, which has another size and another place in those of 64 bits */
+static uint64_t elf_number(const uint8_t *header, bool wide, size_t at32, size_t at64)
+{
+	return wide ? le64_at(header + at64) : le32_at(header + at32);
+}
+#define ELF_NUMBER(p, wide, header, field)                                                                             \
+	elf_number(p, wide, offsetof(Elf32_##header, field), offsetof(Elf64_##header, field))
+
+/* Compressed sections, as far as they come one behind the other */
+static void find_in_sections(const struct view *file, struct deflated_list *out)
+{
+	const uint8_t *p = file->data;
+	const size_t len = file->len;
+	size_t done = 0;
+
+	if (len < sizeof(Elf64_Ehdr) || memcmp(p, ELFMAG, SELFMAG) != 0 || p[EI_DATA] != ELFDATA2LSB)
+		return;
+	const bool wide = p[EI_CLASS] == ELFCLASS64;
+	const size_t each = wide ? sizeof(Elf64_Shdr) : sizeof(Elf32_Shdr);
+	const uint64_t at = ELF_NUMBER(p, wide, Ehdr, e_shoff);
+	const size_t n = le16_at(p + (wide ? offsetof(Elf64_Ehdr, e_shnum) : offsetof(Elf32_Ehdr, e_shnum)));
+	if (at > len || n * each > len - at)
+		return;
+	for (const uint8_t *h = p + at, *last = h + n * each; h < last; h += each) {
+		const uint64_t offset = ELF_NUMBER(h, wide, Shdr, sh_offset), size = ELF_NUMBER(h, wide, Shdr, sh_size);
+		if (!(ELF_NUMBER(h, wide, Shdr, sh_flags) & SHF_COMPRESSED) || offset < done || offset > len ||
+		    size > len - offset)
+			continue;
+		const size_t header = section_header(p + offset, size, wide);
+		if (header > 0)
+			(void)find_one(file, offset + header, offset + size, out);
+		done = offset + size;
+	}
+}
+
 void deflated_find(const uint8_t *p, size_t len, struct deflated_list *out)
 {
-	struct view file = VIEW_OF(p, len);
+	const struct view file = VIEW_OF(p, len);
 	size_t at = 0, header;
 
+	find_in_sections(&file, out);
+	out->sections = out->n > 0;
+	if (out->sections)
+		return;
 	while (out->n < DEFLATED_MAX && (header = gzip_header(p + at, len - at)) > 0) {
-		at = find_one(&file, at + header, out);
+		at = find_one(&file, at + header, len, out);
 		if (at == 0 || len - at < 8)
 			return;
 		at += 8; /* sum and length */
@@ -289,7 +342,7 @@ void deflated_find(const uint8_t *p, size_t len, struct deflated_list *out)
 			return;
 		at = (size_t)(next - p);
 		header = zip_header(next, len - at);
-		const size_t end = header ? find_one(&file, at + header, out) : 0;
+		const size_t end = header ? find_one(&file, at + header, len, out) : 0;
 		at = end ? end : at + 1;
 	}
 }

@@ -12,10 +12,11 @@
 struct err;
 
 /*
- * Parts of diff.c and diff_make.c: files that have deflated streams (gzip; zip, and so jar and jmod). A letter that
- * changes in what is deflated changes all bytes behind it; so both files are compared in their expanded form, in which
- * such streams are replaced by what they expand to. The new file's are deflated again, where zlib makes the very same
- * bytes; others, and those that are the same in both files, stay as they are.
+ * Parts of diff.c and diff_make.c: files that have deflated streams (gzip; zip, and so jar and jmod; ELF files with
+ * sections that zlib compressed, as files of debug information). A letter that changes in what is deflated changes all
+ * bytes behind it; so both files are compared in their expanded form, in which such streams are replaced by what they
+ * expand to. The new file's are deflated again, where zlib makes the very same bytes; others, and those that are the
+ * same in both files, stay as they are. The difference says where streams are, so a reader need not find them.
  *
  *   file     |header|deflated|header|deflated |rest|
  *   expanded |header|what it expands to|header|what it expands to|rest|
@@ -38,6 +39,7 @@ struct deflated_list {
 	struct deflated *items; /* ascending */
 	size_t n, cap;
 	uint64_t packed, expanded, blocks; /* bytes of all */
+	bool sections; /* of an ELF file, whose expanded form has its section headers elsewhere than it says */
 };
 void deflated_list_clear(struct deflated_list *l);              /* for _cleanup_ */
 void deflated_add(struct deflated_list *l, struct deflated *d); /* takes the blocks */

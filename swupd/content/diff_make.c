@@ -302,9 +302,9 @@ static void add_streams(struct diff_streams *to, const struct diff_streams *from
 		buf_add(&to->s[i], from->s[i].data, from->s[i].len);
 }
 
-/* As a program or as a plain file, whichever is smaller */
-static int make_either(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out,
-		       struct err *e)
+/* As a program, if it may be one, or as a plain file, whichever is smaller */
+static int make_either(const void *old, size_t old_len, const void *new, size_t new_len, bool program_too,
+		       struct diff_streams *out, struct err *e)
 {
 	_cleanup_(diff_streams_clear) struct diff_streams plain = {0}, program = {0};
 	_cleanup_(maker_clear) struct maker m = {
@@ -318,7 +318,7 @@ static int make_either(const void *old, size_t old_len, const void *new, size_t 
 	int r, smaller = 0;
 
 	m.s = program.s;
-	r = make_program(&m, e);
+	r = program_too ? make_program(&m, e) : 1;
 	const bool tried = r == 0;
 	m.s = plain.s;
 	if (r >= 0)
@@ -428,7 +428,8 @@ static int make_deflated(const void *old, size_t old_len, const void *new, size_
 	if (r == 0)
 		r = expand_file(new, new_len, &f.new, &f.new_form, e);
 	if (r == 0)
-		r = make_either(f.old_form.data, f.old_form.len, f.new_form.data, f.new_form.len, &rest, e);
+		r = make_either(f.old_form.data, f.old_form.len, f.new_form.data, f.new_form.len, !olds.sections, &rest,
+				e);
 	if (r < 0)
 		return r;
 	varint_add(&out->s[DIFF_CONTROL], DIFF_DEFLATED);
@@ -446,7 +447,7 @@ int diff_make(const void *old, size_t old_len, const void *new, size_t new_len, 
 {
 	_cleanup_(diff_streams_clear) struct diff_streams as_it_is = {0}, deflated = {0};
 	uint64_t packed = 0;
-	int smaller = 0, r = make_either(old, old_len, new, new_len, &as_it_is, e);
+	int smaller = 0, r = make_either(old, old_len, new, new_len, true, &as_it_is, e);
 
 	if (r == 0 && old_len > 0)
 		r = make_deflated(old, old_len, new, new_len, &deflated, &packed, e);

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/test.h"
 
+#include <elf.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <string.h>
 #include <zlib.h>
 
 #include "swupd/base/fs.h"
+#include "swupd/base/le.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/proc.h"
 #include "swupd/base/text.h"
@@ -46,22 +49,90 @@ static void add_member(struct buf *out, const struct buf *text, int level)
 	deflate_to(out, text, level, 8);
 }
 
-/* Three members, of which the last is the same in all; what of the second is another text */
+struct texts {
+	struct buf first, second, third;
+};
+
+static void texts_free(struct texts *t)
+{
+	buf_free(&t->first);
+	buf_free(&t->second);
+	buf_free(&t->third);
+}
+
+/* The last is the same in all; what of the second is another text */
+static void texts_make(struct texts *t, unsigned what)
+{
+	add_text(&t->first, 30000, 1);
+	t->first.data[100] = (char)('A' + what);
+	add_text(&t->second, 1000 + 50 * what, 2);
+	add_text(&t->second, 40000, 3);
+	add_text(&t->third, 20000, 4);
+}
+
 static void make_zip(struct buf *out, unsigned what, int level)
 {
-	_cleanup_(buf_free) struct buf first = {0}, second = {0}, third = {0};
+	_cleanup_(texts_free) struct texts t = {0};
 
-	add_text(&first, 30000, 1);
-	first.data[100] = (char)('A' + what);
-	add_text(&second, 1000 + 50 * what, 2);
-	add_text(&second, 40000, 3);
-	add_text(&third, 20000, 4);
+	texts_make(&t, what);
 	buf_puts(out, "JM1.");
-	add_member(out, &first, level);
+	add_member(out, &t.first, level);
 	buf_puts(out, "between");
-	add_member(out, &second, level);
-	add_member(out, &third, level);
+	add_member(out, &t.second, level);
+	add_member(out, &t.third, level);
 	buf_puts(out, "PK\1\2 the directory");
+}
+
+/* A compressed section of an ELF file, and its header */
+static void add_section(struct buf *out, struct buf *headers, const struct buf *text, int level, bool wide)
+{
+	const Elf64_Chdr c64 = {.ch_type = ELFCOMPRESS_ZLIB, .ch_size = text->len, .ch_addralign = 1};
+	const Elf32_Chdr c32 = {.ch_type = ELFCOMPRESS_ZLIB, .ch_size = (Elf32_Word)text->len, .ch_addralign = 1};
+	const uint32_t sum = htobe32((uint32_t)adler32(1, (const Bytef *)text->data, (uInt)text->len));
+	const size_t at = out->len;
+
+	if (wide)
+		buf_add(out, &c64, sizeof(c64));
+	else
+		buf_add(out, &c32, sizeof(c32));
+	buf_puts(out, "\x78\x9c");
+	deflate_to(out, text, level, 8);
+	buf_add(out, &sum, sizeof(sum));
+	const Elf64_Shdr s64 = {
+		.sh_type = SHT_PROGBITS, .sh_flags = SHF_COMPRESSED, .sh_offset = at, .sh_size = out->len - at};
+	const Elf32_Shdr s32 = {.sh_type = SHT_PROGBITS,
+				.sh_flags = SHF_COMPRESSED,
+				.sh_offset = (Elf32_Off)at,
+				.sh_size = (Elf32_Word)(out->len - at)};
+	if (wide)
+		buf_add(headers, &s64, sizeof(s64));
+	else
+		buf_add(headers, &s32, sizeof(s32));
+}
+
+/* As many of the texts as sections, the second with a level of its own */
+static void make_debug(struct buf *out, unsigned what, size_t n, int level, bool wide)
+{
+	_cleanup_(texts_free) struct texts t = {0};
+	_cleanup_(buf_free) struct buf headers = {0};
+	const struct buf *const all[] = {&t.second, &t.first, &t.third};
+	Elf64_Ehdr h64 = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB},
+			  .e_shnum = (Elf64_Half)n};
+	Elf32_Ehdr h32 = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS32, ELFDATA2LSB},
+			  .e_shnum = (Elf32_Half)n};
+
+	texts_make(&t, what);
+	buf_add(out, &h64, sizeof(h64));
+	for (size_t i = 0; i < n; i++) {
+		add_section(out, &headers, all[i], i == 1 ? level : 6, wide);
+		buf_puts(out, "between");
+	}
+	h64.e_shoff = h32.e_shoff = (Elf32_Off)out->len;
+	buf_add(out, headers.data, headers.len);
+	if (wide)
+		memcpy(out->data, &h64, sizeof(h64));
+	else
+		memcpy(out->data, &h32, sizeof(h32));
 }
 
 /* What gzip compresses well although most of it is literals: it ends blocks early then, which zlib does not */
@@ -118,6 +189,81 @@ TEST(diff_expands_members_of_zip_files_that_changed)
 		else
 			assert_in_range(total, 10000, new.len);
 	}
+}
+
+TEST(diff_expands_compressed_sections_of_elf_files)
+{
+	for (int wide = 0; wide < 2; wide++) {
+		_cleanup_(buf_free) struct buf old = {0}, new = {0}, other = {0};
+		make_debug(&old, 0, 3, 6, wide);
+		make_debug(&new, 3, 3, 6, wide);
+		assert_in_range(there_and_back(&old, &new, DIFF_DEFLATED), 10, 500);
+		/* what zlib does not make again stays as it is; the others do not */
+		make_debug(&other, 3, 3, 3, wide);
+		assert_in_range(there_and_back(&old, &other, DIFF_DEFLATED), 6000, 12000);
+	}
+}
+
+/* A section is expanded when all that is said of it can be; whatever is said, the new file is made. */
+TEST(diff_leaves_sections_that_are_not_what_they_say)
+{
+	enum part { FILE_HEADER, SECTION_HEADER, SECTION };
+	static const struct {
+		const char *what;
+		enum part part;
+		size_t at, bytes;
+		uint64_t value;
+		enum diff_kind kind;
+	} cases[] = {
+		{"right", FILE_HEADER, EI_VERSION, 1, 0, DIFF_DEFLATED},
+		{"big-endian", FILE_HEADER, EI_DATA, 1, ELFDATA2MSB, DIFF_PLAIN},
+		{"of 32 bits", FILE_HEADER, EI_CLASS, 1, ELFCLASS32, DIFF_PLAIN},
+		{"no section headers", FILE_HEADER, offsetof(Elf64_Ehdr, e_shoff), 8, UINT64_MAX, DIFF_PLAIN},
+		{"too many of them", FILE_HEADER, offsetof(Elf64_Ehdr, e_shnum), 2, UINT16_MAX, DIFF_PLAIN},
+		{"not compressed", SECTION_HEADER, offsetof(Elf64_Shdr, sh_flags), 8, 0, DIFF_PLAIN},
+		{"behind the end", SECTION_HEADER, offsetof(Elf64_Shdr, sh_offset), 8, UINT64_MAX, DIFF_PLAIN},
+		{"too long", SECTION_HEADER, offsetof(Elf64_Shdr, sh_size), 8, UINT64_MAX, DIFF_PLAIN},
+		{"shorter than its stream", SECTION_HEADER, offsetof(Elf64_Shdr, sh_size), 8, 3000, DIFF_PLAIN},
+		{"shorter than a header", SECTION_HEADER, offsetof(Elf64_Shdr, sh_size), 8, 20, DIFF_PLAIN},
+		{"empty", SECTION_HEADER, offsetof(Elf64_Shdr, sh_size), 8, 0, DIFF_PLAIN},
+		{"of zstd", SECTION, offsetof(Elf64_Chdr, ch_type), 4, 2, DIFF_PLAIN},
+		{"of another size", SECTION, offsetof(Elf64_Chdr, ch_size), 8, UINT64_MAX, DIFF_DEFLATED},
+		{"not of zlib", SECTION, sizeof(Elf64_Chdr), 2, 0x9c77, DIFF_PLAIN},
+		{"with a dictionary", SECTION, sizeof(Elf64_Chdr), 2, 0xbb78, DIFF_PLAIN},
+		{"not deflated", SECTION, sizeof(Elf64_Chdr) + 2, 8, UINT64_MAX, DIFF_PLAIN},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_(buf_free) struct buf old = {0}, new = {0}, bad_old = {0}, bad_new = {0};
+		make_debug(&old, 0, 1, 6, true);
+		make_debug(&new, 3, 1, 6, true);
+		buf_add(&bad_old, old.data, old.len);
+		buf_add(&bad_new, new.data, new.len);
+		for (int of_new = 0; of_new < 2; of_new++) {
+			struct buf *b = of_new ? &bad_new : &bad_old;
+			const uint64_t headers = le64_at(b->data + offsetof(Elf64_Ehdr, e_shoff));
+			const uint64_t at = cases[i].part == FILE_HEADER      ? 0
+					    : cases[i].part == SECTION_HEADER ? headers
+									      : sizeof(Elf64_Ehdr);
+			const uint64_t value = htole64(cases[i].value);
+			memcpy(b->data + at + cases[i].at, &value, cases[i].bytes);
+		}
+		there_and_back(&bad_old, &new, cases[i].kind);
+		there_and_back(&old, &bad_new, cases[i].kind);
+		there_and_back(&bad_old, &bad_new, cases[i].kind);
+	}
+}
+
+/* Two sections with the same bytes: the first counts. */
+TEST(diff_takes_sections_that_overlap)
+{
+	_cleanup_(buf_free) struct buf old = {0}, new = {0};
+
+	make_debug(&old, 0, 2, 6, true);
+	make_debug(&new, 3, 2, 6, true);
+	char *headers = new.data + le64_at(new.data + offsetof(Elf64_Ehdr, e_shoff));
+	memcpy(headers + sizeof(Elf64_Shdr), headers, sizeof(Elf64_Shdr));
+	assert_in_range(there_and_back(&old, &new, DIFF_DEFLATED), 6000, 20000);
 }
 
 TEST(diff_expands_what_gzip_made)
