@@ -5,6 +5,7 @@
 
 #include "swupd/base/mem.h"
 #include "swupd/content/deflate_tokens.h"
+#include "swupd/content/diff_deflated.h"
 
 /* What can be taken apart is put together again to a stream of the same tokens; not always of the same bytes, as a length of 258 can be written in two ways. */
 static void there_and_back(const uint8_t *data, size_t size)
@@ -21,7 +22,38 @@ static void there_and_back(const uint8_t *data, size_t size)
 	FUZZ_CHECK(again.n == t.n && (t.n == 0 || memcmp(again.items, t.items, t.n * sizeof(*t.items)) == 0));
 }
 
-/* The first byte says what the others are: a stream, or blocks for some tokens. */
+#define FILE_MAX (16UL << 10) /* a header may be anywhere in it, and be followed by as much as all of it can be */
+
+/* Streams that are found in a file follow one another in it and expand again; one that zlib is said to make, it makes. */
+static void find(const uint8_t *data, size_t size)
+{
+	_cleanup_(deflated_list_clear) struct deflated_list l = {0};
+	_cleanup_(buf_free) struct buf form = {0}, again = {0};
+	struct view file = VIEW_OF(data, size);
+	uint64_t end = 0, at = 0;
+	bool made = true;
+
+	deflated_find(data, size, &l);
+	for (size_t i = 0; i < l.n; i++) {
+		FUZZ_CHECK(l.items[i].at >= end && l.items[i].packed <= size - l.items[i].at);
+		end = l.items[i].at + l.items[i].packed;
+	}
+	FUZZ_CHECK(deflated_form(&file, &l, diff_collect, &form, NULL) == 0);
+	FUZZ_CHECK(form.len == deflated_form_size(&l, size) && form.len <= deflated_form_max(size));
+	for (size_t i = 0; i < l.n; i++) {
+		struct deflated *d = &l.items[i];
+		at += d->at - (i > 0 ? l.items[i - 1].at + l.items[i - 1].packed : 0);
+		made &= deflated_find_way(d, data + d->at, (const uint8_t *)form.data + at);
+		at += d->expanded;
+	}
+	if (!made)
+		return;
+	_cleanup_(repacker_freep) struct repacker *repacker = repacker_new(&l, diff_collect, &again);
+	FUZZ_CHECK(repacker_write(repacker, form.data, form.len, NULL) == 0);
+	FUZZ_CHECK(again.len == size && (size == 0 || memcmp(again.data, data, size) == 0));
+}
+
+/* The first byte says what the others are: blocks for some tokens, a stream, or a file. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint32_t items[600];
@@ -30,10 +62,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 1)
 		return 0;
-	if (data[0] % 2) {
+	if (data[0] % 3 == 1)
 		there_and_back(data + 1, size - 1);
+	if (data[0] % 3 == 2)
+		find(data + 1, MIN(size - 1, FILE_MAX));
+	if (data[0] % 3 != 0)
 		return 0;
-	}
 	for (uint32_t i = 0; i < t.n; i++)
 		items[i] = i < 256 ? i : (3 + i % 256) << 16 | (1 + i * i % 32768);
 	buf_add(&blocks, data + 1, size - 1);
