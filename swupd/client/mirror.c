@@ -513,11 +513,12 @@ static int sweep_target(const struct mirroring *k, const char *path, struct err 
 static void choose_ways(const struct mirroring *k, uint32_t release, struct ways *chosen)
 {
 	_cleanup_(ways_clear) struct ways there = {0};
+	struct stat st;
 
 	for (size_t i = 0; i < k->ways.n; i++) {
 		_cleanup_free_ char *file = layout_update(k->ways.items[i].to, k->ways.items[i].from);
-		if (fs_exists(k->target, file))
-			ways_add(&there, k->ways.items[i].from, k->ways.items[i].to, 0);
+		if (fstatat(k->target, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			ways_add(&there, k->ways.items[i].from, k->ways.items[i].to, (uint64_t)st.st_size);
 	}
 	ways_choose(&there, release, chosen);
 }

@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/content/ways.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
+
+/*
+ * What a step costs beside its bytes: a request for its head, one for the rest of the head where that has more than 64 KiB, a range of the rest; each waits for the one before, and
+ * for those of the step before. A client would rather fetch 32 KiB for nothing than ask once more (GAP_MAX of client/stage_update.c); and two answers that take 50 ms each are 128
+ * KiB of 10 Mbit/s.
+ */
+#define STEP_COST (128UL << 10)
+
+/* No file is larger, and WAYS_STEPS_MAX of them are still far from what a sum can hold. */
+#define BYTES_MOST (UINT64_C(1) << 48)
 
 void ways_clear(struct ways *w)
 {
@@ -62,52 +73,81 @@ void ways_follow(const struct ways *chosen, uint32_t from, uint32_t to, struct w
 		ways_add(out, step->from, step->to, step->bytes);
 }
 
-/* How many steps it takes from where this one leads to; WAYS_STEPS_MAX: there is no such way. done: from high to low, counts beside it. */
-static unsigned rest_of(const struct ways *done, const unsigned *counts, const struct way_step *s, uint32_t to)
+/* What it takes to go on from a release. */
+struct rest {
+	uint64_t cost;
+	unsigned steps;
+};
+
+/* done: from high to low, rests beside it. NULL: there is no way. */
+static const struct rest *rest_of(const struct ways *done, const struct rest *rests, uint32_t release)
 {
 	size_t low = 0, high = done->n;
 
-	if (s->to == to)
-		return 0;
 	while (low < high) {
 		const size_t mid = low + (high - low) / 2;
-		if (done->items[mid].from == s->to)
-			return counts[mid];
-		if (done->items[mid].from > s->to)
+		if (done->items[mid].from == release)
+			return &rests[mid];
+		if (done->items[mid].from > release)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return WAYS_STEPS_MAX;
+	return NULL;
 }
 
-void ways_choose(const struct ways *all, uint32_t to, struct ways *out)
+static bool is_cheaper(const struct rest *a, const struct rest *b)
 {
-	_cleanup_free_ struct way_step *sorted = xcalloc(all->n + 1, sizeof(*sorted));
-	_cleanup_free_ unsigned *counts = xcalloc(all->n + 1, sizeof(*counts));
+	return a->cost != b->cost ? a->cost < b->cost : a->steps < b->steps;
+}
 
-	for (size_t i = 0; i < all->n; i++)
-		sorted[i] = all->items[i];
-	qsort(sorted, all->n, sizeof(*sorted), from_high_to_low);
+/* sorted: from high to low. No file counts as more than bytes_most; 0: only steps count. */
+static void choose(const struct way_step *sorted, size_t n, uint32_t to, uint64_t bytes_most, struct ways *out)
+{
+	_cleanup_free_ struct rest *rests = xcalloc(n + 1, sizeof(*rests));
+	static const struct rest arrived;
+
 	/* all steps lead up: when it is a release's turn, those above it are known */
-	for (size_t i = 0; i < all->n;) {
+	for (size_t i = 0; i < n;) {
 		const struct way_step *best = NULL;
 		const uint32_t from = sorted[i].from;
-		unsigned fewest = WAYS_STEPS_MAX;
-		for (; i < all->n && sorted[i].from == from; i++) {
-			const unsigned rest = sorted[i].to <= to ? rest_of(out, counts, &sorted[i], to) : fewest;
-			if (rest < fewest) {
-				fewest = rest;
-				best = &sorted[i];
+		struct rest least = {0};
+		for (; i < n && sorted[i].from == from; i++) {
+			const struct way_step *s = &sorted[i];
+			const struct rest *rest = s->to == to ? &arrived : rest_of(out, rests, s->to);
+			if (s->to > to || !rest || rest->steps == WAYS_STEPS_MAX || (best && from == 0))
+				continue;
+			const struct rest all = {rest->cost + STEP_COST + MIN(s->bytes, bytes_most), rest->steps + 1};
+			if (!best || is_cheaper(&all, &least)) {
+				least = all;
+				best = s;
 			}
 		}
 		if (best) {
-			counts[out->n] = fewest + 1;
+			rests[out->n] = least;
 			ways_add(out, best->from, best->to, best->bytes);
 		}
 	}
 	if (out->n)
 		qsort(out->items, out->n, sizeof(*out->items), by_from);
+}
+
+void ways_choose(const struct ways *all, uint32_t to, struct ways *out)
+{
+	_cleanup_free_ struct way_step *sorted = xcalloc(all->n + 1, sizeof(*sorted));
+	_cleanup_(ways_clear) struct ways fewest = {0};
+
+	for (size_t i = 0; i < all->n; i++)
+		sorted[i] = all->items[i];
+	qsort(sorted, all->n, sizeof(*sorted), from_high_to_low);
+	choose(sorted, all->n, to, BYTES_MOST, out);
+	/* cheap ways can be so long that older releases, whose ways lead into them, have none */
+	choose(sorted, all->n, to, 0, &fewest);
+	if (fewest.n > out->n) {
+		const struct ways cheapest = *out;
+		*out = fewest;
+		fewest = cheapest;
+	}
 }
 
 void ways_format(const struct ways *chosen, struct buf *out)

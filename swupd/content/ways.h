@@ -16,7 +16,7 @@ struct buf;
  */
 struct way_step {
 	uint32_t from, to; /* from 0: of nothing, as for an installation */
-	uint64_t bytes;    /* of the file, where that is known */
+	uint64_t bytes;    /* of the file; 0: not known */
 };
 
 struct ways {
@@ -33,8 +33,11 @@ void ways_add(struct ways *w, uint32_t from, uint32_t to, uint64_t bytes);
 void ways_parse(const char *text, size_t len, uint32_t to, struct ways *out);
 
 /*
- * Of all steps those that lead to a release: one from each release from which there is a way, the one with which it takes the fewest steps, and among such the longest. Sorted
- * by from.
+ * Of all steps those that lead to a release: one from each release from which there is a way of at most WAYS_STEPS_MAX, the one of the way that costs the least: the bytes of its
+ * files, and for each as much as its requests are worth. Of ways that cost the same, as where no bytes are known, that of the fewest steps, and among such the longest step.
+ * Bytes never decide whether there is a way.
+ *
+ * From nothing it is the longest step that leads there: update(5) says when all objects are made once more, and then they are what is used. Sorted by from.
  */
 void ways_choose(const struct ways *all, uint32_t to, struct ways *out);
 

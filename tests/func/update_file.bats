@@ -358,6 +358,37 @@ far_behind()
 	cmp "$ROOT/usr/share/firmware" "$MIX/bundles/tree/b1/usr/share/firmware"
 }
 
+@test "of two ways the one of fewer bytes is told, kept and gone" {
+	local MIX WWW n
+	BATS_TEST_TMPDIR+=/bytes
+	mkdir -p "$BATS_TEST_TMPDIR"
+	mix_init
+	for n in 10 20 30 40; do
+		content os-core usr/bin/base "base $n"
+		[ "$n" != 30 ] || head -c 900000 /dev/urandom >"$MIX/bundles/tree/os-core/usr/bin/huge"
+		[ "$n" != 40 ] || rm "$MIX/bundles/tree/os-core/usr/bin/huge"
+		bundle os-core
+		release --previous-versions=2
+	done
+	BATS_TEST_TMPDIR=${BATS_TEST_TMPDIR%/bytes}
+	WWW=$MIX/update/www
+	# 30 has in passing what nobody needs any more, and leads on in as many steps
+	assert_exist "$WWW/30/update-from-10" "$WWW/40/update-from-30"
+	assert_equal "$(cat "$WWW/40/updates")" "$(printf '10\t20\n20\t40\n30\t40')"
+	run -0 mixer -C "$MIX" gc --keep=10 --keep=30
+	assert_exist "$WWW/20/update-from-10"
+	assert_exist "$WWW/40/update-from-20"
+	assert_equal "$(cat "$WWW/40/updates")" "$(printf '10\t20\n20\t40\n30\t40')"
+	serve "$WWW"
+	installed a os-core
+	run -0 sw update
+	run -0 cat "$ACCESS"
+	assert_output --partial /20/update-from-10
+	assert_output --partial /40/update-from-20
+	refute_output --partial /30/
+	run -0 sw diagnose --picky
+}
+
 @test "a way that ends, or a step of it that is damaged: the update goes on without" {
 	local MIX WWW bad
 	far_behind

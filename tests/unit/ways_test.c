@@ -67,3 +67,105 @@ TEST(ways_have_at_most_as_many_steps_as_clients_go)
 	assert_int_equal(ways_next(&out, to - WAYS_STEPS_MAX)->to, to - WAYS_STEPS_MAX + 1);
 	assert_null(ways_next(&out, to - WAYS_STEPS_MAX - 1));
 }
+
+#define KIB 1024UL
+#define MIB (1024 * KIB)
+
+/* Where it goes on from a release. */
+static uint32_t next(const struct ways *all, uint32_t from, uint32_t to)
+{
+	_cleanup_(ways_clear) struct ways out = {0};
+
+	ways_choose(all, to, &out);
+	const struct way_step *step = ways_next(&out, from);
+	return step ? step->to : 0;
+}
+
+TEST(ways_of_two_small_files_are_taken_rather_than_a_huge_one)
+{
+	_cleanup_(ways_clear) struct ways all = {0};
+
+	ways_add(&all, 10, 30, 9 * MIB);
+	ways_add(&all, 10, 20, MIB);
+	ways_add(&all, 20, 30, MIB);
+	assert_int_equal(next(&all, 10, 30), 20);
+	/* the rest of the way counts, too */
+	ways_add(&all, 5, 10, MIB);
+	ways_add(&all, 5, 20, 3 * MIB);
+	assert_int_equal(next(&all, 5, 30), 10);
+	assert_int_equal(next(&all, 5, 20), 10);
+}
+
+TEST(ways_of_one_file_are_taken_unless_several_save_what_they_cost_beside)
+{
+	_cleanup_(ways_clear) struct ways one = {0}, equal = {0}, two = {0};
+
+	ways_add(&one, 10, 30, 200 * KIB + 127 * KIB);
+	ways_add(&one, 10, 20, 100 * KIB);
+	ways_add(&one, 20, 30, 100 * KIB);
+	assert_int_equal(next(&one, 10, 30), 30);
+	ways_add(&equal, 10, 30, 200 * KIB + 128 * KIB);
+	ways_add(&equal, 10, 20, 100 * KIB);
+	ways_add(&equal, 20, 30, 100 * KIB);
+	assert_int_equal(next(&equal, 10, 30), 30);
+	ways_add(&two, 10, 30, 200 * KIB + 129 * KIB);
+	ways_add(&two, 10, 20, 100 * KIB);
+	ways_add(&two, 20, 30, 100 * KIB);
+	assert_int_equal(next(&two, 10, 30), 20);
+}
+
+TEST(ways_that_cost_the_same_in_as_many_steps_take_the_longer_first_one)
+{
+	_cleanup_(ways_clear) struct ways all = {0};
+
+	ways_add(&all, 10, 20, 3 * MIB);
+	ways_add(&all, 10, 30, MIB);
+	ways_add(&all, 20, 40, MIB);
+	ways_add(&all, 30, 40, 3 * MIB);
+	assert_int_equal(next(&all, 10, 40), 30);
+}
+
+TEST(ways_from_nothing_begin_with_the_newest_file_whatever_it_costs)
+{
+	_cleanup_(ways_clear) struct ways all = {0};
+
+	ways_add(&all, 0, 10, 10 * MIB);
+	ways_add(&all, 0, 20, 90 * MIB);
+	ways_add(&all, 0, 25, MIB); /* leads nowhere */
+	ways_add(&all, 10, 30, MIB);
+	ways_add(&all, 20, 30, MIB);
+	assert_int_equal(next(&all, 0, 30), 20);
+	assert_int_equal(next(&all, 0, 10), 10);
+}
+
+TEST(ways_with_too_many_steps_hide_none_that_is_allowed)
+{
+	_cleanup_(ways_clear) struct ways all = {0}, out = {0};
+	const uint32_t to = WAYS_STEPS_MAX + 2;
+
+	for (uint32_t i = 1; i < to; i++)
+		ways_add(&all, i, i + 1, 1);
+	ways_add(&all, 1, to, UINT64_MAX);
+	assert_int_equal(next(&all, 1, to), to);
+	ways_add(&all, 2, to, 90 * MIB);
+	assert_int_equal(next(&all, 2, to), 3);
+	/* a release that comes by way of 2 would have none */
+	ways_add(&all, 0, 2, MIB);
+	ways_choose(&all, to, &out);
+	assert_int_equal(out.n, to);
+	assert_int_equal(ways_next(&out, 0)->to, 2);
+	assert_int_equal(ways_next(&out, 2)->to, to);
+}
+
+TEST(ways_of_files_of_any_size_are_counted)
+{
+	_cleanup_(ways_clear) struct ways all = {0};
+
+	/* whose sums wrap around would be the cheapest */
+	ways_add(&all, 10, 20, UINT64_MAX);
+	ways_add(&all, 20, 30, UINT64_MAX);
+	ways_add(&all, 30, 50, UINT64_MAX);
+	ways_add(&all, 10, 40, MIB);
+	ways_add(&all, 40, 50, MIB);
+	assert_int_equal(next(&all, 10, 50), 40);
+}
