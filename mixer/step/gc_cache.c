@@ -22,8 +22,8 @@
 #define TREE_MAX (2UL << 30)
 
 /* Folders of the cache, by what has a time of its own there. What else lies in the cache is not ours to remove. */
-static const char *const of_files[] = {"objects", "packages", "made", "fullfiles", "parts",  "deltas",
-				       "diffs",   "sections", "jobs", "debs",      "sources"};
+static const char *const of_files[] = {"objects", "packages", "made",    "fullfiles", "parts", "deltas",
+				       "diffs",   "sections", "samples", "jobs",      "debs",  "sources"};
 static const char *const of_trees[] = {"tools", "kernels", "buildroots", "rebuilds"};
 
 struct sweeping {

@@ -5,13 +5,16 @@
 #include <stdlib.h>
 
 #include "mixer/input/tree.h"
+#include "mixer/step/objects.h"
 #include "mixer/step/peers.h"
 #include "mixer/step/step.h"
+#include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/work.h"
 
 #define SIZE_LEAST  1024 /* bytes of a file: smaller ones have too few samples */
 #define SIZE_MOST   (256UL << 20)
+#define KEPT_LEAST  (64UL << 10) /* a smaller one is read as fast as its samples */
 #define RUN         16
 #define BITS        (64 / RUN) /* that a byte moves on: after RUN bytes nothing is left of it */
 #define COMMON_MOST 16         /* what more files have is in no way special: zeros, licenses */
@@ -74,16 +77,15 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int sample(void *arg, size_t i, struct err *e __attribute__((unused)))
+/* Those of its content. */
+static void make_samples(const struct sampling *s, struct sampled *f)
 {
-	struct sampling *s = arg;
-	struct sampled *f = &s->files[i];
 	_cleanup_(buf_free) struct buf content = {0};
 	uint64_t h = 0;
 	size_t n = 0;
 
 	if (store_load(s->m->store, &f->node->hash, SIZE_MOST, &content, NULL) < 0)
-		return 0;
+		return;
 	for (size_t k = 0; k < content.len; k++) {
 		h = (h << BITS) + s->of_byte[(uint8_t)content.data[k]];
 		if (k + 1 < RUN || h >> 56)
@@ -97,7 +99,44 @@ static int sample(void *arg, size_t i, struct err *e __attribute__((unused)))
 		if (k == 0 || f->hashes[k] != f->hashes[k - 1])
 			f->hashes[n++] = f->hashes[k];
 	f->n = n;
-	return 0;
+}
+
+/* Those of the cache: numbers as this machine has them. */
+static bool load_samples(const struct sampling *s, struct sampled *f, const char *path)
+{
+	_cleanup_(buf_free) struct buf numbers = {0};
+
+	if (!cache_has(s->m, path) || fs_load(s->m->cache, path, SIZE_MOST, &numbers, NULL) < 0)
+		return false;
+	const size_t n = numbers.len / sizeof(*f->hashes);
+	f->hashes = (uint32_t *)take(numbers.data);
+	for (size_t i = 1; i < n; i++)
+		if (f->hashes[i] <= f->hashes[i - 1])
+			return false; /* a loss of power left something else */
+	f->n = n;
+	return true;
+}
+
+static int sample(void *arg, size_t i, struct err *e)
+{
+	const struct sampling *s = arg;
+	struct sampled *f = &s->files[i];
+	char hex[DIGEST_HEX];
+
+	/* what the cache has of it is of no use without it */
+	if (!store_has(s->m->store, f->node))
+		return 0;
+	if (f->node->attrs.size < KEPT_LEAST) {
+		make_samples(s, f);
+		return 0;
+	}
+	digest_format(&f->node->hash, hex);
+	_cleanup_free_ char *dir = xasprintf("samples/%.2s", hex), *path = xasprintf("%s/%s", dir, hex);
+	if (load_samples(s, f, path))
+		return 0;
+	make_samples(s, f);
+	int r = f->n ? fs_mkdirs(s->m->cache, dir, 0755, e) : 0;
+	return r < 0 || !f->n ? r : fs_save_cache(s->m->cache, path, f->hashes, f->n * sizeof(*f->hashes), 0644, e);
 }
 
 static int by_hash(const void *a, const void *b)

@@ -27,7 +27,7 @@ struct ui;
  *     diff       two published releases       → www/<V>/update-from-<V0>, www/<V>/updates, www/<V>/delta/, Manifest-*-delta-from-*, pack-*-from-<V0>.tar
  *
  * Caches in <cache>: debs/<sha256>.deb, indexes/, packages/<key> (a tree per converted package), made/<key> (tool.h), objects/ (tree.h), frames/<codec-level>/…
- * (compressed content), deltas/<from>-<to>, diffs/<from>-<to>, sections/… (section.h), jobs/ (slurm.h).
+ * (compressed content), deltas/<from>-<to>, diffs/<from>-<to>, sections/… (section.h), samples/<hash> (similar.h), jobs/ (slurm.h).
  */
 struct mix {
 	const struct config *config;
