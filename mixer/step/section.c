@@ -20,7 +20,7 @@
 /* -- differences -- */
 
 /* Raised whenever the same files give another difference, or another answer whether it is worth it: the cache's others count as damaged. */
-#define DIFF_VERSION 3
+#define DIFF_VERSION 4
 
 static void save_streams(const struct diff_streams *s, struct buf *out)
 {
@@ -82,18 +82,20 @@ int diff_checked(const struct buf *old, const struct buf *new, struct diff_strea
 	return r < 0 ? err_in(e, r, "the difference that was just made") : 0;
 }
 
+#define SAVED_LEAST 256 /* bytes */
+
 /*
- * Does the old file save enough? A difference binds its object to the old file: a client that comes from far away fetches that, too, and whoever cannot read it
- * fetches the object otherwise. A difference that is far smaller than the new file is not compared with what is left of that when it is compressed alike.
+ * Does the old file save enough? A difference binds its object to the old file: a client that comes from far away fetches that, too, with all of the section that it is in, and
+ * whoever cannot read it fetches the object otherwise. So a sixteenth, and for a small file more, as for os-release, which changes with each release. A difference that is far smaller than the new file is not compared with what is left of that when it is compressed alike.
  */
 static int is_worth_it(size_t stored, const struct buf *new, struct err *e)
 {
 	_cleanup_(buf_free) struct buf alone = {0};
 
-	if (stored < new->len / 16)
+	if (stored < new->len / 16 && new->len >= 16 * SAVED_LEAST)
 		return 1;
 	int r = compress_mem(CODEC_ZSTD, 3, new->data, new->len, &alone, e);
-	return r < 0 ? r : stored < alone.len - alone.len / 16;
+	return r < 0 ? r : stored + MAX(alone.len / 16, (size_t)SAVED_LEAST) < alone.len;
 }
 
 static int make_cached(const struct buf *old, const struct buf *new, const struct attrs *attrs __attribute__((unused)),
@@ -165,7 +167,7 @@ const struct job_kind job_diff = {
 /* -- sections -- */
 
 /* Raised whenever the same members give another section. */
-#define SECTION_VERSION 5
+#define SECTION_VERSION 6
 
 static char *section_file(const struct mix *m __attribute__((unused)), const struct job *j,
 			  struct err *e __attribute__((unused)))

@@ -54,6 +54,7 @@ struct machine {
 	struct trust *trust;        /* NULL until trust_load; trust.h */
 	struct fetch *fetch;        /* NULL until the first request */
 	struct update_head *update; /* NULL: no update file is used */
+	bool no_fullfiles;          /* so the server's list of ways tells, by one from nothing */
 	uint32_t no_whole;          /* for this release the server has no way from nothing: it is asked once */
 	bool offline;               /* no server answers; what is needed has been downloaded before */
 };

@@ -152,7 +152,10 @@ static void find_uses(struct transfer *t)
 	}
 }
 
-/* What is not wanted may claim any size, but is not worth it; what is wanted has that of its manifest, and no honest section is larger than what it makes. */
+/*
+ * What is not wanted may claim any size, but is not worth it; what is wanted has that of its manifest, and no honest section is larger than what it makes. Where an object cannot
+ * come alone, any section is worth it: the next source is one with all objects.
+ */
 static bool worth(const struct level *l, const struct update_section *x)
 {
 	const struct update_record *records = l->head->index.records;
@@ -167,7 +170,7 @@ static bool worth(const struct level *l, const struct update_section *x)
 			const double part = (double)records[i].size / (double)all * (double)x->stored;
 			alone += MAX(records[i].size / ALONE_SHARE, (uint64_t)part) + ALONE_REQUEST;
 		}
-	return alone > x->stored || (alone && l->t->whole);
+	return alone > x->stored || (alone && (l->t->whole || l->t->s->m->no_fullfiles));
 }
 
 static const struct update_section *chosen_section(const struct level *l, size_t i)

@@ -344,6 +344,7 @@ static int add_steps(struct way *w, uint32_t from, struct err *e)
 		return r;
 	ways_parse(list.data, list.len, w->to, &all);
 	ways_choose(&all, w->to, &chosen);
+	w->m->no_fullfiles = ways_next(&chosen, 0) != NULL;
 	ways_follow(&chosen, from, w->to, &way);
 	if (way.n == 0)
 		return err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, from);

@@ -269,3 +269,31 @@ only_whole()
 	run find "$MIX/update/www/60" -name 'pack-*-from-0.tar'
 	assert_equal "${#lines[@]}" 4
 }
+
+@test "by way of several files: what others are made from comes from them, with all that is beside it" {
+	local MIX WWW n
+	BATS_TEST_TMPDIR+=/beside
+	mkdir -p "$BATS_TEST_TMPDIR"
+	mix_init
+	echo 'classic = no' | sed -i '/^content-url/r /dev/stdin' "$MIX/mixer.conf"
+	for n in 10 20 30; do
+		content os-core usr/bin/base "base $n"
+		content b1 usr/share/b1/text "$(for i in $(seq 150); do echo "$i" | sha256sum; done; echo "$n")"
+		rm -f "$MIX/bundles/tree/b1/usr/share/b1/passing"
+		[ "$n" != 20 ] || head -c 300000 /dev/urandom >"$MIX/bundles/tree/b1/usr/share/b1/passing"
+		content b1 usr/share/b1/same "$(seq 200000)"
+		bundle os-core
+		bundle b1
+		release --previous-versions=1
+	done
+	BATS_TEST_TMPDIR=${BATS_TEST_TMPDIR%/beside}
+	WWW=$MIX/update/www
+	served a
+	sw os-install -V 10 -B os-core,b1
+	: >"$ACCESS"
+	run -0 sw update
+	run -0 cat "$ACCESS"
+	refute_output --partial update-from-0
+	[ "$(requests)" -le 8 ] || { cat "$ACCESS"; false; }
+	run -0 sw diagnose --picky
+}
