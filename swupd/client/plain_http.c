@@ -19,7 +19,8 @@
 #define POLL_MS 10
 
 struct where {
-	char *host, *port, *path;
+	char *host, *port, *path; /* libcrypto's */
+	char *authority;          /* "host:port", as it stands in the URL */
 };
 
 static void where_clear(struct where *w)
@@ -27,6 +28,7 @@ static void where_clear(struct where *w)
 	OPENSSL_free(w->host);
 	OPENSSL_free(w->port);
 	OPENSSL_free(w->path);
+	free(w->authority);
 }
 
 static bool has_proxy(void)
@@ -43,9 +45,14 @@ static bool is_plain(const char *url, struct where *w)
 {
 	int tls = 0;
 
-	/* "user:password@" is libcurl's */
-	return strncasecmp(url, "http://", 7) == 0 && !strchr(url, '@') && !has_proxy() &&
-	       OSSL_HTTP_parse_url(url, &tls, NULL, &w->host, &w->port, NULL, &w->path, NULL, NULL) && !tls;
+	if (strncasecmp(url, "http://", 7) != 0 || has_proxy())
+		return false;
+	/* "user:password@" is libcurl's, and what is to be said of a strange URL */
+	for (const char *s = url; *s; s++)
+		if (*s <= ' ' || *s > '~' || strchr("@?#", *s))
+			return false;
+	w->authority = xstrndup(url + 7, strcspn(url + 7, "/"));
+	return OSSL_HTTP_parse_url(url, &tls, NULL, &w->host, &w->port, NULL, &w->path, NULL, NULL) && !tls;
 }
 
 /* length: what the server tells; 0: nothing, it ends with the connection */
@@ -103,7 +110,9 @@ int plain_http_get(const char *url, const char *user_agent, size_t max, struct b
 	int r = -ERR_CONNECT;
 
 	ERR_clear_error();
-	if (is_plain(url, &w) && X509V3_add_value("User-Agent", user_agent, &headers))
+	/* of itself it says no port */
+	if (is_plain(url, &w) && X509V3_add_value("Host", w.authority, &headers) &&
+	    X509V3_add_value("User-Agent", user_agent, &headers))
 		c = OSSL_HTTP_open(w.host, w.port, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0, PLAIN_HTTP_S);
 	if (c)
 		r = exchange(c, w.path, headers, max, &text);
