@@ -82,7 +82,7 @@ int diff_checked(const struct buf *old, const struct buf *new, struct diff_strea
 	return r < 0 ? err_in(e, r, "the difference that was just made") : 0;
 }
 
-#define SAVED_LEAST 256 /* bytes */
+#define SAVED_LEAST 256UL /* bytes */
 
 /*
  * Does the old file save enough? A difference binds its object to the old file: a client that comes from far away fetches that, too, with all of the section that it is in, and
@@ -95,7 +95,7 @@ static int is_worth_it(size_t stored, const struct buf *new, struct err *e)
 	if (stored < new->len / 16 && new->len >= 16 * SAVED_LEAST)
 		return 1;
 	int r = compress_mem(CODEC_ZSTD, 3, new->data, new->len, &alone, e);
-	return r < 0 ? r : stored + MAX(alone.len / 16, (size_t)SAVED_LEAST) < alone.len;
+	return r < 0 ? r : stored + MAX(alone.len / 16, SAVED_LEAST) < alone.len;
 }
 
 static int make_cached(const struct buf *old, const struct buf *new, const struct attrs *attrs __attribute__((unused)),
