@@ -14,6 +14,7 @@ struct strv;
 /*
  * What the server says, verified: key → freshness or latest → MoM → bundle manifests. Containers are read into memory, expected members only.
  * Cached in <cache>: mom/<16 hex of sha256(content URL)>-<release>{,.sig} and manifest/<hash>; every use verifies again, so nothing in the cache is ever evidence.
+ * The MoM of the installed release is taken from any content URL's when the given one has it not.
  */
 
 /* Load the anchors (installed certificate, -C, adopted root keys in <data>/trust) and check the clock against the version stamp. Never sets the clock. */

@@ -12,6 +12,7 @@
 #include "swupd/client/catalog.h"
 #include "swupd/client/fetch.h"
 #include "swupd/client/machine.h"
+#include "swupd/client/plan.h"
 #include "swupd/client/trust.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
@@ -62,20 +63,73 @@ static char *cache_name(const struct machine *m, uint32_t release)
 }
 
 /* A copy that is damaged, or was signed by keys that are trusted no more, is as good as none. */
-static bool from_cache(const struct machine *m, const char *name, uint32_t release, struct manifest **out)
+static bool from_cache(const struct machine *m, const char *name, uint32_t release, struct mom_text *t,
+		       struct manifest **out)
 {
-	_cleanup_(mom_text_free) struct mom_text t = {0};
 	_cleanup_free_ char *sig_name = xasprintf("%s.sig", name);
 	struct err why = ERR_INIT;
 
-	if (m->cache < 0 || fs_load(m->cache, name, MOM_MAX, &t.text, NULL) < 0)
+	if (m->cache < 0 || fs_load(m->cache, name, MOM_MAX, &t->text, NULL) < 0)
 		return false;
-	(void)fs_load(m->cache, sig_name, SIGNATURE_MAX, &t.sig, NULL);
-	int r = verify_and_parse(m, release, &t, out, &why);
+	(void)fs_load(m->cache, sig_name, SIGNATURE_MAX, &t->sig, NULL);
+	int r = verify_and_parse(m, release, t, out, &why);
 	if (r < 0)
 		ui_debug(m->ui, "the cached MoM of release %" PRIu32 " is not used: %s", release, why.text);
 	err_clear(&why);
 	return r >= 0;
+}
+
+/*
+ * Has the installed tree the stamp of this MoM's release? A mix that was cut anew, with the numbers and the key of another, has that of its own day. A release whose manifest is
+ * not here is of no use without its server.
+ */
+static bool is_installed(const struct machine *m, const struct manifest *mom)
+{
+	_cleanup_(fs_parent_close) struct fs_parent root = FS_PARENT_OF(m->root);
+	_cleanup_(manifest_freep) struct manifest *core = NULL;
+	_cleanup_(buf_free) struct buf text = {0};
+	const struct entry *listed = manifest_find(mom, "os-core");
+	char hex[DIGEST_HEX];
+	struct digest hash;
+
+	if (!listed)
+		return true;
+	digest_format(&listed->hash, hex);
+	_cleanup_free_ char *name = xasprintf("manifest/%s", hex);
+	if (fs_load(m->cache, name, MANIFEST_MAX, &text, NULL) < 0)
+		return false;
+	manifest_hash(text.data, text.len, &hash);
+	if (!digest_equal(&hash, &listed->hash) ||
+	    manifest_parse(text.data, text.len, false, listed->release, &core, NULL) < 0)
+		return false;
+	const struct entry *stamp = manifest_find(core, "/" INSTALLED_VERSIONSTAMP);
+	return !stamp || entry_on_disk(&root, stamp) != DISK_DIFFERENT;
+}
+
+/*
+ * What came from another content URL, signed all the same: of the installed release, since a stick or a mirror need not have that, or of one that was downloaded.
+ */
+static bool from_other(const struct machine *m, uint32_t release, struct mom_text *t, struct manifest **out)
+{
+	_cleanup_free_ char *end = xasprintf("-%" PRIu32, release);
+	_cleanup_(strv_free) struct strv names = {0};
+
+	/* without signatures nothing tells another product's */
+	if ((release != m->release && !m->offline) || m->opts->nosigcheck || m->cache < 0 ||
+	    fs_list(m->cache, "mom", &names, NULL) < 0)
+		return false;
+	strv_sort_unique(&names);
+	for (size_t i = 0; i < names.n; i++) {
+		_cleanup_free_ char *name = xasprintf("mom/%s", names.items[i]);
+		_cleanup_(manifest_freep) struct manifest *mom = NULL;
+		mom_text_free(t);
+		if (!text_ends(name, end) || !from_cache(m, name, release, t, &mom) ||
+		    (release == m->release && !is_installed(m, mom)))
+			continue;
+		*out = take(mom);
+		return true;
+	}
+	return false;
 }
 
 int catalog_load_mom_text(const struct machine *m, uint32_t release, struct buf *text)
@@ -156,16 +210,29 @@ static int mom_error(int r, struct err *e)
 	}
 }
 
+/* From this content URL, if it can be had there. */
+static int fetch_or_find(struct machine *m, uint32_t release, struct mom_text *t, struct manifest **out, struct err *e)
+{
+	if (m->offline && from_other(m, release, t, out))
+		return 0;
+	fetch_machine(m);
+	int r = fetch_mom(m, release, t, out, e);
+	if (r > -ERR_USAGE || !from_other(m, release, t, out))
+		return r;
+	ui_debug(m->ui, "the MoM of release %" PRIu32 " is one that came from elsewhere: %s", release, e->text);
+	err_clear(e);
+	return 0;
+}
+
 int catalog_mom(struct machine *m, uint32_t release, struct manifest **out, struct err *e)
 {
-	_cleanup_(mom_text_free) struct mom_text t = {0};
+	_cleanup_(mom_text_free) struct mom_text cached = {0}, t = {0};
 	_cleanup_(manifest_freep) struct manifest *mom = NULL;
 	_cleanup_free_ char *name = cache_name(m, release);
 
-	if (from_cache(m, name, release, out))
+	if (from_cache(m, name, release, &cached, out))
 		return 0;
-	fetch_machine(m);
-	int r = fetch_mom(m, release, &t, &mom, e);
+	int r = fetch_or_find(m, release, &t, &mom, e);
 	if (r >= 0)
 		r = catalog_save_mom_text(m, release, &t.text, &t.sig, e);
 	if (r < 0)

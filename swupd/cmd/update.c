@@ -159,6 +159,8 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 		ui_message(m->ui, "updating from release %u to %u", m->release, target);
 	progress_stage(m->progress, "load_manifests", 0, false);
 	int r = catalog_installed(m, &old.catalog, e);
+	if (r == -ERR_MOM)
+		return err_hint(e, r, "'swupd repair --picky --version=%u' goes by what is on the disk", target);
 	if (r < 0)
 		return r;
 	files_of(old.catalog, &old.files);

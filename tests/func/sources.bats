@@ -15,10 +15,12 @@ setup_file()
 		content os-core usr/share/empty ""
 		content b1 usr/share/b1/file "$(seq 1 7 300000 | sed "s/^177.*/$n/")"
 		content b2 usr/share/b2/file "$(seq 2 7 200000)"
+		[ "$n" = 20 ] || content b1 usr/share/b1/old "gone in 20"
 		bundle os-core
 		bundle b1
 		bundle b2
 		release
+		rm -f "$MIX/bundles/tree/b1/usr/share/b1/old"
 	done
 	tar -cf "$BATS_FILE_TMPDIR/tree.tar" -C "$MIX/update/www" .
 }
@@ -107,4 +109,78 @@ machine_of()
 		run sw os-install -B os-core,b1
 		[ "$status" != 0 ] || run -0 sw diagnose --picky -u "file://$WWW"
 	done
+}
+
+# newest_only: in $COPY a tree that has nothing of release 10 but files of later releases
+newest_only()
+{
+	COPY=$BATS_TEST_TMPDIR/copy
+	mixer -C "$MIX" mirror "$COPY"
+	assert_not_exist "$COPY/10/Manifest.MoM.tar"
+}
+
+@test "a tree without the installed release updates a machine that knows its release" {
+	newest_only
+	machine_of a "file://$WWW"
+	run -0 sw os-install -V 10 -B os-core,b1
+	cp -a "$BATS_TEST_TMPDIR/a" "$BATS_TEST_TMPDIR/b"
+	# who knows nothing of it
+	rm -r "$BATS_TEST_TMPDIR/a/cache/mom"
+	run -4 sw update -u "file://$COPY"
+	assert_output --partial "the MoM of release 10"
+	assert_output --partial "hint: 'swupd repair --picky --version=20' goes by what is on the disk"
+	run -0 sw repair --picky --version=20 -u "file://$COPY"
+	run -0 sw diagnose --picky -u "file://$WWW"
+	machine_of b "file://$COPY"
+	run -0 sw update
+	run -0 sw diagnose --picky -u "file://$WWW"
+}
+
+@test "a copy of the list of manifests that is not that of the installed release is none: damaged, signed by another, of another mix with its numbers" {
+	newest_only
+	machine_of a "file://$WWW"
+	run -0 sw os-install -V 10 -B os-core,b1
+	# the same key, the same number, another day
+	(
+		export BATS_TEST_TMPDIR=$BATS_TEST_TMPDIR/again
+		mkdir "$BATS_TEST_TMPDIR"
+		cp "$MIX"/private.pem "$MIX"/Swupd_Root.pem "$BATS_TEST_TMPDIR"
+		mix_init
+		cp "$BATS_TEST_TMPDIR"/*.pem "$MIX"
+		content os-core usr/bin/base "base 20"
+		content os-core usr/share/empty ""
+		content b1 usr/share/b1/file other
+		bundle os-core
+		bundle b1
+		mixer -C "$MIX" lock || [ $? = 3 ]
+		sed -i 's/^time .*/time 1763596800/' "$MIX/mixer.lock"
+		mixer -C "$MIX" build
+	)
+	assert_equal "$(cat "$BATS_TEST_TMPDIR/again/mix/update/www/version/format30/latest")" 10
+	# with its manifests
+	run -0 sw bundle-list --deps=b1 -u "file://$BATS_TEST_TMPDIR/again/mix/update/www"
+	run -0 sw bundle-list --deps=b1 -u "file://$WWW"
+	local cache=$BATS_TEST_TMPDIR/a/cache/mom mom
+	assert_equal "$(find "$cache" -name '*-10' | wc -l)" 2
+	# it is looked at first
+	mom=$(grep -LF "$(awk '$4 == "os-core" { print $2 }' "$WWW/10/Manifest.MoM")" "$cache"/*-10)
+	mv "$mom" "$cache/0000000000000002-10"
+	mv "$mom.sig" "$cache/0000000000000002-10.sig"
+	sed s/os-core/so-core/ "$WWW/10/Manifest.MoM" >"$cache/0000000000000000-10"
+	cp "$WWW/10/Manifest.MoM" "$cache/0000000000000001-10"
+	cp "$cache/0000000000000002-10.sig" "$cache/0000000000000001-10.sig"
+	run -0 sw update -u "file://$COPY"
+	assert_not_exist "$ROOT/usr/share/b1/old"
+	run -0 sw diagnose --picky -u "file://$WWW"
+}
+
+@test "what was downloaded from one place is applied where another is given and does not answer" {
+	cp "$TAR" "$BATS_TEST_TMPDIR/stick.tar"
+	machine_of a "file://$BATS_TEST_TMPDIR/stick.tar"
+	run -0 sw os-install -V 10 -B os-core,b1
+	run -0 sw update --download
+	run -0 sw update -u http://127.0.0.1:9 --allow-insecure-http --max-retries=0
+	assert_output --partial 'going on with release 20, which is downloaded'
+	assert_equal "$(cat "$ROOT/usr/bin/base")" "base 20"
+	run -0 sw diagnose --picky
 }
