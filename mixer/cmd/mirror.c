@@ -69,7 +69,7 @@ static int find_source(struct session *session, const struct mirror_opts *o, str
 	if (r < 0)
 		return err_hint(e, r, "without a workspace --from and --certificate say what is copied");
 	if (!s->url)
-		s->url = xasprintf("file://%s/update/www", m->config->path);
+		s->url = xasprintf("%s/update/www", m->config->path);
 	/* once keys have changed, today's certificate is none that a machine can begin with */
 	const uint32_t root = keys_newest_root(m);
 	if (!s->certificate)

@@ -21,6 +21,7 @@
 #include "swupd/client/machine.h"
 #include "swupd/client/plain_http.h"
 #include "swupd/client/tar_source.h"
+#include "swupd/client/url.h"
 #include "swupd/content/format.h"
 
 #define CONNECT_TIMEOUT_S 30
@@ -445,22 +446,6 @@ static int open_target(struct slot *s, struct err *e)
 	return faccessat(s->batch->dirfd, s->part, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? open_part(s, 0, e) : 0;
 }
 
-/* What the base's URL says, when that is of a file: its path. The caller frees it. */
-static char *path_of(const char *base)
-{
-	struct stat st;
-	char *path = NULL, *url_path = NULL;
-	CURLU *url = curl.url();
-
-	if (strncasecmp(base, "file://", 7) == 0 && curl.url_set(url, CURLUPART_URL, base, 0) == CURLUE_OK &&
-	    curl.url_get(url, CURLUPART_PATH, &url_path, CURLU_URLDECODE) == CURLUE_OK && stat(url_path, &st) == 0 &&
-	    S_ISREG(st.st_mode))
-		path = xstrdup(url_path);
-	curl.free(url_path);
-	curl.url_cleanup(url);
-	return path;
-}
-
 /* The base as a tar, looked at once. */
 static int look_at_base(struct fetch *f, const char *base, struct err *e)
 {
@@ -468,8 +453,9 @@ static int look_at_base(struct fetch *f, const char *base, struct err *e)
 		return 0;
 	tar_source_free(take(f->tar));
 	free(take(f->tar_base));
-	_cleanup_free_ char *path = path_of(base);
-	int r = path ? tar_source_open(path, &f->tar, e) : 0;
+	_cleanup_free_ char *path = url_path(base);
+	struct stat st;
+	int r = path && stat(path, &st) == 0 && S_ISREG(st.st_mode) ? tar_source_open(path, &f->tar, e) : 0;
 	if (r >= 0)
 		f->tar_base = xstrdup(base);
 	return r;

@@ -14,7 +14,6 @@ struct err;
 	NAME(easy_reset)                                                                                               \
 	NAME(easy_setopt)                                                                                              \
 	NAME(easy_strerror)                                                                                            \
-	NAME(free)                                                                                                     \
 	NAME(global_cleanup)                                                                                           \
 	NAME(global_init)                                                                                              \
 	NAME(multi_add_handle)                                                                                         \
@@ -26,10 +25,6 @@ struct err;
 	NAME(multi_remove_handle)                                                                                      \
 	NAME(multi_setopt)                                                                                             \
 	NAME(multi_strerror)                                                                                           \
-	NAME(url)                                                                                                      \
-	NAME(url_cleanup)                                                                                              \
-	NAME(url_get)                                                                                                  \
-	NAME(url_set)                                                                                                  \
 	NAME(version_info)
 
 /*

@@ -23,6 +23,7 @@
 #include "swupd/client/next_boot.h"
 #include "swupd/client/trust.h"
 #include "swupd/client/update_head.h"
+#include "swupd/client/url.h"
 #include "swupd/content/file.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
@@ -266,11 +267,12 @@ static char *read_setting(const struct machine *m, const char *const *paths)
 	return NULL;
 }
 
-static char *without_slashes(char *url)
+/* given: by an option, or NULL. NULL: it is not known. */
+static char *find_url(const struct machine *m, const char *given, const char *const *settings)
 {
-	for (size_t len = url ? strlen(url) : 0; len && url[len - 1] == '/';)
-		url[--len] = '\0';
-	return url;
+	_cleanup_free_ char *source = given ? xstrdup(given) : read_setting(m, settings);
+
+	return source ? url_normal(source) : NULL;
 }
 
 static int no_server(struct err *e)
@@ -287,8 +289,8 @@ static int find_server(struct machine *m, struct err *e)
 	const struct client_options *o = m->opts;
 	const char *c = o->contenturl ? o->contenturl : o->url, *v = o->versionurl ? o->versionurl : o->url;
 
-	m->content_url = without_slashes(c ? xstrdup(c) : read_setting(m, content));
-	m->version_url = without_slashes(v ? xstrdup(v) : read_setting(m, version));
+	m->content_url = find_url(m, c, content);
+	m->version_url = find_url(m, v, version);
 	m->format_text = o->format ? xstrdup(o->format) : read_setting(m, format);
 	if (!m->format_text)
 		m->format_text = xasprintf("%u", FORMAT_DEFAULT);

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include "swupd/client/machine.h"
 #include "swupd/client/scratch.h"
 #include "swupd/client/trust.h"
+#include "swupd/client/url.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
 #include "swupd/content/manifest.h"
@@ -699,9 +699,10 @@ static int bring_more(struct mirroring *k, struct err *e)
 static int open_source(struct mirroring *k, struct err *e)
 {
 	fetch_machine(k->m);
+	_cleanup_free_ char *path = url_path(k->m->content_url);
 	int r = scratch_open(k->m->cache, &k->scratch, e);
-	if (r >= 0 && strncasecmp(k->m->content_url, "file://", 7) == 0) {
-		k->local = fs_open_dir(AT_FDCWD, k->m->content_url + 7, e);
+	if (r >= 0 && path) {
+		k->local = fs_open_dir(AT_FDCWD, path, e);
 		r = k->local;
 		/* a tar of a tree is a server like any other */
 		if (r == -ENOTDIR) {

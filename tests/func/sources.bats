@@ -184,3 +184,23 @@ newest_only()
 	assert_equal "$(cat "$ROOT/usr/bin/base")" "base 20"
 	run -0 sw diagnose --picky
 }
+
+@test "a name with spaces and signs: as it is, escaped, as a path; of a directory and a tar; for the mixer, too" {
+	local stick="$BATS_TEST_TMPDIR/USB STICK #1 50%" source n=0
+	mkdir "$stick"
+	cp -a "$WWW" "$stick/tree"
+	cp "$TAR" "$stick/tree.tar"
+	local escaped=${stick//%/%25}
+	escaped=${escaped//#/%23}
+	escaped=${escaped// /%20}
+	for source in "file://$stick" "file://$escaped" "$stick"; do
+		n=$((n + 1))
+		machine_of "a$n" "$source/tree"
+		run -0 sw os-install -V 10 -B os-core,b1
+		run -0 sw update -u "$source/tree.tar"
+		run -0 sw diagnose --picky
+		run -0 mixer mirror --from="$source/tree" --certificate="$MIX/Swupd_Root.pem" "$BATS_TEST_TMPDIR/copy$n"
+		run -0 mixer mirror --from="$source/tree.tar" --certificate="$MIX/Swupd_Root.pem" "$BATS_TEST_TMPDIR/copy-tar$n"
+		diff -r -x .mirror "$BATS_TEST_TMPDIR/copy$n" "$BATS_TEST_TMPDIR/copy-tar$n"
+	done
+}
