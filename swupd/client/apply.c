@@ -9,6 +9,7 @@
 #include "swupd/client/boot_update.h"
 #include "swupd/client/catalog.h"
 #include "swupd/client/exchange.h"
+#include "swupd/client/fetch.h"
 #include "swupd/client/history.h"
 #include "swupd/client/install.h"
 #include "swupd/client/machine.h"
@@ -67,6 +68,10 @@ int apply(struct machine *m, const struct plan *p, const struct catalog *old, co
 	_cleanup_free_ char *why = NULL;
 	int r = stage(m, p, old, new, e);
 
+	if (m->fetch && fetch_leave(m->fetch, m->content_url, r, e)) {
+		m->no_whole = 0;
+		r = stage(m, p, old, new, e);
+	}
 	if (r < 0)
 		history_add(m, m->command, "fetch", p->from, p->to, r, e);
 	if (r < 0 || how == COMMIT_DOWNLOAD)

@@ -283,6 +283,16 @@ static bool round_complete(const struct load *l)
 	return true;
 }
 
+/* Some of what came was wrong. */
+static void leave_mirror(const struct load *l)
+{
+	struct err why = ERR_INIT;
+
+	err_set(&why, -ERR_DIGEST, "a manifest is not the one that the MoM lists");
+	(void)fetch_leave(l->m->fetch, l->m->content_url, -ERR_DIGEST, &why);
+	err_clear(&why);
+}
+
 /* All of items[from..n), from the cache or the server. */
 static int load_round(struct load *l, struct err *e)
 {
@@ -295,6 +305,8 @@ static int load_round(struct load *l, struct err *e)
 		r = fetch_deltas(l, e);
 	for (int i = 1; r >= 0 && i <= TRIES && !round_complete(l); i++) {
 		l->last_try = i == TRIES;
+		if (i > 1)
+			leave_mirror(l);
 		r = fetch_tars(l, e);
 	}
 	return r;

@@ -25,6 +25,7 @@
 #include "swupd/content/format.h"
 
 #define CONNECT_TIMEOUT_S 30
+#define OTHER_TIMEOUT_S   10  /* the same where another source can be asked */
 #define STALLED_S         30  /* a transfer below SPEED_MIN for so long is dead */
 #define SPEED_MIN         512 /* bytes a second: who sends less may not want us to get it */
 #define DELAY_MAX_S       60
@@ -34,9 +35,17 @@
 #define ERROR_BODY_MAX                                                                                                 \
 	(256U << 10) /* of a 404 page: read, so that the connection stays usable; closing is cheaper beyond */
 
+/* A fetch_mirror in this run */
+struct mirror {
+	const char *base, *origin;
+	bool left;  /* the origin comes first */
+	bool alone; /* the origin cannot be reached */
+};
+
 struct fetch {
 	struct fetch_options o; /* its strings are the two below */
 	char *client_cert, *user_agent;
+	struct mirror mirrors[ARRAY_LEN(((struct fetch_options *)NULL)->mirrors)];
 	CURLM *multi;           /* NULL: nothing has needed it yet */
 	bool asked;             /* by plain_http_get() */
 	struct tar_source *tar; /* of tar_base; NULL: that is none */
@@ -52,11 +61,16 @@ struct slot {
 	struct batch *batch;
 	CURL *easy;
 	const struct fetch_job *job; /* NULL: free */
+	struct mirror *mirror;       /* NULL: there is one source */
+	const char *base;            /* that is asked */
+	bool at_origin;
+	struct err missed; /* set: the mirror has not got it, which counts unless the origin has */
 	char *url, *part;
 	bool by_name; /* the server's authority is looked up so */
 	bool local;   /* file:// */
 	bool member;  /* of a tar: */
 	uint64_t member_at, member_bytes;
+	bool opened;       /* text or part is set */
 	struct buf *text;  /* where it goes */
 	size_t text_max;   /* a longer one goes into the file */
 	int fd;            /* of part; -1: into text */
@@ -106,6 +120,8 @@ struct fetch *fetch_new(const struct fetch_options *o)
 		f->o.parallel = 1;
 	f->o.client_cert = f->client_cert = o->client_cert ? xstrdup(o->client_cert) : NULL;
 	f->o.user_agent = f->user_agent = xstrdup(o->user_agent ? o->user_agent : "swupd");
+	for (size_t i = 0; i < ARRAY_LEN(f->mirrors); i++)
+		f->mirrors[i] = (struct mirror){.base = o->mirrors[i].base, .origin = o->mirrors[i].origin};
 	return f;
 }
 
@@ -166,9 +182,75 @@ void fetch_machine(struct machine *m)
 		.allow_http = o->allow_insecure_http,
 		.client_cert = fs_exists(AT_FDCWD, FETCH_CLIENT_CERT) ? FETCH_CLIENT_CERT : NULL,
 		.user_agent = "swupd/" LIMPID_VERSION,
+		.mirrors = {{m->content_url, m->content_origin}, {m->version_url, m->version_origin}},
+		.ui = m->ui,
 	};
 	m->fetch = fetch_new(&fo);
 }
+
+/* -- mirrors -- */
+
+static struct mirror *find_mirror(struct fetch *f, const char *base)
+{
+	for (size_t i = 0; i < ARRAY_LEN(f->mirrors); i++)
+		if (base == f->mirrors[i].base && f->mirrors[i].origin)
+			return &f->mirrors[i];
+	return NULL;
+}
+
+/* True: it was not before. */
+static bool leave(struct fetch *f, const struct mirror *m, const char *why)
+{
+	if (m->left || m->alone)
+		return false;
+	if (f->o.ui)
+		ui_warn(f->o.ui, "%s; going on with %s, not the mirror", why, m->origin);
+	/* what lies there besides is no better */
+	for (size_t i = 0; i < ARRAY_LEN(f->mirrors); i++)
+		if (f->mirrors[i].origin && strcmp(f->mirrors[i].base, m->base) == 0)
+			f->mirrors[i].left = true;
+	return true;
+}
+
+bool fetch_leave(struct fetch *f, const char *base, int result, struct err *e)
+{
+	const struct mirror *m = find_mirror(f, base);
+
+	switch (result) {
+	case -ERR_DIGEST:
+	case -ERR_DOWNLOAD: /* what there was instead of what was wrong */
+	case -ERR_EXPIRED:
+	case -ERR_FORMAT:
+	case -ERR_LIMIT:
+	case -ERR_SIGNATURE:
+	case -ERR_STALE:
+		if (!m || !leave(f, m, e->text))
+			return false;
+		err_clear(e);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void stay_alone(struct fetch *f, const struct mirror *m, const char *why)
+{
+	if (f->o.ui && m->left && !m->alone)
+		ui_warn(f->o.ui, "%s; going on with the mirror", why);
+	for (size_t i = 0; i < ARRAY_LEN(f->mirrors); i++)
+		if (f->mirrors[i].origin && strcmp(f->mirrors[i].origin, m->origin) == 0) {
+			f->mirrors[i].left = false;
+			f->mirrors[i].alone = true;
+		}
+}
+
+/* Somebody else comes before the next try here. */
+static bool has_other(const struct slot *s, int result)
+{
+	return s->mirror && !s->mirror->alone && (!s->at_origin || s->missed.code || result == -ERR_CONNECT);
+}
+
+/* -- one transfer -- */
 
 static int drop_content(struct slot *s, struct err *e)
 {
@@ -376,7 +458,8 @@ static void set_options(struct slot *s, bool https)
 	curl.easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl.easy_setopt(c, CURLOPT_PIPEWAIT, https ? 1L : 0L); /* rather a stream than a connection */
 	curl.easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	curl.easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+	curl.easy_setopt(c, CURLOPT_CONNECTTIMEOUT,
+			 (long)(s->mirror && !s->mirror->alone ? OTHER_TIMEOUT_S : CONNECT_TIMEOUT_S));
 	curl.easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)SPEED_MIN);
 	curl.easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
 	if (o->client_cert) {
@@ -446,34 +529,41 @@ static int open_target(struct slot *s, struct err *e)
 	return faccessat(s->batch->dirfd, s->part, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? open_part(s, 0, e) : 0;
 }
 
-/* The base as a tar, looked at once. */
-static int look_at_base(struct fetch *f, const char *base, struct err *e)
+/* The base as a tar, looked at once; NULL: that is none. */
+static int look_at_base(struct fetch *f, const char *base, const struct tar_source **tar, struct err *e)
 {
-	if (f->tar_base && strcmp(f->tar_base, base) == 0)
+	*tar = NULL;
+	if (f->tar_base && strcmp(f->tar_base, base) == 0) {
+		*tar = f->tar;
+		return 0;
+	}
+	_cleanup_free_ char *path = url_path(base);
+	if (!path)
 		return 0;
 	tar_source_free(take(f->tar));
 	free(take(f->tar_base));
-	_cleanup_free_ char *path = url_path(base);
 	struct stat st;
-	int r = path && stat(path, &st) == 0 && S_ISREG(st.st_mode) ? tar_source_open(path, &f->tar, e) : 0;
-	if (r >= 0)
-		f->tar_base = xstrdup(base);
-	return r;
+	int r = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? tar_source_open(path, &f->tar, e) : 0;
+	if (r < 0)
+		return r;
+	f->tar_base = xstrdup(base);
+	*tar = f->tar;
+	return 0;
 }
 
 /* When the base is a tar, the place of the job's file in it. */
 static int find_member(struct slot *s, struct err *e)
 {
-	struct fetch *f = s->batch->f;
+	const struct tar_source *tar;
 
-	int r = look_at_base(f, s->batch->base, e);
-	if (r < 0 || !f->tar)
+	int r = look_at_base(s->batch->f, s->base, &tar, e);
+	if (r < 0 || !tar)
 		return r;
-	if (tar_source_find(f->tar, s->job->path, &s->member_at, &s->member_bytes) < 0)
+	if (tar_source_find(tar, s->job->path, &s->member_at, &s->member_bytes) < 0)
 		return err_set(e, -ERR_MISSING, "%s: the tar has no such file", s->url);
 	s->member = true;
 	free(s->url);
-	s->url = xstrdup(s->batch->base);
+	s->url = xstrdup(s->base);
 	return 0;
 }
 
@@ -491,24 +581,61 @@ static char *make_url(const char *base, const char *path)
 	return take(url.data);
 }
 
-/* 1: there is nothing to ask for. */
-static int begin_job(struct slot *s, const struct fetch_job *job, struct err *e)
+/* Ask this source. 1: there is nothing to ask for. */
+static int begin_at(struct slot *s, bool origin, struct err *e)
 {
-	s->job = job;
-	s->url = make_url(s->batch->base, job->path);
-	s->fd = -1;
-	s->batch->busy++;
+	s->at_origin = origin;
+	s->base = origin ? s->mirror->origin : s->batch->base;
+	free(s->url);
+	s->url = make_url(s->base, s->job->path);
+	s->member = s->restarted = false;
+	s->tries = 0;
 	int r = find_member(s, e);
 	if (r < 0)
 		return r;
 	if (!s->easy && !(s->easy = curl.easy_init()))
 		return err_set(e, -ERR_DOWNLOAD, "%s: libcurl gives no handle", s->url);
-	r = open_target(s, e);
-	if (r >= 0 && s->member && s->member_bytes <= job->at) {
+	if (!s->opened)
+		r = open_target(s, e);
+	s->opened = r >= 0;
+	if (r >= 0 && s->member && s->member_bytes <= s->job->at) {
 		r = drop_content(s, e);
 		return r < 0 ? r : 1;
 	}
 	return r < 0 ? r : ask(s, e);
+}
+
+/* 1: there is nothing to ask for. */
+static int begin_job(struct slot *s, const struct fetch_job *job, struct err *e)
+{
+	s->job = job;
+	s->fd = -1;
+	s->batch->busy++;
+	s->mirror = find_mirror(s->batch->f, s->batch->base);
+	return begin_at(s, s->mirror && s->mirror->left, e);
+}
+
+/* It could not be had here: is somebody else to be asked? What is our own (the disk, limits, options) is the same anywhere. */
+static bool choose_other(struct slot *s, int result, struct err *e)
+{
+	struct mirror *m = s->mirror;
+	const bool unreachable = result == -ERR_CONNECT || result == -ERR_TLS;
+
+	if (!m || (!unreachable && result != -ERR_MISSING && result != -ERR_DOWNLOAD))
+		return false;
+	if (s->at_origin) {
+		if (!unreachable)
+			return false;
+		stay_alone(s->batch->f, m, e->text);
+		return !s->missed.code;
+	}
+	if (m->alone)
+		return false;
+	if (result == -ERR_MISSING)
+		err_move(&s->missed, e);
+	else
+		leave(s->batch->f, m, e->text);
+	return true;
 }
 
 /* Free the slot. A part is kept for the next run, unless there is nothing in it or it will never be wanted. */
@@ -521,13 +648,14 @@ static void clear_slot(struct slot *s, bool keep_part)
 	}
 	free(s->url);
 	free(s->part);
+	err_clear(&s->missed);
 	err_clear(&s->err);
 	*s = (struct slot){.batch = s->batch, .easy = s->easy, .fd = -1};
 	s->batch->busy--;
 }
 
 /* Tell the caller how the job ended; negative when the caller wants no more. */
-static int end_job(struct slot *s, int result, struct err *e)
+static int tell_end(struct slot *s, int result, struct err *e)
 {
 	const struct batch *b = s->batch;
 	const struct fetch_job *job = s->job;
@@ -552,6 +680,23 @@ static int end_job(struct slot *s, int result, struct err *e)
 	if (r >= 0)
 		err_clear(e);
 	return r;
+}
+
+/* The job has ended here; it may go on with another source. Negative: the caller wants no more. */
+static int end_job(struct slot *s, int result, struct err *e)
+{
+	while (result < 0 && choose_other(s, result, e)) {
+		err_clear(e);
+		result = begin_at(s, !s->at_origin, e);
+		if (result == 0)
+			return 0;
+		result = MIN(result, 0);
+	}
+	if (result <= -ERR_USAGE && s->missed.code) {
+		result = -ERR_MISSING;
+		err_move(e, &s->missed);
+	}
+	return tell_end(s, result, e);
 }
 
 /* What the HTTP status means. *again: the next try may bring another. */
@@ -676,7 +821,7 @@ static int on_end(struct slot *s, CURLcode rc, struct err *e)
 		r = status_error(s, code, &again, e);
 	else
 		r = transfer_error(s, rc, &again, e);
-	if (again && try_again(s, e))
+	if (again && !has_other(s, r) && try_again(s, e))
 		return 0;
 	return end_job(s, r, e);
 }
@@ -792,11 +937,17 @@ int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, 
 	_cleanup_(buf_free) struct buf text = {0};
 	const struct fetch_job job = {.path = path, .max = max, .text = &text};
 	struct batch b = {.f = f, .base = base, .dirfd = -1, .jobs = &job, .n = 1, .done = pass_on};
+	const struct mirror *m = find_mirror(f, base);
+	struct err why = ERR_INIT;
 
-	int r = ask_plainly(f, url, max, out, e);
-	if (r <= 0)
+	int r = ask_plainly(f, url, max, out, &why);
+	if (r == 0 || (r == -ERR_MISSING && !m)) {
+		err_move(e, &why);
 		return r;
-	r = run_batch(&b, e);
+	}
+	err_clear(&why);
+	r = run_batch(&b, &why);
+	err_move(r < 0 ? e : NULL, &why);
 	if (r < 0)
 		return r;
 	buf_add(&text, "", 0);

@@ -12,6 +12,7 @@ struct buf;
 struct err;
 struct machine;
 struct progress;
+struct ui;
 
 /*
  * Transfers over libcurl, which is loaded with the first (libcurl.h): one set of connections for a whole run (HTTP/2 where the server has it, else keep-alive), retries with backoff,
@@ -22,6 +23,15 @@ struct progress;
  */
 struct fetch;
 
+/*
+ * A copy of a tree, and where it is a copy of. What it has not is asked of the origin, too. Once it cannot be reached, breaks off, is too slow or is left (fetch_leave), the origin is
+ * asked instead for the rest of the run; one that cannot be reached is not asked again, and there is the copy alone, as if it had no origin.
+ */
+struct fetch_mirror {
+	const char *base;   /* known by this pointer: there may be two mirrors of different things at one place */
+	const char *origin; /* NULL: it has none */
+};
+
 struct fetch_options {
 	unsigned parallel;       /* transfers at once */
 	unsigned retries;        /* after the first try; none for 403, 404, write errors, file:// */
@@ -30,6 +40,8 @@ struct fetch_options {
 	bool allow_http;         /* else http:// is refused (-ERR_CONFIG) */
 	const char *client_cert; /* PEM with certificate and key, or NULL */
 	const char *user_agent;
+	struct fetch_mirror mirrors[2];
+	struct ui *ui; /* NULL: nobody is told that a mirror is left */
 };
 
 #define FETCH_CLIENT_CERT "/etc/swupd/client.pem" /* used when it is there */
@@ -40,6 +52,11 @@ DEFINE_CLEANUP(struct fetch *, fetch_free);
 
 /* Make m->fetch from the machine's options, unless it is there. */
 void fetch_machine(struct machine *m);
+
+/*
+ * What came from base was found to be wrong: result and e say how. True: it is a mirror, which is asked no more (a warning says so), e is empty, and the origin may have what is right.
+ */
+bool fetch_leave(struct fetch *f, const char *base, int result, struct err *e);
 
 /* One small thing into memory. */
 int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, struct buf *out, struct err *e);

@@ -267,12 +267,24 @@ static char *read_setting(const struct machine *m, const char *const *paths)
 	return NULL;
 }
 
-/* given: by an option, or NULL. NULL: it is not known. */
-static char *find_url(const struct machine *m, const char *given, const char *const *settings)
+static char *read_url(const struct machine *m, const char *const *settings)
 {
-	_cleanup_free_ char *source = given ? xstrdup(given) : read_setting(m, settings);
+	_cleanup_free_ char *source = read_setting(m, settings);
 
 	return source ? url_normal(source) : NULL;
+}
+
+/* An option (given: its value, or NULL) names the only source; a mirror of the user's has that of the release behind it. */
+static void find_urls(const struct machine *m, const char *given, const char *const *mirror, const char *const *release,
+		      char **url, char **origin)
+{
+	*url = given ? url_normal(given) : read_url(m, mirror);
+	char *usual = given ? NULL : read_url(m, release);
+	if (!*url)
+		*url = take(usual);
+	else if (usual && strcmp(*url, usual) != 0)
+		*origin = take(usual);
+	free(usual);
 }
 
 static int no_server(struct err *e)
@@ -283,14 +295,16 @@ static int no_server(struct err *e)
 
 static int find_server(struct machine *m, struct err *e)
 {
-	static const char *const content[] = {"etc/swupd/mirror_contenturl", INSTALLED_DEFAULTS "/contenturl", NULL};
-	static const char *const version[] = {"etc/swupd/mirror_versionurl", INSTALLED_DEFAULTS "/versionurl", NULL};
+	static const char *const content[] = {INSTALLED_DEFAULTS "/contenturl", NULL};
+	static const char *const version[] = {INSTALLED_DEFAULTS "/versionurl", NULL};
+	static const char *const content_mirror[] = {"etc/swupd/mirror_contenturl", NULL};
+	static const char *const version_mirror[] = {"etc/swupd/mirror_versionurl", NULL};
 	static const char *const format[] = {INSTALLED_DEFAULTS "/format", NULL};
 	const struct client_options *o = m->opts;
 	const char *c = o->contenturl ? o->contenturl : o->url, *v = o->versionurl ? o->versionurl : o->url;
 
-	m->content_url = find_url(m, c, content);
-	m->version_url = find_url(m, v, version);
+	find_urls(m, c, content_mirror, content, &m->content_url, &m->content_origin);
+	find_urls(m, v, version_mirror, version, &m->version_url, &m->version_origin);
 	m->format_text = o->format ? xstrdup(o->format) : read_setting(m, format);
 	if (!m->format_text)
 		m->format_text = xasprintf("%u", FORMAT_DEFAULT);
@@ -495,6 +509,8 @@ void machine_close(struct machine *m)
 	free(m->path);
 	free(m->content_url);
 	free(m->version_url);
+	free(m->content_origin);
+	free(m->version_origin);
 	free(m->format_text);
 	free(m);
 }

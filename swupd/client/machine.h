@@ -46,10 +46,12 @@ struct machine {
 	int cache; /* /var/lib/swupd of the host (or -K, -S): mom/ manifest/ download/; -1 when not needed */
 	int lock;  /* fd that holds the lock, -1: not taken */
 	char *content_url, *version_url; /* without trailing slash; NULL: not known */
-	char *format_text;               /* "30", "staging" */
-	uint32_t format;                 /* 0 for "staging" */
-	uint32_t release;                /* installed, from os-release; 0: unknown or none */
-	int64_t now;                     /* seconds since 1970, taken once */
+	/* of what the user's mirrors are copies; NULL: those above are no mirrors */
+	char *content_origin, *version_origin;
+	char *format_text;          /* "30", "staging" */
+	uint32_t format;            /* 0 for "staging" */
+	uint32_t release;           /* installed, from os-release; 0: unknown or none */
+	int64_t now;                /* seconds since 1970, taken once */
 	struct anchors *anchors;    /* of the installed certificate; NULL until trust_load, and with --nosigcheck */
 	struct trust *trust;        /* NULL until trust_load; trust.h */
 	struct fetch *fetch;        /* NULL until the first request */

@@ -217,6 +217,10 @@ static int fetch_or_find(struct machine *m, uint32_t release, struct mom_text *t
 		return 0;
 	fetch_machine(m);
 	int r = fetch_mom(m, release, t, out, e);
+	if (fetch_leave(m->fetch, m->content_url, r, e)) {
+		mom_text_free(t);
+		r = fetch_mom(m, release, t, out, e);
+	}
 	if (r > -ERR_USAGE || !from_other(m, release, t, out))
 		return r;
 	ui_debug(m->ui, "the MoM of release %" PRIu32 " is one that came from elsewhere: %s", release, e->text);

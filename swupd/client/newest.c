@@ -131,22 +131,30 @@ static int fetch_latest(struct machine *m, const char *path, uint32_t *release, 
 	return 0;
 }
 
-int catalog_newest(struct machine *m, uint32_t *release, struct err *e)
+static int newest(struct machine *m, uint32_t *release, struct err *e)
 {
-	fetch_machine(m);
 	int r = newest_by_freshness(m, release, e);
 	if (r != 0)
-		return r < 0 ? err_in(e, r, "cannot tell the newest release") : 0;
+		return MIN(r, 0);
 	_cleanup_free_ char *path =
 		m->format ? layout_latest(m->format) : xasprintf("version/format%s/latest", m->format_text);
 	struct seen now = {0};
 	r = fetch_latest(m, path, &now.release, e);
 	if (r >= 0)
 		r = compare_and_remember(m, &now, e);
-	if (r < 0)
-		return err_in(e, r, "cannot tell the newest release");
-	*release = now.release;
-	return 0;
+	if (r >= 0)
+		*release = now.release;
+	return r;
+}
+
+int catalog_newest(struct machine *m, uint32_t *release, struct err *e)
+{
+	fetch_machine(m);
+	int r = newest(m, release, e);
+	/* a mirror that is out of date, or lies */
+	if (fetch_leave(m->fetch, m->version_url, r, e))
+		r = newest(m, release, e);
+	return r < 0 ? err_in(e, r, "cannot tell the newest release") : 0;
 }
 
 /* Without a freshness file, where there was one, latest_version may be any that was ever signed. */

@@ -271,3 +271,114 @@ certificate()
 	run -0 grep ca-certificates "$BATS_TEST_TMPDIR/opened"
 	run -0 asks 'mv ours.pem ca-certificates.crt'
 }
+
+# mirrored MIRROR [ORIGIN]: the machine has release 10, whose origin is a web server of the tree, and a mirror of the user's
+mirrored()
+{
+	rm -rf "$BATS_TEST_TMPDIR/a"
+	cp -a "$BATS_FILE_TMPDIR/installed/a" "$BATS_TEST_TMPDIR/a"
+	serve_stop
+	URL=${ORIGIN:-}
+	serve "$WWW"
+	ORIGIN=$URL
+	machine a
+	SWUPD_GLOBAL=(-p "$ROOT" -K "$BATS_TEST_TMPDIR/a/cache" -F 30 -C "$MIX/Swupd_Root.pem" -N --no-progress --allow-insecure-http)
+	mkdir -p "$ROOT/etc/swupd" "$ROOT/usr/share/defaults/swupd"
+	echo "$1" | tee "$ROOT/etc/swupd/mirror_contenturl" >"$ROOT/etc/swupd/mirror_versionurl"
+	echo "${2:-$ORIGIN}" | tee "$ROOT/usr/share/defaults/swupd/contenturl" >"$ROOT/usr/share/defaults/swupd/versionurl"
+}
+
+# followed: updated, but for what the release does not know
+followed()
+{
+	rm -r "$ROOT/usr/share/defaults" "$ROOT/etc/swupd"
+	updated
+}
+
+# one_warning: that the mirror is left
+one_warning()
+{
+	assert_equal "$(grep -c "going on with $ORIGIN, not the mirror" <<<"$output")" 1
+}
+
+@test "a mirror that is dead, breaks off, or is nothing of the kind: its origin, with one warning; it is asked no more" {
+	local way
+	mirrored http://127.0.0.1:9
+	run -0 sw update
+	one_warning
+	followed
+	for way in reset html busy; do
+		behind "$way"
+		mirrored "$URL"
+		run -0 sw update
+		one_warning
+		[ "$(grep -c ^GET "$BATS_TEST_TMPDIR/log")" -le 4 ]
+		followed
+	done
+}
+
+@test "what a mirror has not comes from its origin, once for each; also when it is a tar" {
+	local copy=$BATS_TEST_TMPDIR/copy
+	cp -a "$WWW" "$copy"
+	# it knows of the release, and has nothing of it
+	rm -r "$copy/20"
+	mirrored "file://$copy"
+	: >"$ACCESS"
+	run -0 sw update
+	refute_output --partial "going on"
+	sleep 0.2
+	run -0 awk '{ print $2, $7 }' "$ACCESS"
+	[ "${#lines[@]}" -gt 1 ]
+	refute_output --partial version
+	assert_equal "$(sort <<<"$output" | uniq -d)" ""
+	followed
+	# it has half of it
+	cp -a "$WWW/20" "$copy"
+	rm "$copy"/20/update-from-* "$copy"/20/pack-* "$copy"/20/Manifest.MoM*
+	tar -cf "$copy.tar" -C "$copy" .
+	mirrored "file://$copy.tar"
+	run -0 sw update
+	followed
+}
+
+@test "what is wrong on a mirror comes from its origin: content, manifests, lists of them, out of date" {
+	local copy=$BATS_TEST_TMPDIR/copy file
+	for file in '20/files/*' '20/Manifest*os-core*' '20/Manifest.MoM*' version/format30/freshness; do
+		rm -rf "$copy"
+		cp -a "$WWW" "$copy"
+		# shellcheck disable=SC2086 # patterns
+		(cd "$copy" && for file in $file 20/update-from-* 20/pack-*; do printf damaged >"$file"; done)
+		mirrored "file://$copy"
+		run -0 sw update
+		one_warning
+		followed
+	done
+}
+
+@test "a mirror whose origin cannot be reached is as good as without: what it has not is missing, after errors it is asked again" {
+	behind busy
+	mirrored "$URL" http://127.0.0.1:9
+	SWUPD_GLOBAL+=(--retry-delay=0)
+	run -0 sw update
+	assert_output --partial "going on with the mirror"
+	followed
+	mirrored "file://$WWW" http://127.0.0.1:9
+	rm -r "$BATS_TEST_TMPDIR/a/cache"
+	cp -a "$WWW" "$BATS_TEST_TMPDIR/www"
+	rm "$BATS_TEST_TMPDIR"/www/20/{update-from-*,pack-*}
+	echo "file://$BATS_TEST_TMPDIR/www" >"$ROOT/etc/swupd/mirror_contenturl"
+	mkdir "$BATS_TEST_TMPDIR/a/cache"
+	run -0 sw update
+	refute_output --partial "127.0.0.1:9"
+	followed
+	mirrored http://127.0.0.1:9 http://127.0.0.1:8
+	run -16 sw update
+	assert_equal "$(grep -c '^swupd: cannot tell the newest release' <<<"$output")" 1
+}
+
+@test "with --url nothing else is asked" {
+	mirrored http://127.0.0.1:9
+	: >"$ACCESS"
+	run -16 sw update -u http://127.0.0.1:9
+	assert_equal "$(cat "$ACCESS")" ""
+}
