@@ -25,9 +25,10 @@
 #include "swupd/content/format.h"
 
 #define CONNECT_TIMEOUT_S 30
-#define OTHER_TIMEOUT_S   10  /* the same where another source can be asked */
-#define STALLED_S         30  /* a transfer below SPEED_MIN for so long is dead */
-#define SPEED_MIN         512 /* bytes a second: who sends less may not want us to get it */
+#define OTHER_TIMEOUT_S   10   /* the same where another source can be asked */
+#define STALLED_S         30   /* a transfer below SPEED_MIN for so long is dead */
+#define SPEED_MIN         512  /* bytes a second: who sends less may not want us to get it */
+#define SPEED_MIN_OTHER   8192 /* the same of a mirror; on a line as slow as that the origin does no worse */
 #define DELAY_MAX_S       60
 #define REDIRECTS_MAX     5
 #define POLL_MS           1000
@@ -441,6 +442,7 @@ static int check_scheme(const struct fetch *f, const char *url, bool *https, boo
 static void set_options(struct slot *s, bool https)
 {
 	const struct fetch_options *o = &s->batch->f->o;
+	const bool other = s->mirror && !s->mirror->alone;
 	CURL *c = s->easy;
 
 	curl.easy_reset(c);
@@ -458,9 +460,8 @@ static void set_options(struct slot *s, bool https)
 	curl.easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl.easy_setopt(c, CURLOPT_PIPEWAIT, https ? 1L : 0L); /* rather a stream than a connection */
 	curl.easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	curl.easy_setopt(c, CURLOPT_CONNECTTIMEOUT,
-			 (long)(s->mirror && !s->mirror->alone ? OTHER_TIMEOUT_S : CONNECT_TIMEOUT_S));
-	curl.easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)SPEED_MIN);
+	curl.easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)(other ? OTHER_TIMEOUT_S : CONNECT_TIMEOUT_S));
+	curl.easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)(other && !s->at_origin ? SPEED_MIN_OTHER : SPEED_MIN));
 	curl.easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)STALLED_S);
 	if (o->client_cert) {
 		curl.easy_setopt(c, CURLOPT_SSLCERT, o->client_cert);

@@ -13,6 +13,7 @@
     reset       a few bytes of each answer, then a reset
     html        a page of HTML, with status 200, as portals of hotels do
     slow        one byte after the other, ten in a second
+    crawling    a hundred bytes after the other, ten times in a second
     growing     each file is longer each time
     busy        503 the first two times, then well
     proxy       well, for requests with a whole URL, as a proxy gets them
@@ -87,9 +88,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             # with the time to close it at 0, the end is a reset
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
-        elif bad == "slow":
-            for byte in body:
-                self.wfile.write(bytes([byte]))
+        elif bad in ("slow", "crawling"):
+            piece = 1 if bad == "slow" else 100
+            for at in range(0, len(body), piece):
+                self.wfile.write(body[at:at + piece])
                 self.wfile.flush()
                 time.sleep(0.1)
         else:

@@ -382,3 +382,12 @@ one_warning()
 	run -16 sw update -u http://127.0.0.1:9
 	assert_equal "$(cat "$ACCESS")" ""
 }
+
+@test "a mirror that is slow beyond use is left for its origin" {
+	behind crawling update-from
+	mirrored "$URL"
+	[ "$(stat -c %s "$WWW/20/update-from-10")" -gt 200000 ]
+	run -0 timeout 100 swupd update "${SWUPD_GLOBAL[@]}"
+	one_warning
+	followed
+}
