@@ -496,10 +496,27 @@ int commit_written(const struct machine *m, const struct journal *j, struct err 
 	return r < 0 ? err_hint(e, r, "the journal is kept: the next run goes on from here") : 0;
 }
 
+/* What tells others which release is installed; where nothing has room any more, over what it said before. */
+static int save_version(const struct machine *m, uint32_t release, struct err *e)
+{
+	char version[16];
+	const int len = snprintf(version, sizeof(version), "%u\n", release);
+
+	if (m->data < 0)
+		return 0;
+	int r = fs_save(m->data, "version", version, (size_t)len, 0644, e);
+	if (r != -ENOSPC && r != -EDQUOT)
+		return r;
+	_cleanup_close_ int fd = openat(m->data, "version", O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || pwrite(fd, version, (size_t)len, 0) != len || ftruncate(fd, len) < 0 || fsync(fd) < 0)
+		return r;
+	err_clear(e);
+	return 0;
+}
+
 int commit_finish(struct machine *m, const struct journal *j, struct err *e)
 {
 	const struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
-	char version[16];
 
 	/* systemd's ConditionNeedsUpdate= compares the time of /usr with that of /etc/.updated (systemd.unit(5)) */
 	if (utimensat(m->root, "usr", now, 0) < 0)
@@ -507,12 +524,11 @@ int commit_finish(struct machine *m, const struct journal *j, struct err *e)
 	int r = commit_sync(m, j, e);
 	if (r < 0)
 		return r;
-	if (m->data >= 0) {
-		snprintf(version, sizeof(version), "%u\n", j->to);
-		r = fs_save(m->data, "version", version, strlen(version), 0644, e);
-		if (r < 0)
-			return r;
-	}
+	m->release = j->to;
+	r = save_version(m, j->to, e);
+	if (r < 0)
+		return err_hint(e, err_in(e, r, "release %u is installed, but not all is done", j->to),
+				"the next run does the rest");
 	/* before the journal: a run that dies in between does this again, and nothing is left behind */
 	r = fs_remove_tree(m->root, "usr" PREPARED_IN_TREE, e);
 	if (r >= 0)
@@ -524,7 +540,6 @@ int commit_finish(struct machine *m, const struct journal *j, struct err *e)
 	r = fs_sync_dir(m->root, STAGE_PARENT, e);
 	if (r >= 0)
 		r = fs_remove_tree(m->root, STAGE_PARENT, e);
-	m->release = j->to;
 	return r;
 }
 

@@ -172,7 +172,7 @@ static int update_to(struct machine *m, const struct update_opts *o, uint32_t ta
 	if (r >= 0)
 		r = (o->dry_run ? rehearse : apply)(m, p, old.catalog, new.catalog, how, e);
 	if (r < 0)
-		return err_in(e, r, "cannot update to release %u", target);
+		return m->release == target ? r : err_in(e, r, "cannot update to release %u", target);
 	if (o->dry_run)
 		return 0;
 	progress_end(m->progress);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Where a published tree can lie: a directory, one tar file of it.
+# Where a published tree can lie: a directory, one tar file of it; and what is known of it in a state directory.
 
 load lib
 
@@ -30,6 +30,11 @@ setup()
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	WWW=$MIX/update/www
 	TAR=$BATS_FILE_TMPDIR/tree.tar
+}
+
+teardown()
+{
+	[ -z "${STATE:-}" ] || umount "$STATE"
 }
 
 # machine_of NAME URL
@@ -203,4 +208,36 @@ newest_only()
 		run -0 mixer mirror --from="$source/tree.tar" --certificate="$MIX/Swupd_Root.pem" "$BATS_TEST_TMPDIR/copy-tar$n"
 		diff -r -x .mirror "$BATS_TEST_TMPDIR/copy$n" "$BATS_TEST_TMPDIR/copy-tar$n"
 	done
+}
+
+@test "a state directory without room, however little is left: the old release, or the new one and no error that says otherwise" {
+	local pages state=$BATS_TEST_TMPDIR/state installed=0 failed=0
+	machine_of a "file://$WWW"
+	SWUPD_GLOBAL=(-p "$ROOT" -S "$state" -u "file://$WWW" -F 30 -C "$MIX/Swupd_Root.pem" -N --no-progress)
+	mkdir "$state"
+	run -0 sw os-install -V 10 -B os-core,b1
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/root"
+	for pages in {0..18}; do
+		rm -rf "$ROOT"
+		cp -a "$BATS_TEST_TMPDIR/root" "$ROOT"
+		mount -t tmpfs -o size=1m tmpfs "$state"
+		STATE=$state
+		echo 10 >"$state/version"
+		mkdir "$state/bundles"
+		dd if=/dev/zero of="$state/filler" bs=4k 2>/dev/null || true
+		truncate -s "-$((pages * 4096))" "$state/filler"
+		run sw update
+		if [ "$(cat "$ROOT/usr/bin/base")" = "base 20" ]; then
+			installed=$((installed + 1))
+			assert_equal "$(cat "$state/version")" 20
+			[ "$status" = 0 ] || assert_line --partial "swupd: release 20 is installed"
+		else
+			failed=$((failed + 1))
+			[ "$status" = 25 ]
+			run -0 same_tree "$BATS_TEST_TMPDIR/root" "$ROOT"
+		fi
+		umount "$state"
+		STATE=
+	done
+	[ "$installed" -gt 2 ] && [ "$failed" -gt 5 ]
 }
