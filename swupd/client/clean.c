@@ -172,7 +172,9 @@ int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint
 	_cleanup_(strv_free) struct strv hexes = {0}, names = {0};
 
 	*files = *bytes = 0;
-	int r = all || !m->release ? 0 : wanted(m, moms, &names, manifests, &hexes, e);
+	int r = remove_counted(&c, m->cache, DOWNLOADED, e);
+	if (r >= 0 && !all && m->release)
+		r = wanted(m, moms, &names, manifests, &hexes, e);
 	if (r >= 0)
 		r = sweep(&c, m->cache, "mom", moms, e);
 	if (r >= 0)
@@ -184,4 +186,12 @@ int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint
 	if (r >= 0 && all)
 		r = drop_old_tree(m, &c, e);
 	return r < 0 ? r : sweep_stage(m, &c, e);
+}
+
+int clean_downloads(const struct machine *m, struct err *e)
+{
+	uint64_t files = 0, bytes = 0;
+	const struct cleaning c = {.files = &files, .bytes = &bytes};
+
+	return fs_exists(m->cache, SCRATCH_SHARED) ? sweep_downloads(&c, m->cache, e) : 0;
 }

@@ -25,5 +25,10 @@ int post_reexec(struct machine *m, struct err *e);
 /* The predecessor's clr-boot-manager is installed: boot files are its business. */
 bool post_has_boot_manager(const struct machine *m);
 
+#define DOWNLOADED "downloaded" /* in the cache: the release of the last update --download, as long as that is there */
+
 /* Empty the cache of what the installed release does not need; all: of everything. dry_run: only count. *bytes: freed. */
 int clean_cache(struct machine *m, bool all, bool dry_run, uint64_t *files, uint64_t *bytes, struct err *e);
+
+/* Of a run that was killed there may be files that no other asks for. That there are none takes one system call. */
+int clean_downloads(const struct machine *m, struct err *e);

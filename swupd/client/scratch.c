@@ -13,8 +13,6 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
-#define SHARED "download"
-
 /* Returns an fd that holds the directory; -EWOULDBLOCK: another run does. */
 static int hold(int cache, const char *name, struct err *e)
 {
@@ -36,13 +34,13 @@ static int hold(int cache, const char *name, struct err *e)
 int scratch_open(int cache, struct scratch *out, struct err *e)
 {
 	*out = (struct scratch){.cache = cache};
-	out->fd = hold(cache, SHARED, e);
+	out->fd = hold(cache, SCRATCH_SHARED, e);
 	if (out->fd != -EWOULDBLOCK)
 		return out->fd < 0 ? out->fd : 0;
 	/* one run may want a second one, while it has the first */
 	for (unsigned i = 0; out->fd == -EWOULDBLOCK; i++) {
 		free(take(out->name));
-		out->name = xasprintf(SHARED "-%d-%u", (int)getpid(), i);
+		out->name = xasprintf(SCRATCH_SHARED "-%d-%u", (int)getpid(), i);
 		out->fd = hold(cache, out->name, e);
 	}
 	return out->fd < 0 ? out->fd : 0;
@@ -59,7 +57,7 @@ void scratch_close(struct scratch *s)
 
 bool scratch_is_left(int cache, const char *name, int *fd)
 {
-	if (strcmp(name, SHARED) != 0 && !text_starts(name, SHARED "-"))
+	if (strcmp(name, SCRATCH_SHARED) != 0 && !text_starts(name, SCRATCH_SHARED "-"))
 		return false;
 	_cleanup_close_ int dir = openat(cache, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0 || flock(dir, LOCK_EX | LOCK_NB) < 0)

@@ -19,6 +19,8 @@ struct scratch {
 		.fd = -1                                                                                               \
 	}
 
+#define SCRATCH_SHARED "download"
+
 int scratch_open(int cache, struct scratch *out, struct err *e);
 void scratch_close(struct scratch *s);
 

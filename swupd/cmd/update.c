@@ -54,8 +54,6 @@ static const struct opt update_options[] = {
 	{0},
 };
 
-#define DOWNLOADED "downloaded" /* in the cache: the release of the last update --download */
-
 static int note_downloaded(const struct machine *m, uint32_t release, struct err *e)
 {
 	_cleanup_free_ char *text = xasprintf("%" PRIu32 "\n", release);
@@ -260,7 +258,8 @@ static int update_all(struct machine *m, const struct update_opts *o, struct err
 		}
 		if (target == m->release) {
 			ui_message(m->ui, "release %u is already the newest", m->release);
-			return boot_complete(m, e);
+			r = o->keepcache ? 0 : clean_downloads(m, e);
+			return r < 0 ? r : boot_complete(m, e);
 		}
 		const bool named = o->version && strcmp(o->version, "latest") != 0;
 		r = check_known(m, o, named, target, e);

@@ -74,6 +74,35 @@ machine_of()
 	run -0 sw diagnose --picky
 }
 
+@test "what was downloaded is promised only as long as it is there" {
+	cp "$TAR" "$BATS_TEST_TMPDIR/stick.tar"
+	machine_of a "file://$BATS_TEST_TMPDIR/stick.tar"
+	run -0 sw os-install -V 10 -B os-core,b1,b2
+	run -0 sw update --download
+	run -0 sw bundle-remove b2
+	run -16 sw update -u http://127.0.0.1:9 --allow-insecure-http --max-retries=0
+	refute_output --partial 'which is downloaded'
+}
+
+@test "what a killed run left of its downloads goes with the next that finds nothing to do" {
+	machine_of a "file://$WWW"
+	run -0 sw os-install -B os-core,b1
+	local download=$BATS_TEST_TMPDIR/a/cache/download
+	mkdir -p "$download"
+	head -c 100000 /dev/zero >"$download/base-10-20-3"
+	run -0 sw update --keepcache
+	assert_exist "$download/base-10-20-3"
+	# not while another run is at it
+	flock "$download" sleep 2 3>&- &
+	sleep 0.2
+	run -0 sw update
+	assert_exist "$download/base-10-20-3"
+	wait
+	run -0 sw update
+	assert_output --partial "already the newest"
+	assert_not_exist "$download"
+}
+
 @test "names of other tars: without ./, with long ones, the last of several counts" {
 	local tar=$BATS_TEST_TMPDIR/t.tar long
 	long=$(printf 'a%.0s' {1..180})
