@@ -144,7 +144,7 @@ static void find_uses(struct transfer *t)
 			if (n)
 				continue;
 			const struct level *below = find_below(l, r, &record);
-			if (below && below->head->index.records[record].size <= DELTA_RESULT_MAX)
+			if (below && below->head->index.records[record].size <= CONTENTSIZE_MAX)
 				below->uses[record] |= FOR_BASE;
 			else
 				l->uses[i] = 0;
@@ -284,12 +284,12 @@ static void close_base(struct making *k)
 	k->old = -1;
 }
 
-/* Takes fd. */
+/* Takes fd. However large it is, the view takes little memory. */
 static bool open_base(struct making *k, int fd)
 {
 	close_base(k);
 	k->old = fd;
-	return fd >= 0 && view_open(&k->base, fd, "", DELTA_RESULT_MAX, NULL) >= 0;
+	return fd >= 0 && view_open(&k->base, fd, "", SIZE_MAX, NULL) >= 0;
 }
 
 /* A file that is installed under that hash. It is not hashed: what is made from another one is not what is wanted. */
@@ -606,7 +606,7 @@ uint64_t stage_update_measure(struct staging *s, uint64_t *transit)
 		most = MAX(most, ranges);
 		for (size_t r = 0; r < l->head->index.n_records; r++)
 			if (l->uses[r] & FOR_BASE)
-				bases += l->head->index.records[r].size;
+				bases = MIN(bases + l->head->index.records[r].size, CONTENTSIZE_MAX);
 		promise(l);
 	}
 	*transit = most + bases;

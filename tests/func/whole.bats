@@ -161,6 +161,35 @@ only_whole()
 	refute_output --partial /files/
 }
 
+@test "a file of any size is made from the one before, in little memory" {
+	local MIX large
+	BATS_TEST_TMPDIR+=/large
+	mkdir "$BATS_TEST_TMPDIR"
+	mix_init
+	echo 'classic = no' | sed -i '/^content-url/r /dev/stdin' "$MIX/mixer.conf"
+	large=$MIX/bundles/tree/os-core/usr/share/large
+	content os-core usr/share/large begin
+	# holes, so that it takes no room; what is in between was the largest that could be made from
+	truncate -s 520M "$large"
+	bundle os-core
+	release
+	printf end >>"$large"
+	release
+	[ "$(stat -c %s "$MIX/update/www/20/update-from-10")" -lt 4096 ]
+	run mixer -C "$MIX" build validate
+	refute_line --regexp '^[0-9]+/'
+	machine a
+	run -0 sw os-install -V 10
+	run -0 "$TOP/ci/measure" "$BATS_TEST_TMPDIR/peak" update swupd update "${SWUPD_GLOBAL[@]}"
+	run -0 cmp "$ROOT/usr/share/large" "$large"
+	[ "$(cut -f 3 "$BATS_TEST_TMPDIR/peak" | cut -d . -f 1)" -lt 50 ]
+	# and by way of the release before
+	rm -rf "$ROOT" "$BATS_TEST_TMPDIR/a/cache"
+	machine a
+	run -0 sw os-install
+	run -0 cmp "$ROOT/usr/share/large" "$large"
+}
+
 @test "back to an older release" {
 	served a
 	sw os-install -B os-core,b1,b2
