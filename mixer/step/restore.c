@@ -155,7 +155,7 @@ static int restore_step(const struct mix *m, const struct way_step *step, struct
 	_cleanup_close_ int fd = openat(m->config->dir, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(e, "%s", path);
-	int r = update_load(fd, &k.index, e);
+	int r = update_load(fd, UPDATE_MEMORY, &k.index, e);
 	if (r >= 0 && step->from)
 		r = index_release(m, step->from, &from, &k.from, e);
 	if (r >= 0)

@@ -151,7 +151,7 @@ static int check_file(struct validating *v, const char *name, uint32_t from, str
 	_cleanup_(release_freep) struct release *old = NULL;
 	struct err why = ERR_INIT;
 
-	int r = fd < 0 ? err_errno(&why, "cannot be opened") : update_load(fd, &c.index, &why);
+	int r = fd < 0 ? err_errno(&why, "cannot be opened") : update_load(fd, UPDATE_MEMORY, &c.index, &why);
 	if (r >= 0 && (c.index.from != from || c.index.to != v->release->mom->release))
 		r = err_set(&why, -ERR_FORMAT, "it is of other releases");
 	if (r >= 0) {

@@ -18,7 +18,7 @@
 /* The files on the way, as far as their indexes say what they have; that from nothing first. */
 struct way {
 	struct update_index *files;
-	size_t n;
+	size_t n, room; /* of the memory that clients have for the indices of a way */
 };
 
 static void way_clear(struct way *w)
@@ -32,21 +32,28 @@ static void way_clear(struct way *w)
 static bool can_be_had(const struct way *w, size_t n, const struct digest *hash, unsigned bytes)
 {
 	for (size_t i = n; i-- > 0;) {
-		const struct update_record *r = update_find(&w->files[i], hash, bytes);
-		if (r && (!update_has_base(r) || can_be_had(w, i, &r->from, w->files[i].prefix)))
+		const size_t found = update_find(&w->files[i], hash, bytes);
+		if (found == SIZE_MAX)
+			continue;
+		const struct update_record r = update_record_at(&w->files[i], found);
+		if (!update_has_base(&r) || can_be_had(w, i, &r.from, w->files[i].prefix))
 			return true;
 	}
 	return false;
 }
 
 /* False, and a finding: it cannot be read. */
-static bool load(struct validating *v, const struct way_step *step, struct update_index *out)
+static bool load(struct validating *v, const struct way_step *step, struct way *w)
 {
+	struct update_index *out = &w->files[w->n];
+
 	_cleanup_free_ char *path = layout_update(step->to, step->from), *below = xasprintf("update/www/%s", path);
 	_cleanup_close_ int fd = openat(v->m->config->dir, below, O_RDONLY | O_CLOEXEC);
 	struct err why = ERR_INIT;
 
-	int r = fd < 0 ? err_errno(&why, "cannot be opened") : update_load(fd, out, &why);
+	int r = fd < 0 ? err_errno(&why, "cannot be opened") : update_load(fd, w->room, out, &why);
+	w->n++;
+	w->room -= out->memory;
 	if (r < 0)
 		finding(v, "%s: %s", path, why.text);
 	else
@@ -58,15 +65,13 @@ static bool load(struct validating *v, const struct way_step *step, struct updat
 int validate_ways(struct validating *v, struct err *e)
 {
 	_cleanup_(ways_clear) struct ways steps = {0};
-	_cleanup_(way_clear) struct way w = {0};
+	_cleanup_(way_clear) struct way w = {.room = UPDATE_MEMORY};
 
 	int r = ways_from_nothing(v->m, v->release->mom->release, &steps, e);
 	w.files = xcalloc(steps.n + 1, sizeof(*w.files));
-	for (size_t i = 0; r >= 0 && i < steps.n; i++) {
-		if (!load(v, &steps.items[i], &w.files[i]))
+	for (size_t i = 0; r >= 0 && i < steps.n; i++)
+		if (!load(v, &steps.items[i], &w))
 			return 0;
-		w.n++;
-	}
 	for (size_t b = 0; w.n && b < v->release->n; b++)
 		for (size_t i = 0; i < v->release->bundles[b]->n_entries; i++) {
 			const struct entry *x = &v->release->bundles[b]->entries[i];

@@ -42,10 +42,11 @@ int compress_zstd(size_t dictionary, const void *in, size_t len, struct buf *out
 int decompress_mem(enum codec c, const void *in, size_t len, size_t max, struct buf *out, struct err *e);
 
 /*
- * The same piece by piece, from len stored bytes at offset at of a file (lent until close), in little memory (a chunk and the codec's own, at most 80 MiB). decompress_read gives
- * exactly len bytes, or -ERR_FORMAT (damaged, or less is there), -ERR_LIMIT, or what reading the file says.
+ * The same piece by piece, from len stored bytes at offset at of a file (lent until close), in little memory: 40 KiB, and of xz and zstd window, a power of two, and 512 KiB. What
+ * looks back further is -ERR_LIMIT. decompress_read gives exactly len bytes, or -ERR_FORMAT (damaged, or less is there), -ERR_LIMIT, or what reading the file says.
  */
 struct decompressor;
-int decompress_open(enum codec c, int fd, uint64_t at, uint64_t len, struct decompressor **out, struct err *e);
+int decompress_open(enum codec c, size_t window, int fd, uint64_t at, uint64_t len, struct decompressor **out,
+		    struct err *e);
 int decompress_read(struct decompressor *d, void *data, size_t len, struct err *e);
 void decompress_close(struct decompressor *d);

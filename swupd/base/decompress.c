@@ -21,7 +21,10 @@
 #define XZ_MEMORY_MAX (80ULL << 20)
 
 /* 64 MiB, the largest window that stays below as well; our writer has 8 MiB (level 19), level 22 alone has more (128 MiB) */
-#define ZSTD_WINDOW_LOG_MAX 26
+#define ZSTD_WINDOW_MAX (1UL << 26)
+
+/* What the decoder of xz takes besides the window: 34 KiB were measured */
+#define XZ_BESIDES (128UL << 10)
 
 #define ZLIB_GZIP 16 /* window bits + 16: gzip wrapper (zlib.h, inflateInit2) */
 
@@ -36,6 +39,7 @@ struct decoder {
 		lzma_stream xz;
 		ZSTD_DStream *zstd;
 	};
+	size_t window; /* what may be looked back; 0: as much as any writer needs */
 	int (*begin)(struct decoder *d);
 	int (*step)(struct decoder *d, const uint8_t **in, size_t *len, uint8_t **to, size_t *room);
 	void (*end)(struct decoder *d);
@@ -102,7 +106,7 @@ static void bz_end(struct decoder *d)
 static int xz_begin(struct decoder *d)
 {
 	d->xz = (lzma_stream)LZMA_STREAM_INIT;
-	return lzma_stream_decoder(&d->xz, XZ_MEMORY_MAX, 0) == LZMA_OK ? 0 : -1;
+	return lzma_stream_decoder(&d->xz, d->window ? d->window + XZ_BESIDES : XZ_MEMORY_MAX, 0) == LZMA_OK ? 0 : -1;
 }
 
 static int xz_step(struct decoder *d, const uint8_t **in, size_t *len, uint8_t **to, size_t *room)
@@ -133,7 +137,7 @@ static int zstd_begin(struct decoder *d)
 	d->zstd = ZSTD_createDStream();
 	if (!d->zstd)
 		return -1;
-	ZSTD_DCtx_setParameter(d->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
+	ZSTD_DCtx_setParameter(d->zstd, ZSTD_d_windowLogMax, __builtin_ctzl(d->window ? d->window : ZSTD_WINDOW_MAX));
 	return 0;
 }
 
@@ -243,7 +247,8 @@ struct decompressor {
 	uint8_t chunk[CHUNK], ahead[AHEAD];
 };
 
-int decompress_open(enum codec c, int fd, uint64_t at, uint64_t len, struct decompressor **out, struct err *e)
+int decompress_open(enum codec c, size_t window, int fd, uint64_t at, uint64_t len, struct decompressor **out,
+		    struct err *e)
 {
 	struct decompressor *d = xcalloc(1, sizeof(*d));
 
@@ -253,6 +258,7 @@ int decompress_open(enum codec c, int fd, uint64_t at, uint64_t len, struct deco
 	d->left = len;
 	if (c != CODEC_NONE) {
 		d->decoder = decoders[c];
+		d->decoder.window = window;
 		d->begun = d->decoder.begin(&d->decoder) >= 0;
 		if (!d->begun) {
 			decompress_close(d);

@@ -37,6 +37,11 @@
 /* Without its section an object costs about a third of its size, compressed alone, but not less than its part of the section, and a request. */
 #define ALONE_SHARE   3
 #define ALONE_REQUEST 512
+/* The streams of an object have at most about 16 times its size, where both files are deflated (difference(5)). */
+#define EXPANDED_SHARE 32
+#define PASSED_MAX     (4ULL << 30) /* bytes beyond that, of all sections together */
+/* So many bytes of COPY are pieces that take 6 MiB of memory and more: of such objects one is made at a time. */
+#define MANY_PIECES (256UL << 10)
 
 struct range {
 	uint64_t at, end; /* of the update file */
@@ -74,6 +79,7 @@ struct transfer {
 	struct want **wants; /* by hash */
 	struct level *levels;
 	size_t n;
+	uint64_t passed; /* of PASSED_MAX */
 	bool whole; /* it leads from nothing: there is no other way, and nothing installed is trusted to be there */
 };
 
@@ -103,9 +109,7 @@ static struct want *find_want(const struct level *l, const struct update_record 
 /* The record whose hash has these first bytes; SIZE_MAX: there is none. */
 static size_t find_record(const struct level *l, const struct digest *hash, unsigned bytes)
 {
-	const struct update_record *r = update_find(&l->head->index, hash, bytes);
-
-	return r ? (size_t)(r - l->head->index.records) : SIZE_MAX;
+	return update_find(&l->head->index, hash, bytes);
 }
 
 /* The level below this one that makes what the record is made from, and which of its records; NULL: none does. */
@@ -128,23 +132,25 @@ static void find_uses(struct transfer *t)
 		const bool missing = w->state == WANT_MISSING && !w->promised;
 		for (size_t k = t->n; missing && record == SIZE_MAX && k-- > 0;) {
 			record = find_record(&t->levels[k], &w->entry->hash, sizeof(struct digest));
-			if (record != SIZE_MAX && t->levels[k].head->index.records[record].size <= w->size_max)
+			if (record != SIZE_MAX && update_size_of(&t->levels[k].head->index, record) <= w->size_max)
 				t->levels[k].uses[record] |= FOR_OBJECT;
 		}
 	}
 	for (size_t k = t->n; k-- > 0;) {
 		struct level *l = &t->levels[k];
 		for (size_t i = 0; i < l->head->index.n_records; i++) {
-			const struct update_record *r = &l->head->index.records[i];
 			size_t record, n = 0;
-			if (!l->uses[i] || !update_has_base(r))
+			if (!l->uses[i])
+				continue;
+			const struct update_record r = update_record_at(&l->head->index, i);
+			if (!update_has_base(&r))
 				continue;
 			if (!t->whole)
-				(void)installed_find(t->s, &r->from, l->head->index.prefix, &n);
+				(void)installed_find(t->s, &r.from, l->head->index.prefix, &n);
 			if (n)
 				continue;
-			const struct level *below = find_below(l, r, &record);
-			if (below && below->head->index.records[record].size <= CONTENTSIZE_MAX)
+			const struct level *below = find_below(l, &r, &record);
+			if (below && update_size_of(&below->head->index, record) <= CONTENTSIZE_MAX)
 				below->uses[record] |= FOR_BASE;
 			else
 				l->uses[i] = 0;
@@ -158,19 +164,39 @@ static void find_uses(struct transfer *t)
  */
 static bool worth(const struct level *l, const struct update_section *x)
 {
-	const struct update_record *records = l->head->index.records;
+	const struct update_index *index = &l->head->index;
 	uint64_t alone = 0, all = 1;
 
 	for (size_t i = x->first; i < x->first + x->n; i++)
-		all += records[i].size;
+		all += update_size_of(index, i);
 	if (x->stored > all + x->n * ALONE_REQUEST)
 		return false;
 	for (size_t i = x->first; i < x->first + x->n; i++)
 		if (l->uses[i]) {
-			const double part = (double)records[i].size / (double)all * (double)x->stored;
-			alone += MAX(records[i].size / ALONE_SHARE, (uint64_t)part) + ALONE_REQUEST;
+			const uint64_t size = update_size_of(index, i);
+			const double part = (double)size / (double)all * (double)x->stored;
+			alone += MAX(size / ALONE_SHARE, (uint64_t)part) + ALONE_REQUEST;
 		}
 	return alone > x->stored || (alone && (l->t->whole || l->t->s->m->no_fullfiles));
+}
+
+/* Where there are other ways, not much is expanded for nothing. */
+static bool affordable(struct level *l, const struct update_section *x)
+{
+	uint64_t expanded = 0, wanted = 0;
+
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		expanded += x->streams[k].expanded;
+	for (size_t i = x->first; i < x->first + x->n; i++)
+		if (l->uses[i])
+			wanted += EXPANDED_SHARE * (update_size_of(&l->head->index, i) + ALONE_REQUEST);
+	const uint64_t more = expanded - MIN(expanded, wanted);
+	if (l->t->whole)
+		return true;
+	if (more > PASSED_MAX - l->t->passed)
+		return false;
+	l->t->passed += more;
+	return true;
 }
 
 static const struct update_section *chosen_section(const struct level *l, size_t i)
@@ -239,7 +265,8 @@ static void choose(struct level *l, size_t ranges)
 	const struct update_index *x = &l->head->index;
 
 	for (size_t i = 0; i < x->n_sections; i++)
-		if (!x->sections[i].meta && x->sections[i].stored && worth(l, &x->sections[i]))
+		if (!x->sections[i].meta && x->sections[i].stored && worth(l, &x->sections[i]) &&
+		    affordable(l, &x->sections[i]))
 			l->chosen[l->n++].section = i;
 	join(l, ranges);
 	for (size_t i = 0; i < l->n; i++)
@@ -271,6 +298,7 @@ struct making {
 	int old;       /* what base views; -1: nothing */
 	struct view base;
 	struct buf link;
+	bool large; /* the lock for such is held */
 };
 
 static char *base_name(const struct level *l, size_t record)
@@ -321,8 +349,7 @@ static bool find_base(struct making *k, const struct update_record *r)
 static int begin(void *arg, const struct update_record *r, struct view *base, struct err *e)
 {
 	struct making *k = arg;
-	const size_t record = (size_t)(r - k->l->head->index.records);
-	const uint8_t uses = k->l->uses[record];
+	const uint8_t uses = k->l->uses[r->number];
 	struct want *w = uses & FOR_OBJECT ? find_want(k->l, r) : NULL;
 
 	k->link.len = 0;
@@ -336,7 +363,7 @@ static int begin(void *arg, const struct update_record *r, struct view *base, st
 		return 0;
 	}
 	if (uses & FOR_BASE) {
-		_cleanup_free_ char *name = base_name(k->l, record);
+		_cleanup_free_ char *name = base_name(k->l, r->number);
 		k->base_file = openat(k->l->t->s->download, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 		if (k->base_file < 0)
 			return err_errno(e, "%s", name);
@@ -345,6 +372,9 @@ static int begin(void *arg, const struct update_record *r, struct view *base, st
 	k->attrs.size = k->attrs.kind == KIND_DIR ? 0 : r->size;
 	if (update_has_base(r))
 		*base = k->base;
+	k->large = r->bytes[DIFF_COPY] >= MANY_PIECES;
+	if (k->large)
+		pthread_mutex_lock(&k->l->t->s->large);
 	return 1;
 }
 
@@ -382,6 +412,8 @@ static int end(void *arg, const struct update_record *r __attribute__((unused)),
 	struct making *k = arg;
 	struct staging *s = k->l->t->s;
 
+	if (k->large)
+		pthread_mutex_unlock(&s->large);
 	/* of one that is damaged nothing can be made that is wanted */
 	closep(&k->base_file);
 	k->base_file = -1;
@@ -586,7 +618,10 @@ static void promise(const struct level *l)
 	for (size_t k = 0; k < l->n; k++) {
 		const struct update_section *x = chosen_section(l, k);
 		for (size_t r = x->first; r < x->first + x->n; r++) {
-			struct want *w = l->uses[r] & FOR_OBJECT ? find_want(l, &l->head->index.records[r]) : NULL;
+			if (!(l->uses[r] & FOR_OBJECT))
+				continue;
+			const struct update_record record = update_record_at(&l->head->index, r);
+			struct want *w = find_want(l, &record);
 			if (w)
 				w->promised = true;
 		}
@@ -606,7 +641,7 @@ uint64_t stage_update_measure(struct staging *s, uint64_t *transit)
 		most = MAX(most, ranges);
 		for (size_t r = 0; r < l->head->index.n_records; r++)
 			if (l->uses[r] & FOR_BASE)
-				bases = MIN(bases + l->head->index.records[r].size, CONTENTSIZE_MAX);
+				bases = MIN(bases + update_size_of(&l->head->index, r), CONTENTSIZE_MAX);
 		promise(l);
 	}
 	*transit = most + bases;

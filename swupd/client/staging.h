@@ -47,7 +47,7 @@ struct staging {
 	int dir;               /* STAGE_DIR */
 	int download;          /* a directory in the cache, ours for this run */
 	pthread_mutex_t lock;  /* of states and notes */
-	pthread_mutex_t large; /* held while a delta of large files is applied */
+	pthread_mutex_t large; /* held while a delta of large files is applied, or a difference of many pieces */
 	size_t missing;
 	bool was_full;     /* some way was given up for want of room */
 	struct strv notes; /* of threads; said by the main one */

@@ -25,6 +25,7 @@
 /* Asked for before anything is known. What comes beyond the head is the section that nearly every client needs, and not fetched again. */
 #define FIRST_BYTES (64UL << 10)
 #define LIST_MAX    (1UL << 20)
+#define MOM_MAX     (4UL << 20) /* 40,000 bundles; until it is verified, it is held in memory */
 
 /* Where manifests of the new release are made from those of the old. */
 struct meta {
@@ -35,11 +36,21 @@ struct meta {
 	struct manifest *mom;            /* the new one, not verified: it only tells which manifests to take */
 	int store;                       /* <cache>/manifest */
 	const struct entry *entry;       /* what is being made; NULL: the MoM */
-	struct buf base, text;
+	struct buf base, text;           /* text: of the MoM */
+	struct fs_tmp file;              /* of another, which may have any size, in the store */
+	struct file_hash *hash;
 };
+
+static void drop_file(struct meta *t)
+{
+	if (t->hash)
+		file_hash_free(take(t->hash));
+	fs_tmp_abort(&t->file);
+}
 
 static void meta_clear(struct meta *t)
 {
+	drop_file(t);
 	manifest_free(t->mom);
 	closep(&t->store);
 	buf_free(&t->base);
@@ -83,30 +94,46 @@ static int begin_manifest(struct meta *t, const struct update_record *r)
 	return load_base(t, manifest_find(t->old_mom, t->entry->name), r);
 }
 
-static int begin(void *arg, const struct update_record *r, struct view *base, struct err *e __attribute__((unused)))
+/* It goes into the store, and gets its name there when it is what the MoM lists. */
+static int begin_file(struct meta *t, const struct update_record *r, struct err *e)
+{
+	const struct attrs attrs = {.kind = KIND_FILE, .mode = 0644, .size = r->size};
+
+	t->hash = file_hash_new(&attrs);
+	return fs_tmp_open(t->store, 0644, &t->file, e);
+}
+
+static int begin(void *arg, const struct update_record *r, struct view *base, struct err *e)
 {
 	struct meta *t = arg;
+	int result = 0;
 
 	t->base.len = t->text.len = 0;
 	t->entry = NULL;
-	if (r->size > MANIFEST_MAX)
+	if (r->size > (r->number ? MANIFEST_MAX : MOM_MAX))
 		return 0;
-	if (r == t->index->records) {
+	if (r->number == 0) {
 		if (update_has_base(r) && catalog_load_mom_text(t->m, t->index->from, &t->base) < 0)
 			return 0;
 	} else if (!t->mom || !begin_manifest(t, r)) {
 		return 0;
 	}
+	if (t->entry)
+		result = begin_file(t, r, e);
 	*base = VIEW_OF((const uint8_t *)t->base.data, t->base.len);
-	return 1;
+	return result < 0 ? result : 1;
 }
 
-static int take_text(void *arg, const void *data, size_t len, struct err *e __attribute__((unused)))
+static int take_text(void *arg, const void *data, size_t len, struct err *e)
 {
 	struct meta *t = arg;
 
-	buf_add(&t->text, data, len);
-	return 0;
+	if (!t->entry) {
+		buf_add(&t->text, data, len);
+		return 0;
+	}
+	file_hash_add(t->hash, data, len);
+	return fs_write_all(t->file.fd, data, len, e);
 }
 
 static int end_mom(struct meta *t, struct err *e)
@@ -128,27 +155,32 @@ static int end(void *arg, const struct update_record *r __attribute__((unused)),
 
 	if (result < 0) {
 		ui_debug(t->m->ui, "a manifest of an update file is not used: %s", e->text);
+		drop_file(t);
 		return 0;
 	}
 	buf_add(&t->text, "", 0);
 	if (!t->entry)
 		return end_mom(t, e);
-	manifest_hash(t->text.data, t->text.len, &real);
-	if (!digest_equal(&real, &t->entry->hash)) {
-		ui_debug(t->m->ui, "the manifest of '%s' in an update file is not the one that the MoM lists",
-			 t->entry->name);
-		return 0;
-	}
+	file_hash_end(t->hash, &real);
+	file_hash_free(take(t->hash));
 	digest_format(&real, hex);
-	return fs_save_cache(t->store, hex, t->text.data, t->text.len, 0644, e);
+	if (digest_equal(&real, &t->entry->hash))
+		return fs_tmp_commit(&t->file, hex, e);
+	ui_debug(t->m->ui, "the manifest of '%s' in an update file is not the one that the MoM lists", t->entry->name);
+	drop_file(t);
+	return 0;
 }
 
 /* mom: of where the file begins; afterwards of where it leads to, owned by the caller. */
 static int take_manifests(struct machine *m, const struct update_head *h, const struct catalog *installed,
 			  const struct manifest *old_mom, struct manifest **mom, struct err *e)
 {
-	_cleanup_(meta_clear) struct meta t = {
-		.m = m, .index = &h->index, .installed = installed, .old_mom = old_mom, .store = -1};
+	_cleanup_(meta_clear) struct meta t = {.m = m,
+					       .index = &h->index,
+					       .installed = installed,
+					       .old_mom = old_mom,
+					       .store = -1,
+					       .file = FS_TMP_INIT};
 	const struct update_target target = {.begin = begin, .write = take_text, .end = end, .arg = &t, .scratch = -1};
 	struct err why = ERR_INIT;
 	int r = 0;
@@ -261,28 +293,45 @@ static int fetch_part(const struct machine *m, int dir, struct update_head *h, u
 	return r < 0 ? r : extend(h, dir, name, result == FETCH_WHOLE, e);
 }
 
-/* manifests: also those. */
-static int fetch_head(const struct machine *m, int dir, struct update_head *h, bool manifests, struct err *e)
+/* The way that is looked for. */
+struct way {
+	struct machine *m;
+	int dir; /* where files are while they are fetched */
+	uint32_t to;
+	const struct catalog *installed; /* NULL: it leads from nothing */
+	bool manifests;                  /* are of interest */
+	struct manifest *mom;            /* of where it has led to; NULL: nothing is known of that */
+	size_t memory, heads;            /* of UPDATE_MEMORY and UPDATE_HEAD_MAX what is left for more files */
+};
+
+static int fetch_head(struct way *w, struct update_head *h, struct err *e)
 {
+	const struct machine *m = w->m;
 	char fixed[UPDATE_FIXED];
 	size_t index, head;
 
-	int r = fetch_part(m, dir, h, FIRST_BYTES, e);
+	int r = fetch_part(m, w->dir, h, FIRST_BYTES, e);
 	if (r >= 0)
 		r = fs_read_at(h->fd, 0, fixed, sizeof(fixed), e);
 	if (r >= 0)
 		r = update_head_size(fixed, sizeof(fixed), &index, &head, e);
-	if (r >= 0 && !manifests)
+	if (r >= 0 && !w->manifests)
 		head = index;
+	if (r >= 0 && head > w->heads)
+		r = err_set(e, -ERR_LIMIT, "the heads of all that lead there are too large");
 	if (r >= 0 && head > h->have)
-		r = fetch_part(m, dir, h, head, e);
+		r = fetch_part(m, w->dir, h, head, e);
 	if (r >= 0 && head > h->have)
 		r = err_set(e, -ERR_FORMAT, "it ends early");
 	if (r >= 0)
-		r = update_load(h->fd, &h->index, e);
+		r = update_load(h->fd, w->memory, &h->index, e);
 	if (r >= 0 && (h->index.from != h->from || h->index.to != h->to))
 		r = err_set(e, -ERR_FORMAT, "it is of other releases");
-	return r;
+	if (r < 0)
+		return r;
+	w->memory -= h->index.memory;
+	w->heads -= head;
+	return 0;
 }
 
 void update_head_free(struct update_head *h)
@@ -298,16 +347,6 @@ void update_head_free(struct update_head *h)
 }
 DEFINE_CLEANUP(struct update_head *, update_head_free);
 
-/* The way that is looked for. */
-struct way {
-	struct machine *m;
-	int dir; /* where files are while they are fetched */
-	uint32_t to;
-	const struct catalog *installed; /* NULL: it leads from nothing */
-	bool manifests;                  /* are of interest */
-	struct manifest *mom;            /* of where it has led to; NULL: nothing is known of that */
-};
-
 /* One step of it, behind those that m->update has. */
 static int add_step(struct way *w, uint32_t from, uint32_t to, struct err *e)
 {
@@ -320,7 +359,7 @@ static int add_step(struct way *w, uint32_t from, uint32_t to, struct err *e)
 	h->to = to;
 	h->fd = -1;
 	h->path = layout_update(to, from);
-	int r = fetch_head(m, w->dir, h, w->manifests, e);
+	int r = fetch_head(w, h, e);
 	if (r >= 0 && w->manifests)
 		r = take_manifests(m, h, w->installed, m->update ? w->mom : installed, &next, e);
 	manifest_free(w->mom);
@@ -361,6 +400,8 @@ static int find_way(struct way *w, uint32_t from, struct err *e)
 	struct err why = ERR_INIT;
 
 	update_head_free(take(m->update));
+	w->memory = UPDATE_MEMORY;
+	w->heads = UPDATE_HEAD_MAX;
 	if (m->offline)
 		return 0;
 	fetch_machine(m);

@@ -104,7 +104,7 @@ static int check_update(const struct need *x, int fd, struct err *e)
 	struct stat st;
 	uint64_t end = 0;
 
-	int r = fstat(fd, &st) < 0 ? err_errno(e, "%s", x->path) : update_load(fd, &index, e);
+	int r = fstat(fd, &st) < 0 ? err_errno(e, "%s", x->path) : update_load(fd, UPDATE_MEMORY, &index, e);
 	for (size_t i = 0; r >= 0 && i < index.n_sections; i++)
 		end = index.sections[i].at + index.sections[i].stored;
 	if (r >= 0 && (index.from != x->from || end != (uint64_t)st.st_size))

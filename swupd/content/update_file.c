@@ -19,9 +19,11 @@
 void update_index_clear(struct update_index *x)
 {
 	buf_free(&x->signature);
+	buf_free(&x->text);
 	free(x->shapes);
 	free(x->sections);
 	free(x->records);
+	free(x->items);
 	free(x->by_hash);
 }
 
@@ -38,6 +40,8 @@ int update_head_size(const void *file, size_t len, size_t *index, size_t *head, 
 	*index = UPDATE_FIXED + stored;
 	if (*head > UPDATE_HEAD_MAX || le32_at(p + 20) > UPDATE_INDEX_MAX)
 		return err_set(e, -ERR_LIMIT, "its index is too large");
+	if (stored > le32_at(p + 20))
+		return err_set(e, -ERR_FORMAT, "its index is larger than what it expands to");
 	if (*index > *head)
 		return err_set(e, -ERR_FORMAT, "its index is longer than its head");
 	return 0;
@@ -46,8 +50,21 @@ int update_head_size(const void *file, size_t len, size_t *index, size_t *head, 
 /* Where the index is read. */
 struct cursor {
 	const uint8_t *at, *end;
-	bool bad; /* a number was not there, or too large */
+	size_t room; /* bytes of memory that it may still take */
+	bool bad;    /* a number was not there, or too large */
+	bool large;  /* it would take more memory */
 };
+
+/* May so many of what takes so many bytes be held? */
+static size_t hold(struct cursor *c, size_t n, size_t size)
+{
+	c->large = c->large || n > c->room / size;
+	c->bad = c->bad || c->large;
+	if (c->bad)
+		return 0;
+	c->room -= n * size;
+	return n;
+}
 
 static uint64_t number(struct cursor *c, uint64_t max)
 {
@@ -86,7 +103,7 @@ static void parse_shapes(struct cursor *c, struct update_index *x)
 {
 	static const enum file_kind kinds[] = {KIND_NONE, KIND_FILE, KIND_DIR, KIND_LINK};
 
-	const size_t n = count(c, SHAPES_MAX, 4);
+	const size_t n = hold(c, count(c, SHAPES_MAX, 4), sizeof(*x->shapes));
 	x->shapes = xcalloc(n + 1, sizeof(*x->shapes));
 	for (; x->n_shapes < n && !c->bad; x->n_shapes++) {
 		struct attrs *a = &x->shapes[x->n_shapes];
@@ -124,7 +141,8 @@ static void parse_section(struct cursor *c, struct update_index *x, struct updat
 
 static void parse_sections(struct cursor *c, struct update_index *x, uint64_t at)
 {
-	const size_t n = count(c, UPDATE_SECTIONS, 2 + 3 * DIFF_STREAMS);
+	const size_t n = hold(c, count(c, UPDATE_SECTIONS, 2 + 3 * DIFF_STREAMS), UPDATE_SECTION_MEMORY);
+	uint64_t meta = 0;
 
 	x->sections = xcalloc(n + 1, sizeof(*x->sections));
 	for (; x->n_sections < n && !c->bad; x->n_sections++) {
@@ -132,61 +150,59 @@ static void parse_sections(struct cursor *c, struct update_index *x, uint64_t at
 		parse_section(c, x, s);
 		s->at = at;
 		at += s->stored;
-		c->bad = c->bad || at > SIZE_TOP || (s->meta && x->n_sections > 0 && !s[-1].meta);
+		for (size_t k = 0; s->meta && k < DIFF_STREAMS; k++)
+			meta += s->streams[k].expanded;
+		c->large = c->large || meta > UPDATE_META_MAX;
+		c->bad = c->bad || c->large || at > SIZE_TOP || (s->meta && x->n_sections > 0 && !s[-1].meta);
 	}
 }
 
-static void parse_hashes(struct cursor *c, const struct update_index *x, bool from)
+/* Passes over what its records take of each stream, which is all of it. */
+static int parse_bytes(struct cursor *c, struct update_index *x, struct err *e)
 {
-	for (size_t i = 0; i < x->n_records && !c->bad; i++) {
-		const uint8_t *p = bytes(c, x->prefix);
-		if (p)
-			memcpy(from ? &x->records[i].from : &x->records[i].hash, p, x->prefix);
-	}
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		for (size_t i = 0; i < x->n_sections; i++) {
+			struct update_section *s = &x->sections[i];
+			uint64_t left = s->streams[k].expanded;
+			s->columns[k] = (uint32_t)(c->at - (const uint8_t *)x->text.data);
+			for (size_t n = 0; n < s->n && !c->bad; n++) {
+				const uint64_t bytes_of = number(c, SIZE_TOP);
+				if (bytes_of > left)
+					return err_set(e, -ERR_FORMAT, "its section %zu does not add up", i);
+				left -= bytes_of;
+			}
+			if (left && !c->bad)
+				return err_set(e, -ERR_FORMAT, "its section %zu does not add up", i);
+		}
+	return 0;
 }
 
-static void parse_records(struct cursor *c, struct update_index *x)
+static int parse_records(struct cursor *c, struct update_index *x, struct err *e)
 {
 	/* as many as fit, each column with a byte at least */
 	if (c->bad || x->n_records > (size_t)(c->end - c->at) / (2 * x->prefix + 2 + DIFF_STREAMS)) {
 		c->bad = true;
-		return;
+		return 0;
 	}
-	x->records = xcalloc(x->n_records + 1, sizeof(*x->records));
-	parse_hashes(c, x, false);
-	parse_hashes(c, x, true);
+	x->items = xcalloc(hold(c, x->n_records, UPDATE_RECORD_MEMORY) + 1, sizeof(*x->items));
+	x->hashes = bytes(c, x->n_records * x->prefix);
+	x->froms = bytes(c, x->n_records * x->prefix);
 	for (size_t i = 0; i < x->n_records && !c->bad; i++) {
 		const size_t shape = number(c, SHAPES_MAX);
 		c->bad = c->bad || shape >= x->n_shapes;
-		x->records[i].shape = c->bad ? NULL : &x->shapes[shape];
+		x->items[i].shape = shape & (SHAPES_MAX - 1);
 	}
 	for (size_t i = 0; i < x->n_records && !c->bad; i++)
-		x->records[i].size = number(c, SIZE_TOP);
-	for (size_t k = 0; k < DIFF_STREAMS; k++)
-		for (size_t i = 0; i < x->n_records && !c->bad; i++)
-			x->records[i].bytes[k] = number(c, SIZE_TOP);
+		x->items[i].size = number(c, SIZE_TOP - 1) & (SIZE_TOP - 1);
+	return parse_bytes(c, x, e);
 }
 
-/* What its records take of each stream is all of it. */
-static bool adds_up(const struct update_index *x, const struct update_section *s)
+static int parse_index(struct update_index *x, size_t at, size_t room, struct err *e)
 {
-	for (size_t k = 0; k < DIFF_STREAMS; k++) {
-		uint64_t sum = 0;
-		for (size_t i = s->first; i < s->first + s->n; i++) {
-			if (x->records[i].bytes[k] > s->streams[k].expanded - sum)
-				return false;
-			sum += x->records[i].bytes[k];
-		}
-		if (sum != s->streams[k].expanded)
-			return false;
-	}
-	return true;
-}
+	const uint8_t *text = (const uint8_t *)x->text.data;
+	struct cursor c = {.at = text, .end = text + x->text.len, .room = room};
 
-static int parse_index(const struct buf *text, size_t at, struct update_index *x, struct err *e)
-{
-	struct cursor c = {(const uint8_t *)text->data, (const uint8_t *)text->data + text->len, false};
-
+	(void)hold(&c, x->text.len, 1);
 	x->from = (uint32_t)number(&c, INT32_MAX);
 	x->to = (uint32_t)number(&c, INT32_MAX);
 	x->prefix = (unsigned)number(&c, sizeof(struct digest));
@@ -198,55 +214,72 @@ static int parse_index(const struct buf *text, size_t at, struct update_index *x
 		buf_add(&x->signature, signature, n);
 	parse_shapes(&c, x);
 	parse_sections(&c, x, at);
-	parse_records(&c, x);
-	if (c.bad || c.at != c.end)
+	int r = parse_records(&c, x, e);
+	if (c.large)
+		return err_set(e, -ERR_LIMIT, "its index or its manifests are too large");
+	if (r >= 0 && (c.bad || c.at != c.end))
 		return err_set(e, -ERR_FORMAT, "its index is damaged");
-	for (size_t i = 0; i < x->n_sections; i++)
-		if (!adds_up(x, &x->sections[i]))
-			return err_set(e, -ERR_FORMAT, "its section %zu does not add up", i);
-	return 0;
+	x->memory = room - c.room;
+	return r;
 }
 
-int update_parse(const void *file, size_t len, struct update_index *x, struct err *e)
+/* Piece by piece, so that nothing but the text is held. */
+static int expand_index(int fd, enum codec codec, size_t stored, size_t expanded, struct buf *text, struct err *e)
 {
-	const uint8_t *p = file;
-	_cleanup_(buf_free) struct buf text = {0};
+	struct decompressor *d;
+
+	int r = decompress_open(codec, UPDATE_NEAR, fd, UPDATE_FIXED, stored, &d, e);
+	if (r < 0)
+		return r;
+	r = decompress_read(d, buf_reserve(text, expanded), expanded, e);
+	decompress_close(d);
+	if (r >= 0)
+		text->len = expanded;
+	return r;
+}
+
+int update_load(int fd, size_t room, struct update_index *x, struct err *e)
+{
+	uint8_t fixed[UPDATE_FIXED + 8] = {0};
 	size_t index = 0, head;
 
 	*x = (struct update_index){0};
-	int r = update_head_size(file, len, &index, &head, e);
+	int r = fs_read_at(fd, 0, fixed, UPDATE_FIXED, e);
+	if (r >= 0)
+		r = update_head_size(fixed, UPDATE_FIXED, &index, &head, e);
 	if (r < 0)
 		return r;
-	const size_t stored = index - UPDATE_FIXED, expanded = le32_at(p + 20);
-	if (index > len)
-		return err_set(e, -ERR_FORMAT, "it ends within its index");
-	r = decompress_mem(codec_detect(p + UPDATE_FIXED, stored), p + UPDATE_FIXED, stored, expanded, &text, e);
-	if (r >= 0 && text.len != expanded)
-		r = err_set(e, -ERR_FORMAT, "its index is damaged");
-	return r < 0 ? r : parse_index(&text, index, x, e);
+	const size_t stored = index - UPDATE_FIXED, expanded = le32_at(fixed + 20);
+	if (expanded > room)
+		return err_set(e, -ERR_LIMIT, "its index is too large");
+	const size_t magic = MIN(stored, sizeof(fixed) - UPDATE_FIXED);
+	r = fs_read_at(fd, UPDATE_FIXED, fixed + UPDATE_FIXED, magic, e);
+	if (r >= 0)
+		r = expand_index(fd, codec_detect(fixed + UPDATE_FIXED, magic), stored, expanded, &x->text, e);
+	return r < 0 ? r : parse_index(x, index, room, e);
 }
 
-int update_load(int fd, struct update_index *x, struct err *e)
+struct update_record update_record_at(const struct update_index *x, size_t number)
 {
-	_cleanup_(buf_free) struct buf text = {0};
-	uint8_t fixed[UPDATE_FIXED];
-	size_t len = 0, head;
+	const struct update_item *it = &x->items[number];
+	struct update_record r = {.number = number, .shape = &x->shapes[it->shape], .size = it->size};
 
-	*x = (struct update_index){0};
-	int r = fs_read_at(fd, 0, fixed, sizeof(fixed), e);
-	if (r >= 0)
-		r = update_head_size(fixed, sizeof(fixed), &len, &head, e);
-	if (r < 0)
-		return r;
-	r = fs_read_at(fd, 0, buf_reserve(&text, len), len, e);
-	return r < 0 ? r : update_parse(text.data, len, x, e);
+	memcpy(&r.hash, x->hashes + number * x->prefix, x->prefix);
+	memcpy(&r.from, x->froms + number * x->prefix, x->prefix);
+	return r;
+}
+
+uint64_t update_size_of(const struct update_index *x, size_t number)
+{
+	return x->items[number].size;
 }
 
 static int by_record_hash(const void *a, const void *b, void *arg)
 {
-	const struct update_record *records = arg;
+	const struct update_index *x = arg;
+	const uint32_t i = *(const uint32_t *)a, k = *(const uint32_t *)b;
 
-	return memcmp(&records[*(const size_t *)a].hash, &records[*(const size_t *)b].hash, sizeof(struct digest));
+	return memcmp(x->hashes + (size_t)i * x->prefix, x->hashes + (size_t)k * x->prefix, x->prefix);
 }
 
 void update_sort(struct update_index *x)
@@ -255,23 +288,24 @@ void update_sort(struct update_index *x)
 		return;
 	x->by_hash = xcalloc(x->n_records + 1, sizeof(*x->by_hash));
 	for (size_t i = 0; i < x->n_records; i++)
-		x->by_hash[i] = i;
-	qsort_r(x->by_hash, x->n_records, sizeof(*x->by_hash), by_record_hash, x->records);
+		x->by_hash[i] = (uint32_t)i;
+	qsort_r(x->by_hash, x->n_records, sizeof(*x->by_hash), by_record_hash, x);
 }
 
+/* Only its first bytes are there. */
 static const struct digest *record_at(const void *arg, size_t i)
 {
 	const struct update_index *x = arg;
 
-	return &x->records[x->by_hash[i]].hash;
+	return (const struct digest *)(x->hashes + (size_t)x->by_hash[i] * x->prefix);
 }
 
-const struct update_record *update_find(const struct update_index *x, const struct digest *hash, unsigned bytes)
+size_t update_find(const struct update_index *x, const struct digest *hash, unsigned bytes)
 {
 	const unsigned prefix = MIN(bytes, x->prefix);
 	const size_t i = digest_search(record_at, x, x->n_records, hash, prefix);
 
-	return i < x->n_records && memcmp(record_at(x, i), hash, prefix) == 0 ? &x->records[x->by_hash[i]] : NULL;
+	return i < x->n_records && memcmp(record_at(x, i), hash, prefix) == 0 ? x->by_hash[i] : SIZE_MAX;
 }
 
 bool update_has_base(const struct update_record *r)
@@ -345,14 +379,22 @@ int update_read(const struct update_index *x, size_t section, int fd, uint64_t a
 	struct reading g = {0};
 	int r = 0;
 
+	const uint8_t *columns[DIFF_STREAMS];
+
 	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++) {
+		columns[k] = (const uint8_t *)x->text.data + s->columns[k];
 		if (s->streams[k].expanded)
-			r = decompress_open(s->streams[k].codec, fd, at, s->streams[k].stored, &g.streams[k], e);
+			r = decompress_open(s->streams[k].codec, k == DIFF_LITERAL ? UPDATE_DICTIONARY : UPDATE_NEAR,
+					    fd, at, s->streams[k].stored, &g.streams[k], e);
 		at += s->streams[k].stored;
 	}
 	for (size_t i = s->first; r >= 0 && i < s->first + s->n; i++) {
-		memcpy(g.left, x->records[i].bytes, sizeof(g.left));
-		r = make_record(&g, &x->records[i], t, e);
+		struct update_record record = update_record_at(x, i);
+		/* they were read before */
+		for (size_t k = 0; k < DIFF_STREAMS; k++)
+			(void)varint_read(&columns[k], (const uint8_t *)x->text.data + x->text.len, &record.bytes[k]);
+		memcpy(g.left, record.bytes, sizeof(g.left));
+		r = make_record(&g, &record, t, e);
 		if (r >= 0)
 			r = pass_over(&g, e);
 	}

@@ -51,13 +51,25 @@ struct err;
 #define UPDATE_META      1  /* flag of a section */
 #define UPDATE_INDEX_MAX (64UL << 20)
 #define UPDATE_HEAD_MAX  (256UL << 20)
-#define UPDATE_RECORDS   1000000UL /* 160 bytes of memory each */
+#define UPDATE_META_MAX  (512UL << 20) /* bytes that all streams of manifests expand to */
+#define UPDATE_RECORDS   1000000UL
 #define UPDATE_SECTIONS  100000UL
 
-/* What a reader holds for the literals of a section; for each other stream 1 MiB at most. */
-#define UPDATE_DICTIONARY (8UL << 20)
+/*
+ * Memory for the indices of all files on a way, since nobody has signed them: text, and for each record and section what the readers have. A million records take some 45 MB,
+ * 200,000 files 9 MB; whatever leads from nothing has at most half of its records again in the files behind it.
+ */
+#define UPDATE_MEMORY         (64UL << 20)
+#define UPDATE_RECORD_MEMORY  16UL
+#define UPDATE_SECTION_MEMORY 512UL
 
+/* What a reader holds for the literals of a section, for each other stream, and for the index. More is refused. */
+#define UPDATE_DICTIONARY (8UL << 20)
+#define UPDATE_NEAR       (1UL << 20)
+
+/* Where an index was read, records are made from it one by one. */
 struct update_record {
+	size_t number;
 	struct digest hash, from;  /* of both the first x->prefix bytes; from: zeros, no file */
 	const struct attrs *shape; /* without the size; x's */
 	uint64_t size;
@@ -72,6 +84,7 @@ struct update_section {
 		enum codec codec;
 		uint64_t expanded, stored;
 	} streams[DIFF_STREAMS];
+	uint32_t columns[DIFF_STREAMS]; /* where the text says what its records take of them */
 };
 
 struct update_index {
@@ -82,28 +95,38 @@ struct update_index {
 	size_t n_shapes;
 	struct update_section *sections;
 	size_t n_sections;
-	struct update_record *records;
 	size_t n_records;
-	size_t *by_hash; /* records; NULL until update_sort() */
+	struct update_record *records; /* that are to be written; NULL in what was read, which has the rest */
+	struct buf text;
+	const uint8_t *hashes, *froms; /* in text: prefix bytes of each record */
+	struct update_item {
+		uint64_t size : 48, shape : 16;
+	} * items;
+	uint32_t *by_hash; /* records; NULL until update_sort() */
+	size_t memory;     /* counted in UPDATE_MEMORY */
 };
 void update_index_clear(struct update_index *x);
+
+/* Of what was read: a record, without what it takes of the streams. */
+struct update_record update_record_at(const struct update_index *x, size_t number);
+uint64_t update_size_of(const struct update_index *x, size_t number);
 
 /* Before records are looked for. */
 void update_sort(struct update_index *x);
 
-/* The record of the object whose hash has these first bytes, as far as the index tells hashes apart; NULL: there is none. x is sorted. */
-const struct update_record *update_find(const struct update_index *x, const struct digest *hash, unsigned bytes);
+/* The record of the object whose hash has these first bytes, as far as the index tells hashes apart; SIZE_MAX: there is none. x is sorted. */
+size_t update_find(const struct update_index *x, const struct digest *hash, unsigned bytes);
 
 /*
  * Bytes from the start to the end of the index and of the manifests, by the first UPDATE_FIXED. -ERR_FORMAT: no update file, or of a version that we do not know. -ERR_LIMIT.
  */
 int update_head_size(const void *file, size_t len, size_t *index, size_t *head, struct err *e);
 
-/* file[0..len) has the index, at least. -ERR_FORMAT, -ERR_LIMIT. The caller clears x, also after a failure. */
-int update_parse(const void *file, size_t len, struct update_index *x, struct err *e);
-
-/* The same of a file whose first bytes are those of an update file. */
-int update_load(int fd, struct update_index *x, struct err *e);
+/*
+ * Read the index of a file that has it, at least. room: of UPDATE_MEMORY what other files leave; it takes no more, and little besides. -ERR_FORMAT, -ERR_LIMIT. The caller clears x,
+ * also after a failure.
+ */
+int update_load(int fd, size_t room, struct update_index *x, struct err *e);
 
 /* Is it made from a file? */
 bool update_has_base(const struct update_record *r);
@@ -111,7 +134,7 @@ bool update_has_base(const struct update_record *r);
 /* Does this prefix begin the hash? */
 bool update_is(const struct update_index *x, const struct digest *prefix, const struct digest *hash);
 
-/* Who makes objects from a section. Records come in their order. */
+/* Who makes objects from a section. Records come in their order; they are lent until end. */
 struct update_target {
 	/* 1: to be made, of base if it is made from a file (lent until end); 0: to be passed over */
 	int (*begin)(void *arg, const struct update_record *r, struct view *base, struct err *e);
@@ -123,7 +146,7 @@ struct update_target {
 };
 
 /*
- * Make what the target wants of a section, whose stored bytes begin at offset at of a file. Memory: the dictionaries, and what diff_apply needs; of a hostile file 80 MiB for each stream.
+ * Make what the target wants of a section, whose stored bytes begin at offset at of a file. Memory: the dictionaries, 1 MiB, and what diff_apply needs.
  */
 int update_read(const struct update_index *x, size_t section, int fd, uint64_t at, const struct update_target *t,
 		struct err *e);

@@ -7,9 +7,6 @@
 #include "swupd/content/update_file.h"
 #include "swupd/content/varint.h"
 
-/* Literals repeat one another from far, the other streams from near. */
-#define NEAR (1UL << 20)
-
 /* Up to here either may be the smaller one, and nothing takes time. */
 #define SMALL (16UL << 10)
 
@@ -52,7 +49,7 @@ int update_pack(const struct diff_streams *streams, struct update_section *s, st
 	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++) {
 		const struct buf *in = &streams->s[k];
 		const size_t start = out->len;
-		r = pack_stream(in, k == DIFF_LITERAL ? UPDATE_DICTIONARY : NEAR, k == DIFF_TARGET,
+		r = pack_stream(in, k == DIFF_LITERAL ? UPDATE_DICTIONARY : UPDATE_NEAR, k == DIFF_TARGET,
 				&s->streams[k].codec, out, e);
 		s->streams[k].expanded = in->len;
 		s->streams[k].stored = out->len - start;
@@ -117,17 +114,24 @@ int update_format(struct update_index *x, struct buf *out, struct err *e)
 	enum codec codec;
 
 	add_index(x, &text);
-	int r = pack_stream(&text, NEAR, false, &codec, &stored, e);
+	int r = pack_stream(&text, UPDATE_NEAR, false, &codec, &stored, e);
 	if (r < 0)
 		return r;
-	uint64_t at = UPDATE_FIXED + stored.len, head = at;
+	uint64_t at = UPDATE_FIXED + stored.len, head = at, meta = 0;
 	for (size_t i = 0; i < x->n_sections; i++) {
 		x->sections[i].at = at;
 		at += x->sections[i].stored;
 		if (x->sections[i].meta)
 			head = at;
+		for (size_t k = 0; x->sections[i].meta && k < DIFF_STREAMS; k++)
+			meta += x->sections[i].streams[k].expanded;
 	}
-	if (head > UPDATE_HEAD_MAX || text.len > UPDATE_INDEX_MAX)
+	/* what no reader takes */
+	if (head > UPDATE_HEAD_MAX || text.len > UPDATE_INDEX_MAX || meta > UPDATE_META_MAX ||
+	    x->n_records > UPDATE_RECORDS || x->n_sections > UPDATE_SECTIONS ||
+	    text.len + x->n_shapes * sizeof(*x->shapes) + x->n_sections * UPDATE_SECTION_MEMORY +
+			    x->n_records * UPDATE_RECORD_MEMORY >
+		    UPDATE_MEMORY)
 		return err_set(e, -ERR_LIMIT, "too much changes for an update file");
 	const uint32_t fixed[] = {htole32(UPDATE_VERSION), htole32((uint32_t)head), htole32((uint32_t)stored.len),
 				  htole32((uint32_t)text.len)};

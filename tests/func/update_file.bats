@@ -438,6 +438,39 @@ far_behind()
 	done
 }
 
+@test "one that would take any amount of memory, or several: the update goes on without, in little" {
+	own
+	local one kind steps
+	# threads and their stacks are as many as there are cores
+	one=$(taskset -cp $$ | sed 's/.*: *//; s/[,-].*//')
+	installed a
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/before"
+	for kind in honest records shapes index sections window mom expands chain; do
+		rm -rf "$ROOT" "$BATS_TEST_TMPDIR/a/cache" && mkdir "$BATS_TEST_TMPDIR/a/cache"
+		cp -a "$BATS_TEST_TMPDIR/before" "$ROOT"
+		case $kind in
+		honest) ;;
+		chain)
+			# by way of nine others, each with as many records as one may have
+			rm "$FILE"
+			for ((steps = 10; steps < 20; steps++)); do
+				mkdir -p "$WWW/$((steps + 1))"
+				printf '%d\t%d\n' "$steps" "$((steps + 1))"
+				"$BATS_TEST_DIRNAME/hostile_update.py" records "$WWW/$((steps + 1))/update-from-$steps" "$steps" "$((steps + 1))"
+			done >"$WWW/20/updates"
+			;;
+		*) "$BATS_TEST_DIRNAME/hostile_update.py" "$kind" "$FILE" 10 20 ;;
+		esac
+		run -0 bash -c 'ulimit -v 300000; exec taskset -c "$@"' - "$one" "$TOP/ci/measure" "$BATS_TEST_TMPDIR/peak" "$kind" swupd update "${SWUPD_GLOBAL[@]}" -u "file://$WWW"
+		[ "$(grep -c 'update-from-.* is not used' <<<"$output")" -le 1 ]
+		run -0 sw diagnose --picky
+	done
+	cat "$BATS_TEST_TMPDIR/peak"
+	run -0 awk -F '\t' 'NR == 1 { most = $3 + 70 } $3 > most' "$BATS_TEST_TMPDIR/peak"
+	assert_output ""
+	as_new
+}
+
 @test "a dry run says what is fetched of it, and fetches no more than its head" {
 	serve "$WWW"
 	installed a

@@ -362,7 +362,7 @@ TEST(decompress_read_gives_pieces_of_what_lies_in_a_file)
 		add_noise(&file, 50, 5);
 		assert_ok(fs_save_cache(dir, "file", file.data, file.len, 0600, &e), &e);
 		_cleanup_close_ int fd = openat(dir, "file", O_RDONLY | O_CLOEXEC);
-		assert_ok(decompress_open(all[c], fd, 100, stored, &d, &e), &e);
+		assert_ok(decompress_open(all[c], 8UL << 20, fd, 100, stored, &d, &e), &e);
 		for (size_t i = 0; out.len < in.len; i++) {
 			const size_t n = MIN(pieces[i % ARRAY_LEN(pieces)], in.len - out.len);
 			assert_ok(decompress_read(d, buf_reserve(&out, n), n, &e), &e);
@@ -373,9 +373,42 @@ TEST(decompress_read_gives_pieces_of_what_lies_in_a_file)
 		assert_fails(decompress_read(d, &byte, 1, &e), ERR_FORMAT, &e, "damaged or truncated");
 		decompress_close(d);
 		/* cut short */
-		assert_ok(decompress_open(all[c], fd, 100, stored - 1000, &d, &e), &e);
+		assert_ok(decompress_open(all[c], 8UL << 20, fd, 100, stored - 1000, &d, &e), &e);
 		out.len = 0;
 		assert_fails(decompress_read(d, buf_reserve(&out, in.len), in.len, &e), ERR_FORMAT, &e, "");
+		decompress_close(d);
+	}
+}
+
+/* What looks back further would take more memory than its reader has for it; what keeps to it is read. */
+TEST(decompress_read_looks_back_no_further_than_it_may)
+{
+	static const size_t windows[] = {1UL << 20, 2UL << 20};
+	static const enum codec all[] = {CODEC_XZ, CODEC_ZSTD};
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(buf_free) struct buf in = {0};
+	struct err e = ERR_INIT;
+	char piece[4096];
+
+	memset(buf_reserve(&in, 3UL << 20), 'x', 3UL << 20);
+	in.len = 3UL << 20;
+	for (size_t i = 0; i < 4 * ARRAY_LEN(all); i++) {
+		const size_t written = windows[i & 1], may = windows[i >> 1 & 1];
+		const enum codec c = all[i >> 2];
+		_cleanup_(buf_free) struct buf file = {0};
+		struct decompressor *d = NULL;
+		if (c == CODEC_XZ)
+			assert_ok(compress_xz(4, written, in.data, in.len, &file, &e), &e);
+		else
+			assert_ok(compress_zstd(written, in.data, in.len, &file, &e), &e);
+		assert_ok(fs_save_cache(dir, "file", file.data, file.len, 0600, &e), &e);
+		_cleanup_close_ int fd = openat(dir, "file", O_RDONLY | O_CLOEXEC);
+		assert_ok(decompress_open(c, may, fd, 0, file.len, &d, &e), &e);
+		if (written <= may)
+			for (size_t n = 0; n < in.len; n += sizeof(piece))
+				assert_ok(decompress_read(d, piece, sizeof(piece), &e), &e);
+		else
+			assert_fails(decompress_read(d, piece, sizeof(piece), &e), ERR_LIMIT, &e, "too much memory");
 		decompress_close(d);
 	}
 }

@@ -27,7 +27,7 @@ static void diff(struct mixed *x, struct update_index *index)
 	assert_ok(between_open(&x->m, 10, 20, &b, &e), &e);
 	assert_ok(diff_update(&b, &e), &e);
 	_cleanup_close_ int fd = openat(x->config.dir, FILE, O_RDONLY | O_CLOEXEC);
-	assert_ok(update_load(fd, index, &e), &e);
+	assert_ok(update_load(fd, UPDATE_MEMORY, index, &e), &e);
 	update_sort(index);
 }
 
@@ -37,9 +37,10 @@ static bool has_base(const struct update_index *index, const char *content, size
 	struct digest hash;
 
 	file_hash_mem(&attrs, content, len, &hash);
-	const struct update_record *r = update_find(index, &hash, sizeof(hash));
-	assert_non_null(r);
-	return update_has_base(r);
+	const size_t found = update_find(index, &hash, sizeof(hash));
+	assert_int_not_equal(found, SIZE_MAX);
+	const struct update_record r = update_record_at(index, found);
+	return update_has_base(&r);
 }
 
 /* Of one file a byte changes, of another all; what both are in release 20. */

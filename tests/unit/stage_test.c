@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -216,10 +217,16 @@ static struct update_head *lying(const struct plan *p, size_t n, uint64_t size, 
 {
 	static const struct attrs shape = {.kind = KIND_FILE, .mode = 0644};
 	struct update_head *h = xcalloc(1, sizeof(*h));
-	struct update_index *x = &h->index;
+	_cleanup_(update_index_clear) struct update_index written = {0};
+	struct update_index *x = &written;
+	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_close_ int fd = memfd_create("update", MFD_CLOEXEC);
+	struct err e = ERR_INIT;
 
 	x->from = h->from = 20;
 	x->to = h->to = p->to;
+	x->shapes = xmemdup(&shape, sizeof(shape));
+	x->n_shapes = 1;
 	x->prefix = sizeof(struct digest);
 	x->records = xcalloc(n, sizeof(*x->records));
 	x->sections = xcalloc(n, sizeof(*x->sections));
@@ -227,11 +234,19 @@ static struct update_head *lying(const struct plan *p, size_t n, uint64_t size, 
 		const size_t k = x->n_records;
 		if (p->changes[i].want->kind != KIND_FILE)
 			continue;
-		x->records[k] = (struct update_record){.hash = p->changes[i].want->hash, .shape = &shape, .size = size};
-		x->sections[k] = (struct update_section){.first = k, .n = 1, .at = 100 + k * apart, .stored = stored};
+		x->records[k] =
+			(struct update_record){.hash = p->changes[i].want->hash, .shape = x->shapes, .size = size};
+		x->sections[k] = (struct update_section){.first = k, .n = 1};
 		x->n_sections = ++x->n_records;
 	}
 	assert_int_equal(x->n_records, n);
+	assert_ok(update_format(x, &text, &e), &e);
+	assert_ok(fs_write_all(fd, text.data, text.len, &e), &e);
+	assert_ok(update_load(fd, UPDATE_MEMORY, &h->index, &e), &e);
+	for (size_t k = 0; k < n; k++) {
+		h->index.sections[k].at = 100 + k * apart;
+		h->index.sections[k].stored = stored;
+	}
 	h->fd = -1;
 	h->path = layout_update(h->to, h->from);
 	return h;

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "swupd/base/fs.h"
@@ -86,6 +87,15 @@ static void sample_make(struct sample *s)
 	buf_add(&s->file, stored.data, stored.len);
 }
 
+/* A file of these bytes. */
+static int load(const void *file, size_t len, size_t room, struct update_index *x, struct err *e)
+{
+	_cleanup_close_ int fd = memfd_create("update", MFD_CLOEXEC);
+
+	assert_ok(fs_write_all(fd, file, len, e), e);
+	return update_load(fd, room, x, e);
+}
+
 /* What a reader makes of it: of records whose bit is set in wanted. */
 struct maker {
 	const struct sample *sample;
@@ -101,7 +111,7 @@ static int begin(void *arg, const struct update_record *r, struct view *base, st
 {
 	struct maker *m = arg;
 
-	m->now = (size_t)(r - m->index->records);
+	m->now = r->number;
 	const struct buf *old = &m->sample->old[m->now];
 	*base = VIEW_OF((const uint8_t *)old->data, m->wrong_base ? old->len / 2 : old->len);
 	return (m->wanted >> m->now & 1) != 0;
@@ -119,7 +129,7 @@ static int end(void *arg, const struct update_record *r, int result, struct err 
 {
 	struct maker *m = arg;
 
-	assert_ptr_equal(r, &m->index->records[m->now]);
+	assert_int_equal(r->number, m->now);
 	m->results[m->now] = result;
 	m->ended |= 1U << m->now;
 	return 0;
@@ -152,7 +162,7 @@ static void check_sample(const struct sample *s, const struct buf *file)
 
 	assert_ok(update_head_size(file->data, file->len, &index, &head, &e), &e);
 	/* the head is enough */
-	assert_ok(update_parse(file->data, head, &x, &e), &e);
+	assert_ok(load(file->data, head, UPDATE_MEMORY, &x, &e), &e);
 	assert_int_equal(head, x.sections[1].at);
 	assert_int_equal(x.from, 10);
 	assert_int_equal(x.to, 20);
@@ -162,13 +172,15 @@ static void check_sample(const struct sample *s, const struct buf *file)
 	assert_int_equal(x.n_sections, 2);
 	assert_int_equal(x.sections[1].at + x.sections[1].stored, file->len);
 	assert_true(x.sections[0].meta && !x.sections[1].meta);
-	assert_int_equal(x.records[1].shape->mode, 04755);
-	assert_int_equal(x.records[1].shape->gid, 100000);
-	assert_int_equal(x.records[4].shape->kind, KIND_LINK);
+	assert_int_equal(update_record_at(&x, 1).shape->mode, 04755);
+	assert_int_equal(update_record_at(&x, 1).shape->gid, 100000);
+	assert_int_equal(update_record_at(&x, 4).shape->kind, KIND_LINK);
 	for (size_t i = 0; i < RECORDS; i++) {
-		assert_true(update_is(&x, &x.records[i].hash, &s->index.records[i].hash));
-		assert_true(update_is(&x, &x.records[i].from, &s->index.records[i].from));
-		assert_false(update_is(&x, &x.records[i].hash, &s->index.records[(i + 1) % RECORDS].hash));
+		const struct update_record r = update_record_at(&x, i);
+		assert_int_equal(r.size, s->index.records[i].size);
+		assert_true(update_is(&x, &r.hash, &s->index.records[i].hash));
+		assert_true(update_is(&x, &r.from, &s->index.records[i].from));
+		assert_false(update_is(&x, &r.hash, &s->index.records[(i + 1) % RECORDS].hash));
 	}
 	_cleanup_(maker_clear) struct maker m = {.sample = s, .index = &x, .wanted = 31};
 	assert_ok(read_all(&m, file, &e), &e);
@@ -204,14 +216,17 @@ TEST(update_file_passes_over_what_is_not_wanted_or_cannot_be_made)
 	_cleanup_(sample_free) struct sample s;
 	struct err e = ERR_INIT;
 
+	_cleanup_(update_index_clear) struct update_index x;
+
 	sample_make(&s);
-	_cleanup_(maker_clear) struct maker m = {.sample = &s, .index = &s.index, .wanted = 1 << 2 | 1 << 4};
+	assert_ok(load(s.file.data, s.file.len, UPDATE_MEMORY, &x, &e), &e);
+	_cleanup_(maker_clear) struct maker m = {.sample = &s, .index = &x, .wanted = 1 << 2 | 1 << 4};
 	assert_ok(read_all(&m, &s.file, &e), &e);
 	assert_int_equal(m.ended, m.wanted);
 	assert_memory_equal(m.made[2].data, s.new[2].data, s.new[2].len);
 	assert_memory_equal(m.made[4].data, s.new[4].data, s.new[4].len);
 	/* the base is another file: that record fails, and no other */
-	_cleanup_(maker_clear) struct maker w = {.sample = &s, .index = &s.index, .wanted = 31, .wrong_base = true};
+	_cleanup_(maker_clear) struct maker w = {.sample = &s, .index = &x, .wanted = 31, .wrong_base = true};
 	assert_ok(read_all(&w, &s.file, &e), &e);
 	assert_int_equal(w.ended, 31);
 	for (size_t i = 0; i < 4; i++)
@@ -236,7 +251,7 @@ TEST(update_file_refuses_what_is_none)
 	s.file.data[8] = 1;
 	for (size_t len = 0; len < s.index.sections[0].at; len++) {
 		_cleanup_(update_index_clear) struct update_index x;
-		assert_fails(update_parse(s.file.data, len, &x, &e), ERR_FORMAT, &e, "");
+		assert_fails(load(s.file.data, len, UPDATE_MEMORY, &x, &e), ERR_FORMAT, &e, "");
 	}
 }
 
@@ -250,7 +265,7 @@ TEST(update_file_survives_changed_bytes)
 	for (size_t at = 0; at < s.file.len; at++) {
 		_cleanup_(update_index_clear) struct update_index x;
 		s.file.data[at] ^= 0x15;
-		int r = update_parse(s.file.data, s.file.len, &x, &e);
+		int r = load(s.file.data, s.file.len, UPDATE_MEMORY, &x, &e);
 		if (r >= 0 && x.n_records == RECORDS) {
 			_cleanup_(maker_clear) struct maker m = {.sample = &s, .index = &x, .wanted = 31};
 			r = read_all(&m, &s.file, &e);
@@ -261,17 +276,23 @@ TEST(update_file_survives_changed_bytes)
 	}
 }
 
-/* An index of these bytes, not compressed. */
-static int parse_index(const struct buf *index, struct update_index *x, struct err *e)
+/* A file with an index of these bytes, not compressed. */
+static void add_file(struct buf *out, const struct buf *index)
 {
-	_cleanup_(buf_free) struct buf file = {0};
 	const uint32_t fixed[] = {UPDATE_VERSION, (uint32_t)(UPDATE_FIXED + index->len), (uint32_t)index->len,
 				  (uint32_t)index->len};
 
-	buf_add(&file, UPDATE_MAGIC, 8);
-	buf_add(&file, fixed, sizeof(fixed));
-	buf_add(&file, index->data, index->len);
-	return update_parse(file.data, file.len, x, e);
+	buf_add(out, UPDATE_MAGIC, 8);
+	buf_add(out, fixed, sizeof(fixed));
+	buf_add(out, index->data, index->len);
+}
+
+static int parse_index(const struct buf *index, struct update_index *x, struct err *e)
+{
+	_cleanup_(buf_free) struct buf file = {0};
+
+	add_file(&file, index);
+	return load(file.data, file.len, UPDATE_MEMORY, x, e);
 }
 
 TEST(update_file_does_not_believe_counts)
@@ -296,6 +317,115 @@ TEST(update_file_does_not_believe_counts)
 	}
 }
 
+/* An index of so many shapes, sections without records, and records in one section; their columns are zeros. */
+static void add_index(struct buf *out, size_t shapes, size_t sections, size_t records)
+{
+	static const uint64_t begin[] = {10, 20, 4, 0};
+	const size_t columns = records * (4 + 4 + 2 + DIFF_STREAMS);
+
+	for (size_t i = 0; i < ARRAY_LEN(begin); i++)
+		varint_add(out, begin[i]);
+	varint_add(out, shapes);
+	for (size_t i = 0; i < shapes; i++)
+		buf_add(out, "\1\0\0\0", 4);
+	varint_add(out, sections + 1);
+	for (size_t i = 0; i <= sections; i++) {
+		varint_add(out, 0);
+		varint_add(out, i < sections ? 0 : records);
+		for (size_t k = 0; k < 3UL * DIFF_STREAMS; k++)
+			buf_add(out, "", 1);
+	}
+	memset(buf_reserve(out, columns), 0, columns);
+	out->len += columns;
+}
+
+/* Nobody has signed it: what all files of a way may take together is bounded. */
+TEST(update_file_takes_no_more_memory_than_there_is)
+{
+	static const struct {
+		size_t shapes, sections, records, room;
+		const char *fails; /* NULL: it fits */
+	} cases[] = {
+		{1, 0, 1000, UPDATE_MEMORY, NULL},
+		{1, 0, 1000000, UPDATE_MEMORY, NULL},
+		{1, 0, 1000000, UPDATE_MEMORY / 2, "too large"},
+		{1, 0, 1000001, UPDATE_MEMORY, "damaged"},
+		{65536, 0, 1, UPDATE_MEMORY, NULL},
+		{65536, 0, 1, 1 << 20, "too large"},
+		{1, 99999, 1, UPDATE_MEMORY, NULL},
+		{1, 99999, 1, UPDATE_MEMORY / 2, "too large"},
+		{1, 100000, 1, UPDATE_MEMORY, "damaged"},
+		{1, 0, 1000, 100, "too large"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_(update_index_clear) struct update_index x;
+		_cleanup_(buf_free) struct buf index = {0}, file = {0};
+		struct err e = ERR_INIT;
+
+		add_index(&index, cases[i].shapes, cases[i].sections, cases[i].records);
+		add_file(&file, &index);
+		if (!cases[i].fails) {
+			assert_ok(load(file.data, file.len, cases[i].room, &x, &e), &e);
+			assert_int_equal(x.n_records, cases[i].records);
+			assert_true(x.memory >= index.len && x.memory <= cases[i].room);
+		} else {
+			const bool large = strcmp(cases[i].fails, "too large") == 0;
+			assert_fails(load(file.data, file.len, cases[i].room, &x, &e), large ? ERR_LIMIT : ERR_FORMAT,
+				     &e, cases[i].fails);
+		}
+	}
+}
+
+TEST(update_file_says_how_large_its_index_is)
+{
+	struct err e = ERR_INIT;
+	size_t index, head;
+	const struct {
+		uint32_t head, stored, expanded;
+		int code;
+	} cases[] = {
+		{UPDATE_HEAD_MAX, 100, 200, 0},
+		{UPDATE_HEAD_MAX + 1, 100, 200, ERR_LIMIT},
+		{1000, 100, UPDATE_INDEX_MAX + 1, ERR_LIMIT},
+		{1000, 100, 99, ERR_FORMAT}, /* what is stored is held, too, or would be read for nothing */
+		{100, 100, 200, ERR_FORMAT},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const uint32_t fixed[] = {UPDATE_VERSION, cases[i].head, cases[i].stored, cases[i].expanded};
+		_cleanup_(buf_free) struct buf file = {0};
+		buf_add(&file, UPDATE_MAGIC, 8);
+		buf_add(&file, fixed, sizeof(fixed));
+		assert_int_equal(update_head_size(file.data, file.len, &index, &head, &e), -cases[i].code);
+		err_clear(&e);
+	}
+}
+
+/* Manifests that expand to more than any may have are not begun with. */
+TEST(update_file_has_manifests_of_a_size_that_can_be)
+{
+	_cleanup_(sample_free) struct sample s;
+	_cleanup_(buf_free) struct buf file = {0}, text = {0}, index = {0};
+	_cleanup_(update_index_clear) struct update_index x;
+	struct err e = ERR_INIT;
+
+	sample_make(&s);
+	s.index.sections[0].streams[DIFF_LITERAL].expanded = UPDATE_META_MAX + 1UL;
+	assert_fails(update_format(&s.index, &file, &e), ERR_LIMIT, &e, "too much");
+	/* the same written by somebody else */
+	const size_t at = 12 + 3UL * DIFF_LITERAL;
+	add_index(&index, 1, 0, 1);
+	index.data[10] = 1;
+	buf_add(&text, index.data, at);
+	varint_add(&text, CODEC_ZSTD);
+	varint_add(&text, UPDATE_META_MAX + 1UL);
+	buf_add(&text, index.data + at + 2, index.len - at - 2);
+	file.len = 0;
+	add_file(&file, &text);
+	assert_fails(load(file.data, file.len, UPDATE_MEMORY, &x, &e), ERR_LIMIT, &e, "manifests are too large");
+}
+
 TEST(update_file_needs_sums_that_are_right)
 {
 	_cleanup_(sample_free) struct sample s;
@@ -306,7 +436,7 @@ TEST(update_file_needs_sums_that_are_right)
 	sample_make(&s);
 	s.index.records[2].bytes[DIFF_LITERAL]++;
 	assert_ok(update_format(&s.index, &file, &e), &e);
-	assert_fails(update_parse(file.data, file.len, &x, &e), ERR_FORMAT, &e, "section 1 does not add up");
+	assert_fails(load(file.data, file.len, UPDATE_MEMORY, &x, &e), ERR_FORMAT, &e, "section 1 does not add up");
 }
 
 TEST(varint_reads_what_it_writes_and_nothing_longer)
