@@ -311,6 +311,7 @@ static void staging_end(struct staging *s)
 	free(s->installed);
 	table_free(s->by_hash);
 	strv_free(&s->notes);
+	free(s->damage);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->large);
 	closep(&s->dir);

@@ -76,6 +76,9 @@ struct level {
 
 struct transfer {
 	struct staging *s;
+	bool last;           /* nothing is fetched again after it, and nothing that an interrupted run left is used */
+	bool resumed;        /* something that one left was used */
+	char *damage;        /* what was wrong with something; under the lock */
 	struct want **wants; /* by hash */
 	struct level *levels;
 	size_t n;
@@ -407,6 +410,18 @@ static int commit(struct making *k, struct err *e)
 	return r < 0 ? r : object_commit(take(k->object), &k->want->entry->hash, e);
 }
 
+/* Takes the note. */
+static void note_damage(const struct level *l, char *note, const char *why)
+{
+	struct transfer *t = l->t;
+
+	pthread_mutex_lock(&t->s->lock);
+	if (!t->damage)
+		t->damage = xasprintf("%s is damaged: %s", l->head->path, why);
+	pthread_mutex_unlock(&t->s->lock);
+	stage_note(t->s, note);
+}
+
 static int end(void *arg, const struct update_record *r __attribute__((unused)), int result, struct err *e)
 {
 	struct making *k = arg;
@@ -427,7 +442,8 @@ static int end(void *arg, const struct update_record *r __attribute__((unused)),
 	want_settle(s, k->want, result >= 0);
 	if (result >= 0 || stage_is_fatal(result))
 		return result;
-	stage_note(s, xasprintf("'%s' is not taken from the update file: %s", k->want->entry->name, e->text));
+	note_damage(k->l, xasprintf("'%s' is not taken from %s: %s", k->want->entry->name, k->l->head->path, e->text),
+		    e->text);
 	return 0;
 }
 
@@ -462,8 +478,7 @@ static int unpack(void *arg, void *item, struct err *e)
 		return r;
 	}
 	if (r < 0)
-		stage_note(l->t->s, xasprintf("%s is damaged, the rest of it is fetched otherwise: %s", l->head->path,
-					      why.text));
+		note_damage(l, xasprintf("%s is damaged: %s", l->head->path, why.text), why.text);
 	err_clear(&why);
 	return 0;
 }
@@ -526,8 +541,8 @@ static int fetch_ranges(struct level *l, struct err *e)
 	for (size_t i = 0; r >= 0 && i < l->n_ranges; i++) {
 		struct range *g = &l->ranges[i];
 		g->left = g->n;
-		if (g->name)
-			update_head_begin_part(l->head, s->download, g->at);
+		if (g->name && !l->t->last)
+			l->t->resumed |= update_head_begin_part(l->head, s->download, g->at);
 		if (g->name)
 			jobs[n++] = (struct fetch_job){.path = l->head->path,
 						       .name = g->name,
@@ -567,6 +582,7 @@ static void transfer_clear(struct transfer *t)
 		level_clear(&t->levels[i]);
 	free(t->levels);
 	free(t->wants);
+	free(t->damage);
 }
 
 static void begin_level(struct transfer *t, size_t number, struct update_head *head)
@@ -581,9 +597,9 @@ static void begin_level(struct transfer *t, size_t number, struct update_head *h
 }
 
 /* Which sections of which ranges of which files. */
-static void plan_transfer(struct staging *s, struct transfer *t)
+static void plan_transfer(struct staging *s, bool last, struct transfer *t)
 {
-	*t = (struct transfer){.s = s, .whole = update_head_is_whole(s->m->update)};
+	*t = (struct transfer){.s = s, .last = last, .whole = update_head_is_whole(s->m->update)};
 	if (!s->m->update || !s->missing || s->m->update->index.to != s->plan->to)
 		return;
 	t->wants = xcalloc(s->n, sizeof(struct want *));
@@ -633,7 +649,7 @@ uint64_t stage_update_measure(struct staging *s, uint64_t *transit)
 	_cleanup_(transfer_clear) struct transfer t;
 	uint64_t bytes = 0, most = 0, bases = 0;
 
-	plan_transfer(s, &t);
+	plan_transfer(s, false, &t);
 	for (size_t i = 0; i < t.n; i++) {
 		const struct level *l = &t.levels[i];
 		const uint64_t ranges = measure_ranges(l);
@@ -648,13 +664,13 @@ uint64_t stage_update_measure(struct staging *s, uint64_t *transit)
 	return bytes;
 }
 
-int stage_update(struct staging *s, struct err *e)
+/* *again: something was damaged, and may not be when it is fetched anew. */
+static int try(struct staging *s, bool last, bool *again, struct err *e)
 {
 	_cleanup_(transfer_clear) struct transfer t;
 	int r = 0;
 
-	progress_stage(s->m->progress, "download_packs", 0, true);
-	plan_transfer(s, &t);
+	plan_transfer(s, last, &t);
 	for (size_t i = 0; r >= 0 && i < t.n; i++)
 		if (t.levels[i].n)
 			r = fetch_ranges(&t.levels[i], e);
@@ -664,6 +680,28 @@ int stage_update(struct staging *s, struct err *e)
 				_cleanup_free_ char *name = base_name(&t.levels[i], k);
 				(void)unlinkat(s->download, name, 0);
 			}
+	*again = t.damage && (t.resumed || t.whole);
+	if (t.damage && t.whole) {
+		free(s->damage);
+		s->damage = take(t.damage);
+	}
 	stage_say_notes(s);
 	return r;
+}
+
+/*
+ * What an interrupted run left may have been damaged when the power went, and there may be no other way than the one from nothing: what is still missing is fetched once more,
+ * also what the heads have of it.
+ */
+int stage_update(struct staging *s, struct err *e)
+{
+	bool again = false;
+
+	progress_stage(s->m->progress, "download_packs", 0, true);
+	int r = try(s, false, &again, e);
+	if (r < 0 || !again || !s->missing)
+		return r;
+	for (struct update_head *h = s->m->update; h; h = h->before)
+		h->have = 0;
+	return try(s, true, &again, e);
 }

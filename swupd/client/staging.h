@@ -50,6 +50,7 @@ struct staging {
 	pthread_mutex_t large; /* held while a delta of large files is applied, or a difference of many pieces */
 	size_t missing;
 	bool was_full;     /* some way was given up for want of room */
+	char *damage;      /* what is wrong with the way from nothing; NULL: nothing that is known */
 	struct strv notes; /* of threads; said by the main one */
 };
 

@@ -236,21 +236,22 @@ static int open_left(const struct update_head *h, int dir, uint64_t at, uint64_t
 	return -1;
 }
 
-void update_head_begin_part(const struct update_head *h, int dir, uint64_t at)
+bool update_head_begin_part(const struct update_head *h, int dir, uint64_t at)
 {
 	_cleanup_free_ char *name = update_head_part(h, at), *part = xasprintf("%s.part", name);
 	uint64_t start = 0;
 	struct stat st;
 
 	if (fs_exists(dir, part))
-		return;
+		return true;
 	_cleanup_close_ int left = at < h->have ? fcntl(h->fd, F_DUPFD_CLOEXEC, 0) : open_left(h, dir, at, &start);
 	if (left < 0 || fstat(left, &st) < 0)
-		return;
+		return false;
 	_cleanup_close_ int fd = openat(dir, part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd >= 0 && (lseek(left, (off_t)(at - start), SEEK_SET) < 0 ||
 			fs_copy_fd(left, fd, (uint64_t)st.st_size - (at - start), NULL) < 0))
 		(void)unlinkat(dir, part, 0);
+	return at >= h->have;
 }
 
 /* The next bytes of it, or all of it, came into a file. */
@@ -304,7 +305,7 @@ struct way {
 	size_t memory, heads;            /* of UPDATE_MEMORY and UPDATE_HEAD_MAX what is left for more files */
 };
 
-static int fetch_head(struct way *w, struct update_head *h, struct err *e)
+static int try_head(struct way *w, struct update_head *h, struct err *e)
 {
 	const struct machine *m = w->m;
 	char fixed[UPDATE_FIXED];
@@ -346,6 +347,34 @@ void update_head_free(struct update_head *h)
 	}
 }
 DEFINE_CLEANUP(struct update_head *, update_head_free);
+
+static void forget_head(struct update_head *h)
+{
+	update_index_clear(&h->index);
+	h->index = (struct update_index){0};
+	closep(&h->fd);
+	h->fd = -1;
+	h->have = 0;
+}
+
+/* What an interrupted run left of it may have been damaged when the power went: without that once more. */
+static int fetch_head(struct way *w, struct update_head *h, struct err *e)
+{
+	_cleanup_free_ char *name = update_head_part(h, 0), *part = xasprintf("%s.part", name);
+	const bool left = fs_exists(w->dir, part);
+	struct err why = ERR_INIT;
+
+	int r = try_head(w, h, &why);
+	if (left && (r == -ERR_FORMAT || r == -ERR_LIMIT)) {
+		err_clear(&why);
+		forget_head(h);
+		(void)unlinkat(w->dir, part, 0);
+		r = try_head(w, h, &why);
+	}
+	if (r < 0)
+		err_move(e, &why);
+	return r;
+}
 
 /* One step of it, behind those that m->update has. */
 static int add_step(struct way *w, uint32_t from, uint32_t to, struct err *e)

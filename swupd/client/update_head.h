@@ -45,7 +45,8 @@ bool update_head_is_whole(const struct update_head *h);
 char *update_head_part(const struct update_head *h, uint64_t at);
 
 /*
- * Put what is here of it from at on, in the head or under another name of an interrupted run, where the fetch of that part goes on from. Its failure costs bytes, no more.
+ * Put what is here of it from at on, in the head or under another name of an interrupted run, where the fetch of that part goes on from. Its failure costs bytes, no more. True: it is
+ * what a run left, which may have been damaged since.
  */
-void update_head_begin_part(const struct update_head *h, int dir, uint64_t at);
+bool update_head_begin_part(const struct update_head *h, int dir, uint64_t at);
 void update_head_free(struct update_head *h);

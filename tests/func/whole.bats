@@ -272,6 +272,50 @@ only_whole()
 	done
 }
 
+@test "what an interrupted run left was damaged when the power went: it is fetched anew" {
+	local file part
+	serve "$WWW" 'limit_rate 100k;'
+	machine a
+	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+	run -137 timeout -s KILL 2 swupd os-install "${SWUPD_GLOBAL[@]}" -V 10 -B os-core,b1,b2
+	file=$(echo "$BATS_TEST_TMPDIR"/a/cache/download/update-0-10-*.part)
+	part=$(stat -c %s "$file")
+	[ "$part" -gt 50000 ]
+	serve_stop
+	NGINX_PID=
+	serve "$WWW"
+	machine a
+	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+	# the blocks of its last bytes were never written
+	truncate -s "$((part / 2))" "$file" && truncate -s "$part" "$file"
+	rm -rf "$ROOT"
+	run -0 sw os-install -V 10 -B os-core,b1,b2
+	only_whole
+	run -0 sw diagnose --picky
+	# and that of its head
+	rm -rf "$ROOT" "$BATS_TEST_TMPDIR/a/cache"
+	mkdir -p "$BATS_TEST_TMPDIR/a/cache/download"
+	chmod 700 "$BATS_TEST_TMPDIR/a/cache/download"
+	head -c 100 "$WWW/10/update-from-0" >"$BATS_TEST_TMPDIR/a/cache/download/update-0-10-0.part"
+	truncate -s 4096 "$BATS_TEST_TMPDIR/a/cache/download/update-0-10-0.part"
+	run -0 sw os-install -V 10 -B os-core,b1,b2
+	run -0 sw diagnose --picky
+}
+
+@test "what is damaged on the server is said so, not that a file is missing which never was there" {
+	own
+	local size
+	size=$(stat -c %s "$WWW/10/update-from-0")
+	dd if=/dev/zero of="$WWW/10/update-from-0" bs=1 seek="$((size / 2))" count=2000 conv=notrunc status=none
+	served a
+	run ! sw os-install -V 10 -B os-core,b1,b2
+	assert_output --regexp "swupd: .*10/update-from-0 is damaged"
+	refute_output --partial 404
+	# the rest was fetched once, and what was damaged in it once more
+	sleep 0.2
+	[ "$(grep -c update-from-0 "$ACCESS")" -le 5 ]
+}
+
 @test "mixer build validate finds what cannot be had" {
 	local MIX
 	other_mix
