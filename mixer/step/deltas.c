@@ -42,11 +42,11 @@ int delta_make_checked(const struct buf *old, const struct buf *new, const struc
 }
 
 /* A file in the store can be damaged without its length telling; a delta from it would be of no use to anybody. */
-static int load(const struct mix *m, const struct node *n, struct buf *out, struct err *e)
+static int load(const struct mix *m, const struct node *n, struct fs_map *out, struct err *e)
 {
 	struct digest real;
 
-	int r = object_content(m, n, out, e);
+	int r = object_map(m, n, out, e);
 	if (r < 0)
 		return r;
 	file_hash_mem(&n->attrs, out->data, out->len, &real);
@@ -59,13 +59,15 @@ static int load(const struct mix *m, const struct node *n, struct buf *out, stru
 int delta_job_make(const struct mix *m, const struct job *j, struct buf *out, struct err *e)
 {
 	const struct node *from = j->members[0].node, *to = j->members[1].node;
-	_cleanup_(buf_free) struct buf old = {0}, new = {0};
+	_cleanup_(fs_unmap) struct fs_map old = {0}, new = {0};
 
 	int r = load(m, from, &old, e);
 	if (r >= 0)
 		r = load(m, to, &new, e);
+	const struct buf was = {.data = (char *)old.data, .len = old.len},
+			 is = {.data = (char *)new.data, .len = new.len};
 	if (r >= 0)
-		r = j->kind->delta->make(&old, &new, &to->attrs, out, e);
+		r = j->kind->delta->make(&was, &is, &to->attrs, out, e);
 	if (r == 1)
 		buf_puts(out, not_worth_it);
 	return r;

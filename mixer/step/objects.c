@@ -46,6 +46,12 @@ const struct node *objects_find(const struct objects *o, const struct digest *ha
 	return table_find(o->nodes, hash, sizeof(*hash));
 }
 
+static int damaged(const struct node *n, struct err *e)
+{
+	return err_hint(e, err_set(e, -ERR_DIGEST, "%s: its content in the cache is damaged", n->path),
+			"remove <cache>/objects, then 'mixer build' makes it anew");
+}
+
 int object_content(const struct mix *m, const struct node *n, struct buf *out, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
@@ -58,10 +64,19 @@ int object_content(const struct mix *m, const struct node *n, struct buf *out, s
 	if (r < 0)
 		return err_in(e, r, "%s", n->path);
 	if (text.len != n->attrs.size)
-		return err_hint(e, err_set(e, -ERR_DIGEST, "%s: its content in the cache is damaged", n->path),
-				"remove <cache>/objects, then 'mixer build' makes it anew");
-	buf_add(out, text.data, text.len);
+		return damaged(n, e);
+	buf_move(out, &text);
 	return 0;
+}
+
+int object_map(const struct mix *m, const struct node *n, struct fs_map *out, struct err *e)
+{
+	_cleanup_close_ int fd = store_get_fd(m->store, &n->hash, e);
+
+	int r = fd < 0 ? fd : fs_map_fd(fd, "object", out, e);
+	if (r < 0)
+		return err_in(e, r, "%s", n->path);
+	return out->len == n->attrs.size ? 0 : damaged(n, e);
 }
 
 char *cache_path(const struct mix *m, const char *kind, const struct digest *d, struct err *e)

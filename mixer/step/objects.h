@@ -8,6 +8,7 @@
 
 struct buf;
 struct err;
+struct fs_map;
 struct mix;
 
 /* What a manifest's entry stands for: its attributes and content, found by the trees of releases. */
@@ -19,6 +20,9 @@ const struct node *objects_find(const struct objects *o, const struct digest *ha
 
 /* The content of a node: a file's bytes, a link's target, nothing for a directory. Added to out. */
 int object_content(const struct mix *m, const struct node *n, struct buf *out, struct err *e);
+
+/* The same of a file, which is not loaded. The caller unmaps it. */
+int object_map(const struct mix *m, const struct node *n, struct fs_map *out, struct err *e);
 
 /* <cache>/<kind>/<codec>-<level>/xx/<hex>, and its directory made. The caller frees it. */
 char *cache_path(const struct mix *m, const char *kind, const struct digest *d, struct err *e);

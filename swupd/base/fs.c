@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -182,6 +183,31 @@ static int open_dir_of(int dirfd, const char *name, const char **base, struct er
 static int set_mode_again(int fd, mode_t mode, struct err *e)
 {
 	return mode & (S_ISUID | S_ISGID) && fchmod(fd, mode) < 0 ? err_errno(e, "chmod") : 0;
+}
+
+int fs_map_fd(int fd, const char *name, struct fs_map *out, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_errno(e, "%s", name);
+	*out = (struct fs_map){.data = "", .len = (size_t)st.st_size};
+	if (out->len == 0)
+		return 0;
+	void *p = mmap(NULL, out->len, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		*out = (struct fs_map){0};
+		return err_errno(e, "%s: mmap", name);
+	}
+	out->data = p;
+	return 0;
+}
+
+void fs_unmap(struct fs_map *m)
+{
+	if (m->len > 0)
+		(void)munmap((void *)m->data, m->len);
+	*m = (struct fs_map){0};
 }
 
 static int save(int dirfd, const char *name, const void *data, size_t len, mode_t mode, bool durable, struct err *e)

@@ -41,6 +41,17 @@ void fs_parent_close(struct fs_parent *p); /* for _cleanup_ */
 int fs_load(int dirfd, const char *name, size_t max, struct buf *out, struct err *e);
 int fs_load_fd(int fd, const char *name, size_t max, struct buf *out, struct err *e);
 
+/*
+ * A whole file that is looked at where it lies: the kernel has its bytes in memory as long as there is room, and reads them again. Nobody may make it shorter meanwhile;
+ * no NUL is behind it. {0} is an empty one.
+ */
+struct fs_map {
+	const char *data;
+	size_t len;
+};
+int fs_map_fd(int fd, const char *name, struct fs_map *out, struct err *e);
+void fs_unmap(struct fs_map *m); /* for _cleanup_ */
+
 /* Write beside, fsync, rename, fsync the directory: name holds the old or the new content whatever happens. */
 int fs_save(int dirfd, const char *name, const void *data, size_t len, mode_t mode, struct err *e);
 

@@ -34,6 +34,18 @@ void buf_add(struct buf *b, const void *data, size_t len)
 	b->data[b->len] = '\0';
 }
 
+void buf_move(struct buf *to, struct buf *from)
+{
+	if (to->len > 0) {
+		buf_add(to, from->data, from->len);
+	} else {
+		buf_free(to);
+		*to = *from;
+		*from = (struct buf){0};
+	}
+	buf_free(from);
+}
+
 void buf_puts(struct buf *b, const char *s)
 {
 	buf_add(b, s, strlen(s));

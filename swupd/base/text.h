@@ -14,6 +14,8 @@ struct buf {
 
 void buf_free(struct buf *b); /* for _cleanup_(buf_free) */
 void buf_add(struct buf *b, const void *data, size_t len);
+void buf_move(struct buf *to,
+	      struct buf *from); /* adds what from has, which is empty then; copies nothing to an empty one */
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -296,10 +296,10 @@ static int is_smaller(const struct diff_streams *a, const struct diff_streams *b
 	return r < 0 ? r : cost_a + by < cost_b;
 }
 
-static void add_streams(struct diff_streams *to, const struct diff_streams *from)
+static void move_streams(struct diff_streams *to, struct diff_streams *from)
 {
 	for (size_t i = 0; i < DIFF_STREAMS; i++)
-		buf_add(&to->s[i], from->s[i].data, from->s[i].len);
+		buf_move(&to->s[i], &from->s[i]);
 }
 
 /* As a program, if it may be one, or as a plain file, whichever is smaller */
@@ -315,20 +315,19 @@ static int make_either(const void *old, size_t old_len, const void *new, size_t 
 		.old_view = VIEW_OF(old, old_len),
 		.new_view = VIEW_OF(new, new_len),
 	};
-	int r, smaller = 0;
 
 	m.s = program.s;
-	r = program_too ? make_program(&m, e) : 1;
-	const bool tried = r == 0;
-	m.s = plain.s;
-	if (r >= 0)
+	int r = program_too ? make_program(&m, e) : 1;
+	m.s = r == 1 ? out->s : plain.s;
+	if (r == 1)
+		return make_plain(&m, e);
+	if (r == 0)
 		r = make_plain(&m, e);
-	if (r == 0 && tried)
-		r = smaller = is_smaller(&program, &plain, 0, e);
-	if (r < 0)
-		return r;
-	add_streams(out, smaller ? &program : &plain);
-	return 0;
+	if (r == 0)
+		r = is_smaller(&program, &plain, 0, e);
+	if (r >= 0)
+		move_streams(out, r ? &program : &plain);
+	return r < 0 ? r : 0;
 }
 
 /* ---- what has deflated streams ---- */
@@ -435,7 +434,7 @@ static int make_deflated(const void *old, size_t old_len, const void *new, size_
 	varint_add(&out->s[DIFF_CONTROL], DIFF_DEFLATED);
 	put_list(&f.old, false, &out->s[DIFF_CONTROL]);
 	put_list(&f.new, true, &out->s[DIFF_CONTROL]);
-	add_streams(out, &rest);
+	move_streams(out, &rest);
 	*packed = f.new.packed;
 	return 0;
 }
@@ -447,14 +446,15 @@ int diff_make(const void *old, size_t old_len, const void *new, size_t new_len, 
 {
 	_cleanup_(diff_streams_clear) struct diff_streams as_it_is = {0}, deflated = {0};
 	uint64_t packed = 0;
-	int smaller = 0, r = make_either(old, old_len, new, new_len, true, &as_it_is, e);
+	const bool alone = old_len == 0;
+	int smaller = 0, r = make_either(old, old_len, new, new_len, true, alone ? out : &as_it_is, e);
 
-	if (r == 0 && old_len > 0)
+	if (r == 0 && !alone)
 		r = make_deflated(old, old_len, new, new_len, &deflated, &packed, e);
 	if (r == 0 && packed > 0)
 		r = smaller = is_smaller(&deflated, &as_it_is, packed / WORTH, e);
 	if (r < 0)
 		return err_in(e, r, "cannot make a difference");
-	add_streams(out, smaller ? &deflated : &as_it_is);
+	move_streams(out, smaller ? &deflated : &as_it_is);
 	return 0;
 }

@@ -190,3 +190,24 @@ members()
 	assert_line 'app: /usr/bin/script is run by /usr/bin/nosuch, which is not there'
 	assert_line 'app: /usr/bin/link leads to nowhere, which is not there'
 }
+
+# large_content MIB: a file of about that size, whose second half differs from the first
+large_content()
+{
+	local file=$MIX/bundles/tree/app/usr/share/app/large
+	head -c 65521 /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 2>/dev/null >"$BATS_TEST_TMPDIR/block"
+	for ((i = 0; i < 16 * $1; i++)); do
+		cat "$BATS_TEST_TMPDIR/block"
+		echo "$i"
+	done >"$file"
+}
+
+@test "a build holds what is large in memory once at most" {
+	sed -i '/^\[publish\]/a classic = no' "$MIX/mixer.conf"
+	large_content 160
+	# KiB of memory of its own; files that the kernel can read again do not count
+	(ulimit -d 600000 && release)
+	printf x | dd of="$MIX/bundles/tree/app/usr/share/app/large" bs=1 seek=100000000 conv=notrunc status=none
+	(ulimit -d 600000 && release)
+	mixer -C "$MIX" build validate
+}

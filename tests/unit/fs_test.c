@@ -51,6 +51,22 @@ TEST(fs_load_refuses_more_than_it_may)
 	assert_fails(fs_load(dir, "none", 4, &text, &e), ENOENT, &e, "none: No such file");
 }
 
+TEST(fs_map_has_the_whole_file_and_of_an_empty_one_nothing)
+{
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	struct err e = ERR_INIT;
+
+	put(dir, "a", "what is there");
+	put(dir, "empty", "");
+	for (int i = 0; i < 2; i++) {
+		_cleanup_(fs_unmap) struct fs_map map = {0};
+		_cleanup_close_ int fd = openat(dir, i ? "empty" : "a", O_RDONLY | O_CLOEXEC);
+		assert_ok(fs_map_fd(fd, "a", &map, &e), &e);
+		assert_int_equal(map.len, i ? 0 : 13);
+		assert_memory_equal(map.data, "what is there", map.len);
+	}
+}
+
 TEST(fs_beneath_follows_no_link_and_leaves_no_root)
 {
 	_cleanup_close_ int dir = test_dir(NULL, 0);
