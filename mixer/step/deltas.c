@@ -2,7 +2,10 @@
 #include "mixer/step/deltas.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mixer/step/objects.h"
@@ -96,11 +99,13 @@ static uint64_t memory_of(const struct mix *m __attribute__((unused)), const str
 	return old + new + MAX(old / 2 * 9, 2 * new + MIN(11 * new, XZ_MEMORY)) + (8UL << 20);
 }
 
-static int look_classic(const struct buf *delta)
+static int look_classic(int fd, uint64_t size __attribute__((unused)))
 {
+	_cleanup_(fs_unmap) struct fs_map delta = {0};
 	struct delta_header h;
 
-	return delta_parse_header(delta->data, delta->len, &h, NULL);
+	int r = fs_map_fd(fd, "delta", &delta, NULL);
+	return r < 0 ? r : delta_parse_header(delta.data, delta.len, &h, NULL);
 }
 
 const struct delta_kind delta_classic = {
@@ -128,13 +133,23 @@ struct looking {
 	bool made;  /* all of them */
 };
 
+static bool is_mark(int fd, uint64_t size)
+{
+	char text[sizeof(not_worth_it) - 1];
+
+	return size == sizeof(text) && fs_read_at(fd, 0, text, sizeof(text), NULL) >= 0 &&
+	       memcmp(text, not_worth_it, sizeof(text)) == 0;
+}
+
 /* What is damaged counts as missing, and goes. */
 static int look_one(void *arg, size_t i, struct err *e)
 {
 	struct looking *l = arg;
 	struct delta_pair *p = l->pairs[i];
 	_cleanup_free_ char *file = delta_file(l->kind, &p->from->hash, &p->to->hash);
-	_cleanup_(buf_free) struct buf delta = {0};
+	_cleanup_close_ int fd = -1;
+	struct stat st = {0};
+	int r;
 
 	if (l->found[i] >= 0)
 		return 0;
@@ -142,9 +157,11 @@ static int look_one(void *arg, size_t i, struct err *e)
 	if (p->to->attrs.size < l->kind->min || MAX(p->from->attrs.size, p->to->attrs.size) > l->kind->max)
 		return 0;
 	(void)cache_has(l->m, file); /* it is used */
-	int r = fs_load(l->m->cache, file, l->kind->max, &delta, l->made ? e : NULL);
-	if (r >= 0) {
-		r = strcmp(delta.data, not_worth_it) == 0 ? 1 : l->kind->look(&delta);
+	fd = openat(l->m->cache, file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		r = err_errno(l->made ? e : NULL, "%s", file);
+	} else {
+		r = is_mark(fd, (uint64_t)st.st_size) ? 1 : l->kind->look(fd, (uint64_t)st.st_size);
 		if (r < 0 && unlinkat(l->m->cache, file, 0) < 0)
 			return err_errno(e, "%s", file);
 		if (r < 0 && l->made)
@@ -152,7 +169,7 @@ static int look_one(void *arg, size_t i, struct err *e)
 	}
 	if (r == 0) {
 		p->file = take(file);
-		p->size = delta.len;
+		p->size = (uint64_t)st.st_size;
 	}
 	l->found[i] = r;
 	return l->made ? MIN(r, 0) : 0;

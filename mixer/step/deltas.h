@@ -20,7 +20,7 @@ struct delta_kind {
 	int (*make)(const struct buf *old, const struct buf *new, const struct attrs *attrs, struct buf *out,
 		    struct err *e);
 	/* What the cache has beside the mark that it is not worth it: 0 a delta, negative none of this kind. */
-	int (*look)(const struct buf *delta);
+	int (*look)(int fd, uint64_t size);
 	uint64_t min, max; /* bytes of files that it is for */
 };
 extern const struct delta_kind delta_classic; /* delta(5), of the classic packs */

@@ -52,7 +52,6 @@ struct group {
 	struct item **items;
 	size_t n, cap;
 	char *file; /* of the cache */
-	struct buf stored;
 };
 
 struct updating {
@@ -84,7 +83,6 @@ static void updating_clear(struct updating *u)
 		free(u->groups[i]->bundles);
 		free(u->groups[i]->items);
 		free(u->groups[i]->file);
-		buf_free(&u->groups[i]->stored);
 		free(u->groups[i]);
 	}
 	free(u->groups);
@@ -307,7 +305,7 @@ static int make_sections(struct updating *u, struct err *e)
 	set_records(u);
 	for (size_t i = 0; r >= 0 && i < u->n_groups; i++) {
 		struct update_section *s = &u->index.sections[u->n_meta + i];
-		r = section_load(u->m, u->groups[i]->file, s, &u->index.records[s->first], &u->groups[i]->stored, e);
+		r = section_load(u->m, u->groups[i]->file, s, &u->index.records[s->first], e);
 	}
 	return r;
 }
@@ -475,7 +473,7 @@ static int write_file(struct updating *u, const char *path, struct err *e)
 	for (size_t i = 0; r >= 0 && i < u->n_meta; i++)
 		r = fs_write_all(t.fd, u->meta[i].data, u->meta[i].len, e);
 	for (size_t i = 0; r >= 0 && i < u->n_groups; i++)
-		r = fs_write_all(t.fd, u->groups[i]->stored.data, u->groups[i]->stored.len, e);
+		r = section_copy(u->m, u->groups[i]->file, &u->index.sections[u->n_meta + i], t.fd, e);
 	/* what is there counts as whole for ever */
 	if (r >= 0 && fsync(t.fd) < 0)
 		r = err_errno(e, "cannot write it out");

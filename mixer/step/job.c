@@ -51,15 +51,19 @@ bool job_done(const struct mix *m, const struct job *j)
 
 static int make(const struct mix *m, const struct job *j, struct err *e)
 {
-	_cleanup_free_ char *dir = xstrndup(j->file, (size_t)(strrchr(j->file, '/') - j->file));
+	const char *name = strrchr(j->file, '/') + 1;
+	_cleanup_free_ char *dir = xstrndup(j->file, (size_t)(name - 1 - j->file));
 	_cleanup_(buf_free) struct buf out = {0};
 	const struct node *last = j->members[j->n - 1].node;
+	_cleanup_close_ int dirfd = fs_make_dir(m->cache, dir, 0755, e);
 
-	int r = j->kind->make(m, j, &out, e);
-	if (r >= 0)
-		r = fs_mkdirs(m->cache, dir, 0755, e);
-	if (r >= 0)
-		r = fs_save_cache(m->cache, j->file, out.data, out.len, 0644, e);
+	int r = dirfd;
+	if (r >= 0 && j->kind->save)
+		r = j->kind->save(m, j, dirfd, name, e);
+	else if (r >= 0)
+		r = j->kind->make(m, j, &out, e);
+	if (r >= 0 && !j->kind->save)
+		r = fs_save_cache(dirfd, name, out.data, out.len, 0644, e);
 	return r < 0 ? err_in(e, r, "%s of %s", j->kind->name, last ? last->path : j->members[j->n - 1].file) : 0;
 }
 

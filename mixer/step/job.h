@@ -41,6 +41,8 @@ struct job_kind {
 	size_t objects; /* that it is made of; 0: any members */
 	char *(*file)(const struct mix *m, const struct job *j, struct err *e);
 	int (*make)(const struct mix *m, const struct job *j, struct buf *out, struct err *e);
+	/* instead of make, of what may be large: writes the file itself, below its folder */
+	int (*save)(const struct mix *m, const struct job *j, int dirfd, const char *name, struct err *e);
 	uint64_t (*memory)(const struct mix *m,
 			   const struct job *j); /* bytes at most, with all that it reads and writes */
 	const struct delta_kind *delta;          /* that it makes, or has among its members */

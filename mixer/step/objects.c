@@ -69,14 +69,23 @@ int object_content(const struct mix *m, const struct node *n, struct buf *out, s
 	return 0;
 }
 
-int object_map(const struct mix *m, const struct node *n, struct fs_map *out, struct err *e)
+int object_open(const struct mix *m, const struct node *n, struct err *e)
 {
 	_cleanup_close_ int fd = store_get_fd(m->store, &n->hash, e);
+	struct stat st;
 
-	int r = fd < 0 ? fd : fs_map_fd(fd, "object", out, e);
-	if (r < 0)
-		return err_in(e, r, "%s", n->path);
-	return out->len == n->attrs.size ? 0 : damaged(n, e);
+	if (fd < 0)
+		return err_in(e, fd, "%s", n->path);
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != n->attrs.size)
+		return damaged(n, e);
+	return take_fd(&fd);
+}
+
+int object_map(const struct mix *m, const struct node *n, struct fs_map *out, struct err *e)
+{
+	_cleanup_close_ int fd = object_open(m, n, e);
+
+	return fd < 0 ? fd : fs_map_fd(fd, n->path, out, e);
 }
 
 char *cache_path(const struct mix *m, const char *kind, const struct digest *d, struct err *e)

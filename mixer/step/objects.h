@@ -21,7 +21,8 @@ const struct node *objects_find(const struct objects *o, const struct digest *ha
 /* The content of a node: a file's bytes, a link's target, nothing for a directory. Added to out. */
 int object_content(const struct mix *m, const struct node *n, struct buf *out, struct err *e);
 
-/* The same of a file, which is not loaded. The caller unmaps it. */
+/* The same of a file, which is not loaded: an fd; or it is mapped, and the caller unmaps it. */
+int object_open(const struct mix *m, const struct node *n, struct err *e);
 int object_map(const struct mix *m, const struct node *n, struct fs_map *out, struct err *e);
 
 /* <cache>/<kind>/<codec>-<level>/xx/<hex>, and its directory made. The caller frees it. */

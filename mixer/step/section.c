@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/step/section.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mixer/step/deltas.h"
@@ -16,6 +18,9 @@
 #include "swupd/content/diff.h"
 #include "swupd/content/update_file.h"
 #include "swupd/content/varint.h"
+
+#define CHUNK        (64UL << 10) /* of what is read piece by piece */
+#define CACHE_WINDOW (8UL << 20)  /* what is in the cache looks back 2 MiB: zstd's level 3 */
 
 /* -- differences -- */
 
@@ -34,25 +39,30 @@ static void save_streams(struct diff_streams *s, struct buf *out)
 	}
 }
 
-/* Adds them to s, and how many bytes of each that is to bytes. */
-static int load_streams(const struct buf *text, struct diff_streams *s, uint64_t bytes[DIFF_STREAMS])
+static int read_number(struct decompressor *d, uint64_t *out, struct err *e)
 {
-	const uint8_t *at = (const uint8_t *)text->data, *end = at + text->len;
-	uint64_t version;
+	uint8_t text[10];
+	const uint8_t *at = text;
+	size_t n = 0;
+	int r;
 
-	if (varint_read(&at, end, &version) < 0 || version != DIFF_VERSION)
-		return -ERR_FORMAT;
-	for (size_t k = 0; k < DIFF_STREAMS; k++)
-		if (varint_read(&at, end, &bytes[k]) < 0)
-			return -ERR_FORMAT;
-	for (size_t k = 0; k < DIFF_STREAMS; k++) {
-		if (bytes[k] > (size_t)(end - at))
-			return -ERR_FORMAT;
-		if (s)
-			buf_add(&s->s[k], at, bytes[k]);
-		at += bytes[k];
-	}
-	return at == end ? 0 : -ERR_FORMAT;
+	do
+		r = decompress_read(d, &text[n++], 1, e);
+	while (r >= 0 && text[n - 1] & 0x80 && n < sizeof(text));
+	return r < 0 ? r : varint_read(&at, text + n, out);
+}
+
+/* How many bytes of each stream there are; these follow. */
+static int read_lengths(struct decompressor *d, uint64_t bytes[DIFF_STREAMS], struct err *e)
+{
+	uint64_t version = 0;
+	int r = read_number(d, &version, e);
+
+	if (r >= 0 && version != DIFF_VERSION)
+		r = -ERR_FORMAT;
+	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++)
+		r = read_number(d, &bytes[k], e);
+	return r;
 }
 
 struct checking {
@@ -120,25 +130,26 @@ static int make_cached(const struct buf *old, const struct buf *new, const struc
 	return r < 0 ? r : r == 0;
 }
 
-static int expand(const struct buf *cached, struct buf *text)
+static int look_cached(int fd, uint64_t size)
 {
-	return decompress_mem(CODEC_ZSTD, cached->data, cached->len, SIZE_MAX / 2, text, NULL);
-}
-
-static int look_cached(const struct buf *cached)
-{
-	_cleanup_(buf_free) struct buf text = {0};
+	_cleanup_(decompress_closep) struct decompressor *d = NULL;
 	uint64_t bytes[DIFF_STREAMS];
+	char chunk[CHUNK];
 
-	int r = expand(cached, &text);
-	return r < 0 ? r : load_streams(&text, NULL, bytes);
+	int r = decompress_open(CODEC_ZSTD, CACHE_WINDOW, fd, 0, size, &d, NULL);
+	if (r >= 0)
+		r = read_lengths(d, bytes, NULL);
+	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++)
+		for (uint64_t left = bytes[k], n; r >= 0 && left > 0; left -= n) {
+			n = MIN(left, sizeof(chunk));
+			r = decompress_read(d, chunk, n, NULL);
+		}
+	return r;
 }
 
 static const struct delta_kind diffs = {
 	.folder = "diffs", .make = make_cached, .look = look_cached, .max = SIZE_MAX / 2, /* what memory can hold */
 };
-
-#define PROGRAM_MAX (64UL << 20) /* ELF_MAX */
 
 /* What a file expands to, as far as its name tells; 2.5 times its size was measured of Java's modules, 3.0 of manuals and changelogs, 1.2 to 2.9 of debug information */
 static uint64_t expanded_size(const struct member *x)
@@ -159,7 +170,7 @@ static uint64_t diff_memory(const struct mix *m __attribute__((unused)), const s
 {
 	const uint64_t old = j->members[0].size, new = j->members[1].size;
 	const uint64_t old_form = expanded_size(&j->members[0]), new_form = expanded_size(&j->members[1]);
-	const uint64_t contents = 2 * (MIN(old, PROGRAM_MAX) + MIN(new, PROGRAM_MAX));
+	const uint64_t contents = 2 * (MIN(old, DIFF_PROGRAM_MAX) + MIN(new, DIFF_PROGRAM_MAX));
 
 	return contents + old_form + new_form + MIN(MAX(old, old_form) / 2 * 9, 310UL << 20) + 2 * new + (16UL << 20);
 }
@@ -176,7 +187,7 @@ const struct job_kind job_diff = {
 /* -- sections -- */
 
 /* Raised whenever the same members give another section. */
-#define SECTION_VERSION 6
+#define SECTION_VERSION 7
 
 static char *section_file(const struct mix *m __attribute__((unused)), const struct job *j,
 			  struct err *e __attribute__((unused)))
@@ -198,74 +209,141 @@ static char *section_file(const struct mix *m __attribute__((unused)), const str
 	return xasprintf("sections/%.2s/%s", hex, hex);
 }
 
-/* The streams in buffers that grow, what is stored of them, one content or difference, and xz; 0.51 to 0.99 of this was measured, of 1 to 117 MB */
+#define SMALL_CODEC (24UL << 20) /* zstd's, of one of the streams that look back less far than literals */
+
+/*
+ * The streams, then what is stored of them, and one content, compared as a program and as it is. Streams that are large are compressed as they come: no more than that is in memory,
+ * beside one codec each.
+ */
 static uint64_t section_memory(const struct mix *m __attribute__((unused)), const struct job *j)
 {
 	uint64_t size = 0, largest = 0;
 
 	for (size_t i = 0; i < j->n; i++) {
-		size += j->members[i].size + 64;
-		largest = MAX(largest, j->members[i].size);
+		const uint64_t x = j->members[i].size;
+		size += MIN(x, UPDATE_LARGE) + 64;
+		largest = MAX(largest, x);
 	}
-	return 3 * size + 2 * largest + compress_memory(CODEC_XZ, 0, MIN(size, UPDATE_DICTIONARY));
+	const uint64_t codecs = largest > UPDATE_LARGE ? (DIFF_STREAMS - 1) * SMALL_CODEC : 0;
+	return 2 * MIN(size, 2 * UPDATE_LARGE) + 2 * MIN(largest, UPDATE_LARGE) + codecs +
+	       compress_memory(CODEC_XZ, 0, MIN(size, UPDATE_DICTIONARY));
 }
 
-/* Adds them to s, and how much of each that is to bytes. */
-static int add_streams(const struct mix *m, const struct member *x, struct diff_streams *s,
-		       uint64_t bytes[DIFF_STREAMS], struct err *e)
+/* What reader gives, len bytes of a stream */
+static int add_from(struct update_packer *p, enum diff_stream s, uint64_t len,
+		    int (*read)(void *reader, uint64_t at, char *out, size_t len, struct err *e), void *reader,
+		    struct err *e)
 {
-	_cleanup_(buf_free) struct buf content = {0}, text = {0};
+	int r = 0;
 
-	if (!x->node) {
-		int r = fs_load(m->cache, x->file, SIZE_MAX / 2, &content, e);
+	for (uint64_t at = 0, n; r >= 0 && at < len; at += n) {
+		struct buf *out = &update_packer_streams(p)->s[s];
+		n = MIN(len - at, CHUNK);
+		r = read(reader, at, buf_reserve(out, n), n, e);
+		out->len += r < 0 ? 0 : n;
 		if (r >= 0)
-			r = expand(&content, &text);
-		if (r >= 0)
-			r = load_streams(&text, s, bytes);
-		return r == -ERR_FORMAT ? err_set(e, r, "%s is damaged", x->file) : r;
+			r = update_packer_settle(p, e);
 	}
-	uint64_t before[DIFF_STREAMS];
-	for (size_t k = 0; k < DIFF_STREAMS; k++)
-		before[k] = s->s[k].len;
-	int r = object_content(m, x->node, &content, e);
-	if (r >= 0)
-		r = diff_make(NULL, 0, content.data, content.len, s, e);
-	for (size_t k = 0; k < DIFF_STREAMS; k++)
-		bytes[k] = s->s[k].len - before[k];
 	return r;
 }
 
-static int section_make(const struct mix *m, const struct job *j, struct buf *out, struct err *e)
+static int read_difference(void *reader, uint64_t at __attribute__((unused)), char *out, size_t len, struct err *e)
 {
-	_cleanup_(diff_streams_clear) struct diff_streams streams = {0};
-	_cleanup_free_ uint64_t(*bytes)[DIFF_STREAMS] = xcalloc(j->n, sizeof(*bytes));
-	_cleanup_(buf_free) struct buf stored = {0};
+	return decompress_read(reader, out, len, e);
+}
+
+static int read_file(void *reader, uint64_t at, char *out, size_t len, struct err *e)
+{
+	const int *fd = reader;
+
+	return fs_read_at(*fd, at, out, len, e);
+}
+
+static int add_difference(const struct mix *m, const struct member *x, struct update_packer *p, struct err *e)
+{
+	_cleanup_close_ int fd = openat(m->cache, x->file, O_RDONLY | O_CLOEXEC);
+	_cleanup_(decompress_closep) struct decompressor *d = NULL;
+	uint64_t bytes[DIFF_STREAMS];
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(e, "%s", x->file);
+	int r = decompress_open(CODEC_ZSTD, CACHE_WINDOW, fd, 0, (uint64_t)st.st_size, &d, e);
+	if (r >= 0)
+		r = read_lengths(d, bytes, e);
+	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++)
+		r = add_from(p, k, bytes[k], read_difference, d, e);
+	return r == -ERR_FORMAT ? err_set(e, r, "%s is damaged", x->file) : r;
+}
+
+static int add_large_file(const struct mix *m, const struct node *n, struct update_packer *p, struct err *e)
+{
+	_cleanup_close_ int fd = object_open(m, n, e);
+
+	if (fd < 0)
+		return fd;
+	diff_make_large(n->attrs.size, update_packer_streams(p));
+	return add_from(p, DIFF_LITERAL, n->attrs.size, read_file, &fd, e);
+}
+
+static int add_member(const struct mix *m, const struct member *x, struct update_packer *p, struct err *e)
+{
+	_cleanup_(buf_free) struct buf content = {0};
+
+	if (!x->node)
+		return add_difference(m, x, p, e);
+	if (x->node->attrs.kind == KIND_FILE && x->node->attrs.size > DIFF_PROGRAM_MAX)
+		return add_large_file(m, x->node, p, e);
+	int r = object_content(m, x->node, &content, e);
+	if (r >= 0)
+		r = diff_make(NULL, 0, content.data, content.len, update_packer_streams(p), e);
+	return r;
+}
+
+static void add_table(const struct update_section *s, const struct buf *bytes, struct buf *out)
+{
+	for (size_t k = 0; k < DIFF_STREAMS; k++) {
+		varint_add(out, s->streams[k].codec);
+		varint_add(out, s->streams[k].expanded);
+		varint_add(out, s->streams[k].stored);
+	}
+	buf_add(out, bytes->data, bytes->len);
+}
+
+static int section_save(const struct mix *m, const struct job *j, int dirfd, const char *name, struct err *e)
+{
+	_cleanup_(update_packer_freep) struct update_packer *p = update_packer_new(dirfd);
+	_cleanup_(buf_free) struct buf bytes = {0}, table = {0};
+	_cleanup_(fs_tmp_abort) struct fs_tmp t = FS_TMP_INIT;
 	struct update_section s = {0};
+	uint64_t before[DIFF_STREAMS];
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < j->n; i++)
-		r = add_streams(m, &j->members[i], &streams, bytes[i], e);
-	if (r >= 0)
-		r = update_pack(&streams, &s, &stored, e);
-	if (r < 0)
-		return r;
-	for (size_t k = 0; k < DIFF_STREAMS; k++) {
-		varint_add(out, s.streams[k].codec);
-		varint_add(out, s.streams[k].expanded);
-		varint_add(out, s.streams[k].stored);
-	}
-	for (size_t i = 0; i < j->n; i++)
+	for (size_t i = 0; r >= 0 && i < j->n; i++) {
 		for (size_t k = 0; k < DIFF_STREAMS; k++)
-			varint_add(out, bytes[i][k]);
-	buf_add(out, stored.data, stored.len);
-	return 0;
+			before[k] = update_packer_len(p, k);
+		r = add_member(m, &j->members[i], p, e);
+		for (size_t k = 0; k < DIFF_STREAMS; k++)
+			varint_add(&bytes, update_packer_len(p, k) - before[k]);
+	}
+	if (r >= 0)
+		r = update_packer_end(p, &s, e);
+	if (r >= 0)
+		r = fs_tmp_open(dirfd, 0644, &t, e);
+	add_table(&s, &bytes, &table);
+	if (r >= 0)
+		r = fs_write_all(t.fd, table.data, table.len, e);
+	if (r >= 0)
+		r = update_packer_write(p, t.fd, e);
+	return r < 0 ? r : fs_tmp_commit(&t, name, e);
 }
 
 const struct job_kind job_section = {
-	.name = "section", .file = section_file, .make = section_make, .memory = section_memory, .delta = &diffs};
+	.name = "section", .file = section_file, .save = section_save, .memory = section_memory, .delta = &diffs};
 
-static int parse_section(const struct buf *text, struct update_section *s, struct update_record *records,
-			 struct buf *out)
+#define NUMBER_MAX 10 /* bytes of a varint */
+
+static int parse_table(const struct buf *text, struct update_section *s, struct update_record *records, uint64_t *len)
 {
 	const uint8_t *at = (const uint8_t *)text->data, *end = at + text->len;
 	uint64_t codec = 0;
@@ -284,23 +362,37 @@ static int parse_section(const struct buf *text, struct update_section *s, struc
 	for (size_t i = 0; r >= 0 && i < s->n; i++)
 		for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++)
 			r = varint_read(&at, end, &records[i].bytes[k]);
-	if (r < 0 || s->stored != (uint64_t)(end - at))
-		return -ERR_FORMAT;
-	buf_add(out, at, s->stored);
-	return 0;
+	*len = (uint64_t)(at - (const uint8_t *)text->data);
+	return r;
 }
 
 int section_load(const struct mix *m, const char *file, struct update_section *s, struct update_record *records,
-		 struct buf *out, struct err *e)
+		 struct err *e)
 {
+	_cleanup_close_ int fd = openat(m->cache, file, O_RDONLY | O_CLOEXEC);
 	_cleanup_(buf_free) struct buf text = {0};
+	uint64_t table = 0;
+	struct stat st;
 
-	int r = fs_load(m->cache, file, SIZE_MAX / 2, &text, e);
-	if (r < 0)
-		return r;
-	r = parse_section(&text, s, records, out);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_errno(e, "%s", file);
+	const size_t most = MIN((size_t)st.st_size, (3 + s->n) * DIFF_STREAMS * NUMBER_MAX);
+	int r = fs_read_at(fd, 0, buf_reserve(&text, most), most, e);
+	text.len = most;
 	if (r >= 0)
+		r = parse_table(&text, s, records, &table);
+	if (r >= 0 && table + s->stored == (uint64_t)st.st_size)
 		return 0;
 	(void)unlinkat(m->cache, file, 0);
-	return err_hint(e, err_set(e, r, "%s of the cache was damaged", file), "the same command makes it anew");
+	return err_hint(e, err_set(e, -ERR_FORMAT, "%s of the cache was damaged", file),
+			"the same command makes it anew");
+}
+
+int section_copy(const struct mix *m, const char *file, const struct update_section *s, int to, struct err *e)
+{
+	_cleanup_close_ int fd = openat(m->cache, file, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || lseek(fd, -(off_t)s->stored, SEEK_END) < 0)
+		return err_errno(e, "%s", file);
+	return fs_copy_fd(fd, to, s->stored, e);
 }

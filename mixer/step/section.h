@@ -19,6 +19,7 @@ struct update_section;
 /* Make, apply and compare. */
 int diff_checked(const struct buf *old, const struct buf *new, struct diff_streams *out, struct err *e);
 
-/* Read one that a job has made: the table of s, whose n records say how much they take, and what is stored of it, added to out. */
+/* The table of one that a job has made: of s, whose n records say how much they take. Then what is stored of it, written behind what to has. */
 int section_load(const struct mix *m, const char *file, struct update_section *s, struct update_record *records,
-		 struct buf *out, struct err *e);
+		 struct err *e);
+int section_copy(const struct mix *m, const char *file, const struct update_section *s, int to, struct err *e);

@@ -6,6 +6,7 @@
 #include <lzma.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -118,6 +119,7 @@ static int xz_mem(int level, unsigned unit, size_t dictionary, const void *in, s
 	return 0;
 }
 
+#define ZSTD_LEVEL     19
 #define ZSTD_LEVEL_MAX 22 /* alone it would look back over more than the 64 MiB that readers take (decompress.c) */
 
 /* dictionary: 0, the level's own */
@@ -129,7 +131,7 @@ static int zstd_mem(int level, size_t dictionary, const void *in, size_t len, st
 
 	if (!c)
 		return err_set(e, -ENOMEM, "zstd");
-	size_t n = ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, level ? level : 19);
+	size_t n = ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, level ? level : ZSTD_LEVEL);
 	if (level == ZSTD_LEVEL_MAX && !dictionary)
 		dictionary = 64UL << 20;
 	if (!ZSTD_isError(n) && dictionary)
@@ -202,4 +204,68 @@ int compress_xz(unsigned unit, size_t dictionary, const void *in, size_t len, st
 	if (r == 0)
 		out->data[out->len] = '\0';
 	return r;
+}
+
+#define CHUNK (128UL << 10)
+
+struct compressor {
+	ZSTD_CCtx *zstd;
+	compress_write_fn *write;
+	void *arg;
+	char chunk[CHUNK];
+};
+
+int compressor_open(size_t dictionary, compress_write_fn *write, void *arg, struct compressor **out, struct err *e)
+{
+	struct compressor *c = xcalloc(1, sizeof(*c));
+	size_t n = 0;
+
+	c->write = write;
+	c->arg = arg;
+	c->zstd = ZSTD_createCCtx();
+	if (c->zstd)
+		n = ZSTD_CCtx_setParameter(c->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL);
+	if (c->zstd && !ZSTD_isError(n))
+		n = ZSTD_CCtx_setParameter(c->zstd, ZSTD_c_windowLog, __builtin_ctzl(dictionary));
+	if (!c->zstd || ZSTD_isError(n)) {
+		compressor_free(c);
+		return err_set(e, -ENOMEM, "zstd: cannot start");
+	}
+	*out = c;
+	return 0;
+}
+
+static int feed(struct compressor *c, const void *data, size_t len, ZSTD_EndDirective end, struct err *e)
+{
+	ZSTD_inBuffer in = {data, len, 0};
+	size_t left;
+	int r = 0;
+
+	do {
+		ZSTD_outBuffer out = {c->chunk, CHUNK, 0};
+		left = ZSTD_compressStream2(c->zstd, &out, &in, end);
+		if (ZSTD_isError(left))
+			return err_set(e, -EIO, "zstd: %s", ZSTD_getErrorName(left));
+		if (out.pos > 0)
+			r = c->write(c->arg, c->chunk, out.pos, e);
+	} while (r >= 0 && (end == ZSTD_e_end ? left > 0 : in.pos < in.size));
+	return r;
+}
+
+int compressor_write(struct compressor *c, const void *data, size_t len, struct err *e)
+{
+	return feed(c, data, len, ZSTD_e_continue, e);
+}
+
+int compressor_end(struct compressor *c, struct err *e)
+{
+	return feed(c, NULL, 0, ZSTD_e_end, e);
+}
+
+void compressor_free(struct compressor *c)
+{
+	if (!c)
+		return;
+	ZSTD_freeCCtx(c->zstd);
+	free(c);
 }

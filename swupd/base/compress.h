@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "swupd/base/mem.h"
 
 struct buf;
 struct err;
@@ -35,6 +38,17 @@ int compress_xz(unsigned unit, size_t dictionary, const void *in, size_t len, st
 int compress_zstd(size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e);
 
 /*
+ * The same for what comes piece by piece, however it is cut, and goes as it is made: 82 MiB of memory, or what the dictionary takes. The bytes are not those of compress_zstd.
+ */
+typedef int compress_write_fn(void *arg, const void *data, size_t len, struct err *e);
+struct compressor;
+int compressor_open(size_t dictionary, compress_write_fn *write, void *arg, struct compressor **out, struct err *e);
+int compressor_write(struct compressor *c, const void *data, size_t len, struct err *e);
+int compressor_end(struct compressor *c, struct err *e); /* nothing comes any more */
+void compressor_free(struct compressor *c);
+DEFINE_CLEANUP(struct compressor *, compressor_free);
+
+/*
  * Decompress all streams of in, one after the other (added to out). -ERR_LIMIT: more than max bytes come out (max
  * bounds memory). -ERR_FORMAT: damaged, or something follows the last stream. What needs over 80 MiB to decode (xz), or
  * looks back over 64 MiB (zstd), is -ERR_LIMIT.
@@ -50,3 +64,4 @@ int decompress_open(enum codec c, size_t window, int fd, uint64_t at, uint64_t l
 		    struct err *e);
 int decompress_read(struct decompressor *d, void *data, size_t len, struct err *e);
 void decompress_close(struct decompressor *d);
+DEFINE_CLEANUP(struct decompressor *, decompress_close);

@@ -311,6 +311,19 @@ void fs_tmp_abort(struct fs_tmp *t)
 	errno = saved;
 }
 
+int fs_scratch_open(int dirfd, struct err *e)
+{
+	struct fs_tmp t = FS_TMP_INIT;
+
+	/* not O_TMPFILE, which some file systems do not have */
+	int r = fs_tmp_open(dirfd, 0600, &t, e);
+	if (r >= 0 && unlinkat(dirfd, t.name, 0) < 0)
+		r = err_errno(e, "cannot take a temporary file's name away");
+	if (r < 0)
+		fs_tmp_abort(&t);
+	return r < 0 ? r : t.fd;
+}
+
 int fs_link_or_copy(int from_dir, const char *from, int to_dir, const char *to, struct err *e)
 {
 	const char *base;

@@ -109,6 +109,9 @@ int fs_tmp_open(int dirfd, mode_t mode, struct fs_tmp *t, struct err *e);
 int fs_tmp_commit(struct fs_tmp *t, const char *name, struct err *e); /* replaces name; closes t.fd */
 void fs_tmp_abort(struct fs_tmp *t);
 
+/* A file in this directory that has no name, and is gone when it is closed. Returns an fd. */
+int fs_scratch_open(int dirfd, struct err *e);
+
 /* Remove the ".new.…" that killed processes left in the directory name, which nobody else may be writing into. Missing is success. */
 int fs_tmp_sweep(int dirfd, const char *name, struct err *e);
 

@@ -47,6 +47,13 @@ void diff_streams_clear(struct diff_streams *s); /* for _cleanup_ */
 int diff_make(const void *old, size_t old_len, const void *new, size_t new_len, struct diff_streams *out,
 	      struct err *e);
 
+/*
+ * A file from nothing that is larger than programs are, and so plain: all that diff_make adds but the literals, which
+ * are the file's bytes, for the caller to put behind the others.
+ */
+#define DIFF_PROGRAM_MAX (64UL << 20)
+void diff_make_large(uint64_t new_len, struct diff_streams *out);
+
 /* Where a difference is read from: exactly the next len bytes of a stream, or an error. */
 struct diff_source {
 	int (*read)(void *arg, enum diff_stream s, void *data, size_t len, struct err *e);

@@ -8,6 +8,7 @@
 
 #include "swupd/base/le.h"
 #include "swupd/base/view.h"
+#include "swupd/content/diff.h"
 
 /*
  * Parts of diff.c and diff_make.c: what they must do alike with programs and libraries, whose references to their own
@@ -24,9 +25,9 @@ struct diff_piece {
 	uint64_t old; /* where copy begins */
 };
 
-#define ELF_HEAD       1024U      /* of the new file these bytes must be known before anything can be predicted */
-#define ELF_MAX        (1U << 26) /* larger files are taken as plain ones: positions have 26 bits and more */
-#define ELF_REFERENCES (1U << 22) /* of an old file; those behind are not seen */
+#define ELF_HEAD       1024U            /* of the new file these bytes must be known before anything can be predicted */
+#define ELF_MAX        DIFF_PROGRAM_MAX /* larger files are taken as plain ones: positions have 26 bits and more */
+#define ELF_REFERENCES (1U << 22)       /* of an old file; those behind are not seen */
 
 /* How a reference is written */
 enum reference_kind {

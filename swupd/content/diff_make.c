@@ -330,6 +330,14 @@ static int make_either(const void *old, size_t old_len, const void *new, size_t 
 	return r < 0 ? r : 0;
 }
 
+void diff_make_large(uint64_t new_len, struct diff_streams *out)
+{
+	varint_add(&out->s[DIFF_CONTROL], DIFF_PLAIN);
+	varint_add(&out->s[DIFF_COPY], 0);
+	varint_add(&out->s[DIFF_INSERT], new_len);
+	varint_add(&out->s[DIFF_GAP], 0);
+}
+
 /* ---- what has deflated streams ---- */
 
 struct forms {

@@ -384,8 +384,8 @@ int update_read(const struct update_index *x, size_t section, int fd, uint64_t a
 	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++) {
 		columns[k] = (const uint8_t *)x->text.data + s->columns[k];
 		if (s->streams[k].expanded)
-			r = decompress_open(s->streams[k].codec, k == DIFF_LITERAL ? UPDATE_DICTIONARY : UPDATE_NEAR,
-					    fd, at, s->streams[k].stored, &g.streams[k], e);
+			r = decompress_open(s->streams[k].codec, update_window(k), fd, at, s->streams[k].stored,
+					    &g.streams[k], e);
 		at += s->streams[k].stored;
 	}
 	for (size_t i = s->first; r >= 0 && i < s->first + s->n; i++) {

@@ -66,6 +66,10 @@ struct err;
 /* What a reader holds for the literals of a section, for each other stream, and for the index. More is refused. */
 #define UPDATE_DICTIONARY (8UL << 20)
 #define UPDATE_NEAR       (1UL << 20)
+static inline size_t update_window(enum diff_stream s)
+{
+	return s == DIFF_LITERAL ? UPDATE_DICTIONARY : UPDATE_NEAR;
+}
 
 /* Where an index was read, records are made from it one by one. */
 struct update_record {
@@ -156,3 +160,18 @@ int update_read(const struct update_index *x, size_t section, int fd, uint64_t a
  */
 int update_pack(const struct diff_streams *streams, struct update_section *s, struct buf *out, struct err *e);
 int update_format(struct update_index *x, struct buf *out, struct err *e);
+
+/*
+ * The same for streams that may be large: those above UPDATE_LARGE are compressed as they come, into files of the directory scratch, which is lent. What is added to
+ * update_packer_streams() is settled at times. The end fills the table of s in, and then the stored streams can be written.
+ */
+#define UPDATE_LARGE (64UL << 20)
+struct update_packer;
+struct update_packer *update_packer_new(int scratch);
+void update_packer_free(struct update_packer *p);
+DEFINE_CLEANUP(struct update_packer *, update_packer_free);
+struct diff_streams *update_packer_streams(struct update_packer *p); /* what is in memory */
+uint64_t update_packer_len(const struct update_packer *p, enum diff_stream s);
+int update_packer_settle(struct update_packer *p, struct err *e);
+int update_packer_end(struct update_packer *p, struct update_section *s, struct err *e);
+int update_packer_write(const struct update_packer *p, int fd, struct err *e);

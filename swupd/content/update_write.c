@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <endian.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "swupd/base/compress.h"
 #include "swupd/base/err.h"
+#include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/content/update_file.h"
 #include "swupd/content/varint.h"
@@ -49,12 +53,124 @@ int update_pack(const struct diff_streams *streams, struct update_section *s, st
 	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++) {
 		const struct buf *in = &streams->s[k];
 		const size_t start = out->len;
-		r = pack_stream(in, k == DIFF_LITERAL ? UPDATE_DICTIONARY : UPDATE_NEAR, k == DIFF_TARGET,
-				&s->streams[k].codec, out, e);
+		r = pack_stream(in, update_window(k), k == DIFF_TARGET, &s->streams[k].codec, out, e);
 		s->streams[k].expanded = in->len;
 		s->streams[k].stored = out->len - start;
 	}
 	s->stored = out->len - before;
+	return r;
+}
+
+struct packed {
+	struct compressor *compressor; /* NULL: it is not large */
+	int fd;                        /* with what that made */
+	uint64_t expanded, size;       /* bytes that it took and made */
+	struct buf stored;             /* of one that is not large, in the end */
+};
+
+struct update_packer {
+	struct diff_streams streams; /* what is not compressed yet */
+	int scratch;
+	struct packed packed[DIFF_STREAMS];
+};
+
+struct update_packer *update_packer_new(int scratch)
+{
+	struct update_packer *p = xcalloc(1, sizeof(*p));
+
+	p->scratch = scratch;
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		p->packed[k].fd = -1;
+	return p;
+}
+
+void update_packer_free(struct update_packer *p)
+{
+	if (!p)
+		return;
+	for (size_t k = 0; k < DIFF_STREAMS; k++) {
+		compressor_free(p->packed[k].compressor);
+		closep(&p->packed[k].fd);
+		buf_free(&p->packed[k].stored);
+	}
+	diff_streams_clear(&p->streams);
+	free(p);
+}
+
+struct diff_streams *update_packer_streams(struct update_packer *p)
+{
+	return &p->streams;
+}
+
+uint64_t update_packer_len(const struct update_packer *p, enum diff_stream s)
+{
+	return p->packed[s].expanded + p->streams.s[s].len;
+}
+
+static int store(void *arg, const void *data, size_t len, struct err *e)
+{
+	struct packed *x = arg;
+
+	x->size += len;
+	return fs_write_all(x->fd, data, len, e);
+}
+
+int update_packer_settle(struct update_packer *p, struct err *e)
+{
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++) {
+		struct packed *x = &p->packed[k];
+		struct buf *in = &p->streams.s[k];
+		/* targets are of programs, which are not so large, and xz's */
+		if (k == DIFF_TARGET || (!x->compressor && in->len <= UPDATE_LARGE))
+			continue;
+		if (!x->compressor)
+			r = x->fd = fs_scratch_open(p->scratch, e);
+		if (!x->compressor && r >= 0)
+			r = compressor_open(update_window(k), store, x, &x->compressor, e);
+		if (r >= 0)
+			r = compressor_write(x->compressor, in->data, in->len, e);
+		x->expanded += in->len;
+		buf_free(in);
+	}
+	return r < 0 ? r : 0;
+}
+
+int update_packer_end(struct update_packer *p, struct update_section *s, struct err *e)
+{
+	int r = update_packer_settle(p, e);
+
+	s->stored = 0;
+	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++) {
+		struct packed *x = &p->packed[k];
+		s->streams[k].codec = CODEC_ZSTD;
+		s->streams[k].expanded = update_packer_len(p, k);
+		if (x->compressor)
+			r = compressor_end(x->compressor, e);
+		else
+			r = pack_stream(&p->streams.s[k], update_window(k), k == DIFF_TARGET, &s->streams[k].codec,
+					&x->stored, e);
+		buf_free(&p->streams.s[k]);
+		s->streams[k].stored = x->compressor ? x->size : x->stored.len;
+		s->stored += s->streams[k].stored;
+	}
+	return r;
+}
+
+int update_packer_write(const struct update_packer *p, int fd, struct err *e)
+{
+	int r = 0;
+
+	for (size_t k = 0; r >= 0 && k < DIFF_STREAMS; k++) {
+		const struct packed *x = &p->packed[k];
+		if (!x->compressor)
+			r = fs_write_all(fd, x->stored.data, x->stored.len, e);
+		else if (lseek(x->fd, 0, SEEK_SET) < 0)
+			r = err_errno(e, "a stream of a section");
+		else
+			r = fs_copy_fd(x->fd, fd, x->size, e);
+	}
 	return r;
 }
 

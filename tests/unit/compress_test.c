@@ -413,6 +413,35 @@ TEST(decompress_read_looks_back_no_further_than_it_may)
 	}
 }
 
+static int collect(void *arg, const void *data, size_t len, struct err *e __attribute__((unused)))
+{
+	buf_add(arg, data, len);
+	return 0;
+}
+
+TEST(compressor_gives_the_same_however_its_input_is_cut)
+{
+	static const size_t pieces[] = {1, 5000, 0, 130000, 77};
+	_cleanup_(buf_free) struct buf in = {0}, whole = {0}, cut = {0};
+	struct err e = ERR_INIT;
+
+	add_noise(&in, 300000, 7);
+	add_noise(&in, 300000, 7);
+	for (int run = 0; run < 2; run++) {
+		_cleanup_(compressor_freep) struct compressor *c = NULL;
+		assert_ok(compressor_open(1 << 20, collect, run ? &cut : &whole, &c, &e), &e);
+		for (size_t at = 0, n, i = 0; at < in.len; at += n, i++) {
+			n = run ? MIN(pieces[i % ARRAY_LEN(pieces)], in.len - at) : in.len;
+			assert_ok(compressor_write(c, in.data + at, n, &e), &e);
+		}
+		assert_ok(compressor_end(c, &e), &e);
+	}
+	assert_true(whole.len < 310000);
+	assert_int_equal(whole.len, cut.len);
+	assert_memory_equal(whole.data, cut.data, whole.len);
+	assert_expands_to(CODEC_ZSTD, &whole, in.len, &in);
+}
+
 TEST(compress_xz_keeps_to_the_dictionary)
 {
 	_cleanup_(buf_free) struct buf in = {0}, small = {0}, large = {0};

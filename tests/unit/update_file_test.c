@@ -191,6 +191,44 @@ static void check_sample(const struct sample *s, const struct buf *file)
 	}
 }
 
+TEST(update_packer_compresses_large_streams_as_they_come)
+{
+	enum { BLOCK = 1 << 20, BLOCKS = (int)(UPDATE_LARGE / BLOCK) + 2 };
+	_cleanup_(update_packer_freep) struct update_packer *p = NULL;
+	_cleanup_(decompress_closep) struct decompressor *d = NULL;
+	_cleanup_close_ int dir = test_dir(NULL, 0), fd = fs_scratch_open(dir, NULL);
+	_cleanup_(strv_free) struct strv names = {0};
+	_cleanup_free_ char *block = xmalloc(BLOCK), *made = xmalloc(BLOCK);
+	struct update_section s = {0};
+	struct err e = ERR_INIT;
+
+	p = update_packer_new(dir);
+	buf_puts(&update_packer_streams(p)->s[DIFF_COPY], "few");
+	for (int i = 0; i < BLOCKS; i++) {
+		memset(block, i, BLOCK);
+		buf_add(&update_packer_streams(p)->s[DIFF_LITERAL], block, BLOCK);
+		assert_ok(update_packer_settle(p, &e), &e);
+		assert_true(update_packer_streams(p)->s[DIFF_LITERAL].len <= UPDATE_LARGE);
+		assert_int_equal(update_packer_len(p, DIFF_LITERAL), (uint64_t)(i + 1) * BLOCK);
+	}
+	assert_ok(update_packer_end(p, &s, &e), &e);
+	assert_ok(update_packer_write(p, fd, &e), &e);
+	assert_int_equal(lseek(fd, 0, SEEK_CUR), s.stored);
+	assert_int_equal(s.streams[DIFF_COPY].expanded, 3);
+	assert_int_equal(s.streams[DIFF_LITERAL].codec, CODEC_ZSTD);
+	assert_int_equal(s.streams[DIFF_LITERAL].expanded, (uint64_t)BLOCKS * BLOCK);
+	assert_ok(decompress_open(CODEC_ZSTD, update_window(DIFF_LITERAL), fd, s.streams[DIFF_COPY].stored,
+				  s.streams[DIFF_LITERAL].stored, &d, &e),
+		  &e);
+	for (int i = 0; i < BLOCKS; i++) {
+		memset(block, i, BLOCK);
+		assert_ok(decompress_read(d, made, BLOCK, &e), &e);
+		assert_memory_equal(made, block, BLOCK);
+	}
+	assert_ok(fs_list(dir, ".", &names, &e), &e);
+	assert_int_equal(names.n, 0);
+}
+
 TEST(update_file_gives_what_was_written)
 {
 	_cleanup_(sample_free) struct sample s;
