@@ -26,7 +26,7 @@ struct diff_piece {
 };
 
 #define ELF_HEAD       1024U            /* of the new file these bytes must be known before anything can be predicted */
-#define ELF_MAX        DIFF_PROGRAM_MAX /* larger files are taken as plain ones: positions have 26 bits and more */
+#define ELF_MAX        DIFF_PROGRAM_MAX /* larger files are taken as plain ones, by both sides */
 #define ELF_REFERENCES (1U << 22)       /* of an old file; those behind are not seen */
 
 /* How a reference is written */

@@ -403,3 +403,20 @@ TEST(diff_apply_ends_when_nothing_more_can_be_written)
 	assert_ok(diff_make("abc", 3, "abcd", 4, &s, &e), &e);
 	assert_fails(diff_apply(&VIEW_OF((const uint8_t *)"abc", 3), 4, &in, -1, full, NULL, &e), ENOSPC, &e, "full");
 }
+
+/* mixer reads such a file piece by piece */
+TEST(diff_of_a_file_too_large_for_a_program_is_its_literals)
+{
+	const size_t len = DIFF_PROGRAM_MAX + 1;
+	_cleanup_(diff_streams_clear) struct diff_streams made = {0}, want = {0};
+	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *program = xcalloc(1, len);
+	struct err e = ERR_INIT;
+
+	assert_ok(fs_read_at(fd, 0, program, 65536, &e), &e);
+	assert_ok(diff_make(NULL, 0, program, len, &made, &e), &e);
+	diff_make_large(len, &want);
+	buf_add(&want.s[DIFF_LITERAL], program, len);
+	for (size_t k = 0; k < DIFF_STREAMS; k++)
+		assert_same(&made.s[k], &want.s[k]);
+}
