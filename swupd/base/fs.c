@@ -544,7 +544,8 @@ int fs_lock(int dirfd, const char *name, const char *text, struct err *e)
 			return err_set(e, -ERR_LOCKED, "another run holds the lock %s", name);
 		return err_errno(e, "cannot lock %s", name);
 	}
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0)
+	/* not first to nothing: ext4 brings a file that was truncated to the disk when it is closed */
+	if (pwrite(fd, text, strlen(text), 0) < 0 || ftruncate(fd, (off_t)strlen(text)) < 0)
 		return err_errno(e, "cannot write the lock file %s", name);
 	return take_fd(&fd);
 }
