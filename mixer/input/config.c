@@ -21,6 +21,7 @@
 #define SYSTEM_CACHE    "/var/cache/limpid"
 #define PRIORITY        500
 #define FIRST_RELEASE   10
+#define ZSTD_USUAL      16 /* of a program of 11 MB, 19 takes 3.8 instead of 2.4 s and makes 5 % less */
 
 /* Used when mixer.conf has no [repository] at all; the template shows the same lines. */
 #define DEFAULT_REPOSITORIES                                                                                           \
@@ -107,7 +108,7 @@ const char config_template[] =
 	"# Compression of files and packs: zstd, xz, gzip, bzip2 or none. Level 0 is the best that the codec usually "
 	"gives.\n"
 	"#compression = zstd\n"
-	"#level = 0\n"
+	"#level = 16\n"
 	"\n"
 	"# For how many days clients may trust that a published release is the newest.\n"
 	"#freshness-days = 30\n"
@@ -403,6 +404,8 @@ static int check_repository(struct repository *r, struct err *e)
 
 static int check(struct config *c, struct err *e)
 {
+	if (c->level < 0)
+		c->level = c->codec == CODEC_ZSTD ? ZSTD_USUAL : 0;
 	if (c->codec != CODEC_ZSTD && c->level > 9)
 		return err_set(e, -ERR_CONFIG, "level %d: only zstd has levels above 9", c->level);
 	if (!c->signer.cert)
@@ -490,6 +493,7 @@ int config_parse(const char *text, size_t len, const char *file, int dir, const 
 		.update_bundle = xstrdup("os-core-update"),
 		.signer = {.cert = xasprintf("%s/Swupd_Root.pem", path), .key = xasprintf("%s/private.pem", path)},
 		.codec = CODEC_ZSTD,
+		.level = -1,
 		.freshness_days = 30,
 		.cover = 3,
 		.cover_days = 365,
