@@ -23,7 +23,7 @@
 static const char not_worth_it[] = "FULLV20U";
 
 #define WORTH_MIN 200 /* bytes; delta_make makes none of smaller files, and its answer would only fill the cache */
-#define XZ_MEMORY (700ULL << 20)
+#define XZ_MEMORY (400ULL << 20) /* delta_make's */
 
 int delta_make_checked(const struct buf *old, const struct buf *new, const struct attrs *attrs, struct buf *out,
 		       struct err *e)

@@ -12,8 +12,9 @@
 #include "swupd/content/format.h"
 #include "swupd/content/match.h"
 
-#define GZIP_MAX (64UL << 10) /* of larger blocks xz or bzip2 made less in all pairs measured */
-#define NEW_MIN  200          /* a smaller file is not worth a delta (spec/swupd-format.md section 6.3) */
+#define DICTIONARY (32UL << 20) /* of xz: twice as much would take 340 MiB more to make */
+#define GZIP_MAX   (64UL << 10) /* of larger blocks xz or bzip2 made less in all pairs measured */
+#define NEW_MIN    200          /* a smaller file is not worth a delta (spec/swupd-format.md section 6.3) */
 
 struct span {
 	const uint8_t *p;
@@ -76,7 +77,7 @@ static int try_coding(enum delta_coding coding, const struct buf *plain, unsigne
 	int r;
 
 	if (coding == DELTA_XZ)
-		r = compress_xz(unit, SIZE_MAX, plain->data, plain->len, &b.data, e);
+		r = compress_xz(unit, DICTIONARY, plain->data, plain->len, &b.data, e);
 	else
 		r = compress_mem(coding == DELTA_GZIP ? CODEC_GZIP : CODEC_BZIP2, 0, plain->data, plain->len, &b.data,
 				 e);
