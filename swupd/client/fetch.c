@@ -941,20 +941,17 @@ int fetch_text(struct fetch *f, const char *base, const char *path, size_t max, 
 	const struct mirror *m = find_mirror(f, base);
 	struct err why = ERR_INIT;
 
-	int r = ask_plainly(f, url, max, out, &why);
-	if (r == 0 || (r == -ERR_MISSING && !m)) {
-		err_move(e, &why);
-		return r;
+	int r = ask_plainly(f, url, max, &text, &why);
+	if (r > 0 || (r == -ERR_MISSING && m)) {
+		err_clear(&why);
+		r = run_batch(&b, &why);
 	}
-	err_clear(&why);
-	r = run_batch(&b, &why);
 	err_move(r < 0 ? e : NULL, &why);
 	if (r < 0)
 		return r;
 	buf_add(&text, "", 0);
 	buf_free(out);
-	*out = text;
-	text = (struct buf){0};
+	buf_move(out, &text);
 	return 0;
 }
 

@@ -119,11 +119,7 @@ int plain_http_get(const char *url, const char *user_agent, size_t max, struct b
 	OSSL_HTTP_close(c, r == 0);
 	sk_CONF_VALUE_pop_free(headers, X509V3_conf_free);
 	ERR_clear_error();
-	if (r < 0)
-		return r;
-	buf_add(&text, "", 0);
-	buf_free(out);
-	*out = text;
-	text = (struct buf){0};
-	return 0;
+	if (r >= 0)
+		buf_move(out, &text);
+	return r;
 }
