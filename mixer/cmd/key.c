@@ -93,7 +93,7 @@ static int show_freshness(struct ui *ui, const struct mix *m, int64_t now, struc
 {
 	_cleanup_free_ char *name = layout_freshness(m->format), *path = xasprintf("update/www/%s", name);
 	_cleanup_(buf_free) struct buf text = {0};
-	struct freshness f;
+	_cleanup_(freshness_clear) struct freshness f = {0};
 
 	if (!fs_exists(m->config->dir, path)) {
 		ui_answer(ui, "no freshness: no signed release is published");

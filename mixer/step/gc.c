@@ -528,17 +528,13 @@ static int sweep_debuginfo(struct collecting *c, struct err *e)
 static int save_ways(const struct collecting *c, uint32_t release, struct err *e)
 {
 	_cleanup_free_ char *name = layout_updates(release), *path = xasprintf(WWW "/%s", name);
-	_cleanup_(buf_free) struct buf text = {0}, now = {0};
 	_cleanup_(ways_clear) struct ways chosen = {0};
 
-	ways_choose(&c->kept, release, &chosen);
-	ways_format(&chosen, &text);
-	if (fs_load(c->m->config->dir, path, MANIFEST_MAX, &now, NULL) < 0)
-		return 0; /* there was none */
-	if (now.len == text.len && (text.len == 0 || memcmp(now.data, text.data, text.len) == 0))
+	if (!fs_exists(c->m->config->dir, path))
 		return 0;
-	return text.len ? fs_save(c->m->config->dir, path, text.data, text.len, 0644, e)
-			: fs_remove_tree(c->m->config->dir, path, e);
+	ways_choose(&c->kept, release, &chosen);
+	int r = ways_save(c->m, release, &chosen, e);
+	return r > 0 ? publish_renewed(c->m, release, e) : r;
 }
 
 static int remove_victims(const struct collecting *c, struct err *e)

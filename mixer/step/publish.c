@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "mixer/step/keys.h"
 #include "mixer/step/release.h"
 #include "mixer/step/step.h"
+#include "mixer/step/ways.h"
 #include "swupd/base/err.h"
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
@@ -147,14 +149,32 @@ static int64_t time_of_publishing(void)
 	return epoch && text_u64(epoch, 0, INT64_MAX, &seconds) == 0 ? (int64_t)seconds : (int64_t)time(NULL);
 }
 
+/* All clients read them each time they look for updates: only those that are ways of one step. */
+static int say_ways(const struct mix *m, struct freshness *f, struct err *e)
+{
+	_cleanup_(ways_clear) struct ways all = {0};
+
+	int r = ways_load(m, f->release, &all, &f->updates, e);
+	f->has_updates = r > 0;
+	for (size_t i = 0; i < all.n; i++)
+		if (all.items[i].to == f->release && all.items[i].head) {
+			ways_add(&f->direct, all.items[i].from, f->release, all.items[i].bytes);
+			f->direct.items[f->direct.n - 1].head = all.items[i].head;
+		}
+	return r;
+}
+
 static int save_freshness(const struct mix *m, uint32_t release, struct err *e)
 {
 	_cleanup_free_ char *mom = xasprintf(WWW "/%u/Manifest.MoM", release);
 	_cleanup_free_ char *name = layout_freshness(m->format), *file = xasprintf(WWW "/%s", name);
 	_cleanup_(buf_free) struct buf text = {0}, out = {0};
-	struct freshness f = {.format = m->format, .release = release, .root = keys_newest_root(m)};
+	_cleanup_(freshness_clear) struct freshness f = {
+		.format = m->format, .release = release, .root = keys_newest_root(m)};
 
 	int r = fs_load(m->config->dir, mom, MANIFEST_MAX, &text, e);
+	if (r >= 0)
+		r = say_ways(m, &f, e);
 	if (r < 0)
 		return r;
 	manifest_hash(text.data, text.len, &f.mom);
@@ -162,6 +182,28 @@ static int save_freshness(const struct mix *m, uint32_t release, struct err *e)
 	f.expires = f.time + (int64_t)m->config->freshness_days * 86400;
 	r = freshness_write(&f, &m->config->signer, &out, e);
 	return r < 0 ? r : fs_save(m->config->dir, file, out.data, out.len, 0644, e);
+}
+
+int publish_renewed(const struct mix *m, uint32_t release, struct err *e)
+{
+	_cleanup_(manifest_freep) struct manifest *mom = NULL;
+	_cleanup_(freshness_clear) struct freshness f = {0};
+	_cleanup_(buf_free) struct buf text = {0};
+	struct mix of_format = *m;
+
+	int r = release_load_mom(m, release, &mom, e);
+	if (r < 0)
+		return r;
+	of_format.format = mom->format;
+	_cleanup_free_ char *name = layout_freshness(of_format.format), *file = xasprintf(WWW "/%s", name);
+	if (!fs_exists(m->config->dir, file))
+		return 0;
+	r = fs_load(m->config->dir, file, SMALL_TEXT_MAX, &text, e);
+	if (r >= 0)
+		r = freshness_parse(text.data, text.len, &f, NULL, NULL, e);
+	if (r >= 0 && f.release == release)
+		r = save_freshness(&of_format, release, e);
+	return r < 0 ? err_in(e, r, "cannot say which updates there are to release %" PRIu32, release) : 0;
 }
 
 /* What was said, and signed, of an older release must not stand beside what is said of this one. */

@@ -16,7 +16,10 @@
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
+#include "swupd/content/format.h"
 #include "swupd/content/layout.h"
+#include "swupd/content/manifest.h"
+#include "swupd/content/update_file.h"
 
 #define WWW "update/www/"
 
@@ -63,17 +66,61 @@ static int list_chosen(const struct mix *m, uint32_t to, struct ways *out, struc
 	return r;
 }
 
-int ways_publish(const struct mix *m, uint32_t to, struct err *e)
+static int measure(const struct mix *m, struct way_step *step, struct err *e)
+{
+	_cleanup_free_ char *name = layout_update(step->to, step->from), *path = xasprintf(WWW "%s", name);
+	_cleanup_close_ int fd = openat(m->config->dir, path, O_RDONLY | O_CLOEXEC);
+	char fixed[UPDATE_FIXED];
+	size_t index, head = 0;
+
+	int r = fd < 0 ? err_errno(e, "cannot be opened") : fs_read_at(fd, 0, fixed, sizeof(fixed), e);
+	if (r >= 0)
+		r = update_head_size(fixed, sizeof(fixed), &index, &head, e);
+	step->head = head;
+	return r < 0 ? err_in(e, r, "%s", path) : 0;
+}
+
+int ways_save(const struct mix *m, uint32_t to, struct ways *chosen, struct err *e)
 {
 	_cleanup_free_ char *name = layout_updates(to), *path = xasprintf(WWW "%s", name);
+	_cleanup_(buf_free) struct buf text = {0}, now = {0};
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < chosen->n; i++)
+		r = measure(m, &chosen->items[i], e);
+	if (r < 0)
+		return err_in(e, r, "cannot list the updates to release %" PRIu32, to);
+	ways_format(chosen, &text);
+	if (fs_load(m->config->dir, path, MANIFEST_MAX, &now, NULL) < 0 && !text.len)
+		return 0;
+	if (now.len == text.len && memcmp(now.data, text.data, text.len) == 0)
+		return 0;
+	r = text.len ? fs_save(m->config->dir, path, text.data, text.len, 0644, e)
+		     : fs_remove_tree(m->config->dir, path, e);
+	return r < 0 ? err_in(e, r, "cannot list the updates to release %" PRIu32, to) : 1;
+}
+
+int ways_publish(const struct mix *m, uint32_t to, struct err *e)
+{
 	_cleanup_(ways_clear) struct ways chosen = {0};
-	_cleanup_(buf_free) struct buf text = {0};
 
 	int r = list_chosen(m, to, &chosen, e);
-	ways_format(&chosen, &text);
-	if (r >= 0 && text.len)
-		r = fs_save(m->config->dir, path, text.data, text.len, 0644, e);
-	return r < 0 ? err_in(e, r, "cannot list the updates to release %" PRIu32, to) : 0;
+	return r < 0 ? err_in(e, r, "cannot list the updates to release %" PRIu32, to) : ways_save(m, to, &chosen, e);
+}
+
+int ways_load(const struct mix *m, uint32_t to, struct ways *out, struct digest *hash, struct err *e)
+{
+	_cleanup_free_ char *name = layout_updates(to), *path = xasprintf(WWW "%s", name);
+	_cleanup_(buf_free) struct buf text = {0};
+
+	if (!fs_exists(m->config->dir, path))
+		return 0;
+	int r = fs_load(m->config->dir, path, MANIFEST_MAX, &text, e);
+	if (r < 0)
+		return r;
+	ways_parse(text.data, text.len, to, out);
+	manifest_hash(text.data, text.len, hash);
+	return 1;
 }
 
 int ways_from_nothing(const struct mix *m, uint32_t to, struct ways *out, struct err *e)
@@ -108,5 +155,6 @@ int ways_complete(const struct mix *m, uint32_t to, struct err *e)
 	r = between_open(m, 0, to, &b, e);
 	if (r >= 0)
 		r = diff_update(&b, e);
-	return r < 0 ? r : ways_publish(m, to, e);
+	r = r < 0 ? r : ways_publish(m, to, e);
+	return MIN(r, 0);
 }

@@ -512,5 +512,6 @@ void machine_close(struct machine *m)
 	free(m->content_origin);
 	free(m->version_origin);
 	free(m->format_text);
+	free(m->whole_fault);
 	free(m);
 }

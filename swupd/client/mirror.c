@@ -53,6 +53,7 @@ struct mirroring {
 	struct announced *formats;
 	size_t n_formats, cap_formats;
 	struct ways ways; /* of all update files that are needed */
+	struct buf *lists; /* of the ways to each of the set, as they came: freshness has their hash. Without data: there is none */
 	struct table *
 		probed; /* folders of releases → the fullfile that was asked for first; without it there, the folder has no classic files */
 	struct timespec synced;
@@ -73,6 +74,9 @@ static void mirroring_clear(struct mirroring *k)
 {
 	for (size_t i = 0; i < k->n; i++)
 		manifest_free(k->moms[i]);
+	for (size_t i = 0; k->lists && i < k->n; i++)
+		buf_free(&k->lists[i]);
+	free(k->lists);
 	for (size_t i = 0; i < k->n_formats; i++) {
 		buf_free(&k->formats[i].freshness);
 		buf_free(&k->formats[i].latest);
@@ -133,7 +137,7 @@ static int fetch_announced(const struct mirroring *k, struct announced *a, struc
 	const struct machine *m = k->m;
 	_cleanup_free_ char *fresh = layout_freshness(a->format), *latest = layout_latest(a->format),
 			    *sig = xasprintf("%s.sig", latest);
-	struct freshness f = {.release = a->release};
+	_cleanup_(freshness_clear) struct freshness f = {.release = a->release};
 	uint64_t number = 0;
 
 	int r = fetch_optional(k, m->version_url, fresh, SMALL_TEXT_MAX, &a->freshness, e);
@@ -484,12 +488,12 @@ static int add_ways(struct mirroring *k, size_t to, struct err *e)
 	const uint32_t release = k->moms[to]->release;
 	_cleanup_free_ char *path = layout_updates(release);
 	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0};
-	_cleanup_(buf_free) struct buf text = {0};
+	struct buf *list = &k->lists[to];
 
-	int r = fetch_optional(k, k->m->content_url, path, LIST_MAX, &text, e);
+	int r = fetch_optional(k, k->m->content_url, path, LIST_MAX, list, e);
 	if (r < 0)
 		return r;
-	ways_parse(text.data, text.len, release, &all);
+	ways_parse(list->data, list->len, release, &all);
 	for (size_t i = 0; i < to; i++)
 		needs_add_classic(k->needs, k->moms[i], k->moms[to]);
 	ways_choose(&all, release, &chosen);
@@ -557,20 +561,6 @@ static int check_release(const struct mirroring *k, const struct manifest *mom, 
 	return r;
 }
 
-static int save_ways(const struct mirroring *k, uint32_t release, struct err *e)
-{
-	_cleanup_free_ char *path = layout_updates(release);
-	_cleanup_(ways_clear) struct ways chosen = {0};
-	_cleanup_(buf_free) struct buf text = {0};
-
-	choose_ways(k, release, &chosen);
-	ways_format(&chosen, &text);
-	int r = sweep_target(k, path, e);
-	if (r < 0)
-		return r;
-	return text.len ? fs_save(k->target, path, text.data, text.len, 0644, e) : fs_remove_tree(k->target, path, e);
-}
-
 static int load_synced(struct mirroring *k)
 {
 	struct stat st;
@@ -603,6 +593,13 @@ static int save_text(const struct mirroring *k, const char *path, const struct b
 	if (r >= 0)
 		r = sweep_target(k, path, e);
 	return r < 0 ? r : fs_save(k->target, path, text->data, text->len, 0644, e);
+}
+
+static int save_list(const struct mirroring *k, size_t i, struct err *e)
+{
+	_cleanup_free_ char *path = layout_updates(k->moms[i]->release);
+
+	return save_text(k, path, &k->lists[i], e);
 }
 
 /* Machines walk from the root that they have to the newest. */
@@ -723,6 +720,7 @@ static int copy_all(struct mirroring *k, const struct strv *releases, struct err
 		r = bring(k, "manifests", is_manifest, e);
 	for (size_t i = 0; r >= 0 && i < k->n; i++)
 		r = add_bundles(k, k->moms[i], e);
+	k->lists = xcalloc(k->n + 1, sizeof(*k->lists));
 	for (size_t i = 0; r >= 0 && i < k->n; i++)
 		r = add_ways(k, i, e);
 	if (r >= 0)
@@ -733,7 +731,7 @@ static int copy_all(struct mirroring *k, const struct strv *releases, struct err
 	for (size_t i = 0; r >= 0 && !all && i < k->n; i++)
 		r = check_release(k, k->moms[i], e);
 	for (size_t i = 0; r >= 0 && i < k->n; i++)
-		r = save_ways(k, k->moms[i]->release, e);
+		r = save_list(k, i, e);
 	if (r >= 0 && k->more)
 		r = bring_more(k, e);
 	if (r >= 0)

@@ -48,6 +48,7 @@ static int read_freshness(struct machine *m, const struct buf *text, struct fres
 	r = trust_ready(m, e);
 	if (r < 0)
 		return r;
+	freshness_clear(f);
 	r = freshness_read(text->data, text->len, m->format, m->anchors, m->now, f, e);
 	if (r == -ERR_EXPIRED)
 		return err_hint(e, r,
@@ -60,7 +61,9 @@ static int read_freshness(struct machine *m, const struct buf *text, struct fres
 		return err_set(e, -ERR_STALE,
 			       "it was signed when root %" PRIu32 " was the newest, we know root %" PRIu32, f->root,
 			       root);
+	freshness_clear(&m->trust->fresh);
 	m->trust->fresh = *f;
+	f->direct = (struct ways){0};
 	return 0;
 }
 
@@ -68,7 +71,7 @@ static int read_freshness(struct machine *m, const struct buf *text, struct fres
 static int newest_by_freshness(struct machine *m, uint32_t *release, struct err *e)
 {
 	_cleanup_(buf_free) struct buf text = {0};
-	struct freshness f;
+	_cleanup_(freshness_clear) struct freshness f = {0};
 
 	if (m->format == 0)
 		return 0;

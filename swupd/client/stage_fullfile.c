@@ -88,9 +88,10 @@ static int on_done(void *arg, const struct fetch_job *job, int result, struct er
 		return work_queue_put(t->queue, it);
 	}
 	want_settle(t->s, w, false);
+	const char *fault = t->s->damage ? t->s->damage : t->s->m->whole_fault;
 	/* a publisher that has a way from nothing has no fullfiles */
-	if (result == -ERR_MISSING && t->s->damage)
-		result = err_set(e, -ERR_DIGEST, "%s", t->s->damage);
+	if (result == -ERR_MISSING && fault)
+		result = err_set(e, -ERR_DIGEST, "%s", fault);
 	if (result == -ERR_MISSING)
 		result = err_as(e, -ERR_DOWNLOAD);
 	return err_in(e, result, "cannot fetch '%s'", w->entry->name);

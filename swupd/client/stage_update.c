@@ -29,10 +29,9 @@
 #define WAITING_MAX 16
 #define GAP_MAX     (32UL << 10) /* fetched for nothing rather than asked around */
 /*
- * A whole update takes no more requests: the smallest gaps are fetched, too. In what leads from nothing, wanted sections may be hundreds of megabytes apart, which costs more
- * than to ask.
+ * An update takes no more requests than UPDATE_REQUESTS: the smallest gaps are fetched, too. In what leads from nothing, wanted sections may be hundreds of megabytes apart, which costs
+ * more than to ask.
  */
-#define REQUESTS       8
 #define REQUESTS_WHOLE 32
 /* Without its section an object costs about a third of its size, compressed alone, but not less than its part of the section, and a request. */
 #define ALONE_SHARE   3
@@ -280,15 +279,17 @@ static void choose(struct level *l, size_t ranges)
 			l->chosen[l->ranges[i].first + k].range = &l->ranges[i];
 }
 
-/* How many ranges each level may have, after what was asked for so far. */
+/* How many ranges each level that needs any may have, after what was asked for so far. */
 static size_t ranges_left(const struct transfer *t)
 {
-	const uint64_t most = t->whole ? REQUESTS_WHOLE : REQUESTS;
-	uint64_t bytes = 0, requests = 0;
+	const uint64_t most = t->whole ? REQUESTS_WHOLE : UPDATE_REQUESTS;
+	uint64_t bytes = 0, requests = 0, partial = 0;
 
 	if (t->s->m->fetch)
 		fetch_count(t->s->m->fetch, &bytes, &requests);
-	return MAX((most - MIN(requests, most)) / t->n, (size_t)1);
+	for (size_t i = 0; i < t->n; i++)
+		partial += !update_head_is_all(t->levels[i].head);
+	return MAX((most - MIN(requests, most)) / MAX(partial, 1U), 1U);
 }
 
 /* Where an object, or what others are made from, is made. */

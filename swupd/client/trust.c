@@ -31,6 +31,7 @@ void trust_free(struct trust *t)
 	if (!t)
 		return;
 	root_free(t->root);
+	freshness_clear(&t->fresh);
 	free(t);
 }
 

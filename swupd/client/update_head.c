@@ -17,6 +17,7 @@
 #include "swupd/client/machine.h"
 #include "swupd/client/scratch.h"
 #include "swupd/client/staging.h"
+#include "swupd/client/trust.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
 #include "swupd/content/manifest.h"
@@ -201,14 +202,6 @@ static int take_manifests(struct machine *m, const struct update_head *h, const 
 	return 0;
 }
 
-static int keep_result(void *arg, const struct fetch_job *job __attribute__((unused)), int result, struct err *e)
-{
-	int *r = arg;
-
-	*r = result;
-	return result < 0 ? err_in(e, result, "update file") : 0;
-}
-
 char *update_head_part(const struct update_head *h, uint64_t at)
 {
 	return xasprintf("update-%" PRIu32 "-%" PRIu32 "-%" PRIu64, h->from, h->to, at);
@@ -275,25 +268,6 @@ static int extend(struct update_head *h, int dir, const char *name, bool whole, 
 	return fs_copy_fd(fd, h->fd, (uint64_t)st.st_size, e);
 }
 
-/*
- * The next bytes, up to end. A server that knows no ranges sends the whole file, of which nothing is known yet: it is kept, and must leave as much room for what is made of it (at
- * least one byte, since 0 is no limit).
- */
-static int fetch_part(const struct machine *m, int dir, struct update_head *h, uint64_t end, struct err *e)
-{
-	_cleanup_free_ char *name = update_head_part(h, h->have);
-	uint64_t room;
-	int result = 0;
-
-	int r = fs_free_space(dir, &room, e);
-	if (r < 0)
-		return r;
-	const struct fetch_job job = {
-		.path = h->path, .name = name, .at = h->have, .bytes = end - h->have, .max = room / 2 + 1};
-	r = fetch_files(m->fetch, m->content_url, dir, &job, 1, keep_result, &result, NULL, e);
-	return r < 0 ? r : extend(h, dir, name, result == FETCH_WHOLE, e);
-}
-
 /* The way that is looked for. */
 struct way {
 	struct machine *m;
@@ -305,23 +279,56 @@ struct way {
 	size_t memory, heads;            /* of UPDATE_MEMORY and UPDATE_HEAD_MAX what is left for more files */
 };
 
-static int try_head(struct way *w, struct update_head *h, struct err *e)
+static int part_came(void *arg, const struct fetch_job *job, int result, struct err *e)
 {
+	const struct way *w = arg;
+
+	return result < 0 ? result : extend(job->user, w->dir, job->name, result == FETCH_WHOLE, e);
+}
+
+/*
+ * The bytes of each up to first that it has not. A server that knows no ranges sends the whole file, of which nothing may be known yet: it is kept, and must leave as much room for
+ * what is made of it (at least one byte, since 0 is no limit).
+ */
+static int fetch_parts(struct way *w, struct update_head **heads, size_t n, struct err *e)
+{
+	_cleanup_free_ struct fetch_job *jobs = xcalloc(n + 1, sizeof(*jobs));
+	_cleanup_(strv_free) struct strv names = {0};
 	const struct machine *m = w->m;
+	uint64_t room;
+
+	int r = fs_free_space(w->dir, &room, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		struct update_head *h = heads[i];
+		strv_take(&names, update_head_part(h, h->have));
+		jobs[i] = (struct fetch_job){.path = h->path,
+					     .name = names.items[i],
+					     .at = h->have,
+					     .bytes = h->first - h->have,
+					     .max = MIN(room / 2 + 1, h->bytes ? h->bytes : UINT64_MAX),
+					     .user = h};
+	}
+	return fetch_files(m->fetch, m->content_url, w->dir, jobs, n, part_came, w, NULL, e);
+}
+
+static int load_head(struct way *w, struct update_head *h, struct err *e)
+{
 	char fixed[UPDATE_FIXED];
 	size_t index, head;
 
-	int r = fetch_part(m, w->dir, h, FIRST_BYTES, e);
-	if (r >= 0)
-		r = fs_read_at(h->fd, 0, fixed, sizeof(fixed), e);
+	int r = fs_read_at(h->fd, 0, fixed, sizeof(fixed), e);
 	if (r >= 0)
 		r = update_head_size(fixed, sizeof(fixed), &index, &head, e);
 	if (r >= 0 && !w->manifests)
 		head = index;
 	if (r >= 0 && head > w->heads)
 		r = err_set(e, -ERR_LIMIT, "the heads of all that lead there are too large");
-	if (r >= 0 && head > h->have)
-		r = fetch_part(m, w->dir, h, head, e);
+	if (r >= 0 && head > h->have) {
+		h->first = head;
+		r = fetch_parts(w, &h, 1, e);
+	}
 	if (r >= 0 && head > h->have)
 		r = err_set(e, -ERR_FORMAT, "it ends early");
 	if (r >= 0)
@@ -358,37 +365,80 @@ static void forget_head(struct update_head *h)
 }
 
 /* What an interrupted run left of it may have been damaged when the power went: without that once more. */
-static int fetch_head(struct way *w, struct update_head *h, struct err *e)
+static int try_head(struct way *w, struct update_head *h, struct err *e)
 {
 	_cleanup_free_ char *name = update_head_part(h, 0), *part = xasprintf("%s.part", name);
-	const bool left = fs_exists(w->dir, part);
+	const uint64_t first = h->first;
 	struct err why = ERR_INIT;
 
-	int r = try_head(w, h, &why);
-	if (left && (r == -ERR_FORMAT || r == -ERR_LIMIT)) {
+	int r = load_head(w, h, &why);
+	if (h->left && (r == -ERR_FORMAT || r == -ERR_LIMIT)) {
 		err_clear(&why);
 		forget_head(h);
+		h->first = first;
 		(void)unlinkat(w->dir, part, 0);
-		r = try_head(w, h, &why);
+		r = fetch_parts(w, &h, 1, &why);
+		if (r >= 0)
+			r = load_head(w, h, &why);
 	}
 	if (r < 0)
 		err_move(e, &why);
 	return r;
 }
 
-/* One step of it, behind those that m->update has. */
-static int add_step(struct way *w, uint32_t from, uint32_t to, struct err *e)
+static struct update_head *new_head(const struct way *w, const struct way_step *step)
 {
-	_cleanup_(update_head_freep) struct update_head *h = xcalloc(1, sizeof(*h));
+	struct update_head *h = xcalloc(1, sizeof(*h));
+
+	*h = (struct update_head){.from = step->from, .to = step->to, .bytes = step->bytes, .fd = -1};
+	h->path = layout_update(step->to, step->from);
+	h->first = MAX(w->manifests ? step->head : 0, FIRST_BYTES);
+	if (h->bytes && h->bytes <= h->first + FIRST_BYTES)
+		h->first = h->bytes;
+	_cleanup_free_ char *name = update_head_part(h, 0), *part = xasprintf("%s.part", name);
+	h->left = fs_exists(w->dir, part);
+	return h;
+}
+
+bool update_head_is_all(const struct update_head *h)
+{
+	return h->bytes && h->bytes <= MAX(h->have, h->first);
+}
+
+/*
+ * One request for each, and a range of each that does not come whole by that: where this would be more than an update may have, the smallest come whole, with what this machine may not
+ * need of them.
+ */
+static void limit_requests(const struct way *w, struct update_head **heads, size_t n)
+{
+	uint64_t bytes = 0, requests = 0;
+	size_t ranges = 0;
+
+	fetch_count(w->m->fetch, &bytes, &requests);
+	for (size_t i = 0; i < n; i++)
+		ranges += !update_head_is_all(heads[i]);
+	while (ranges && requests + n <= UPDATE_REQUESTS && requests + n + ranges > UPDATE_REQUESTS) {
+		struct update_head *smallest = NULL;
+		for (size_t i = 0; i < n; i++)
+			if (heads[i]->bytes && !update_head_is_all(heads[i]) &&
+			    (!smallest || heads[i]->bytes < smallest->bytes))
+				smallest = heads[i];
+		if (!smallest)
+			return;
+		smallest->first = smallest->bytes;
+		ranges--;
+	}
+}
+
+/* One step of it, behind those that m->update has. */
+static int add_step(struct way *w, struct update_head **step, struct err *e)
+{
 	const struct manifest *installed = w->installed ? w->installed->mom : NULL;
+	struct update_head *h = *step;
 	struct machine *m = w->m;
 	struct manifest *next = NULL;
 
-	h->from = from;
-	h->to = to;
-	h->fd = -1;
-	h->path = layout_update(to, from);
-	int r = fetch_head(w, h, e);
+	int r = try_head(w, h, e);
 	if (r >= 0 && w->manifests)
 		r = take_manifests(m, h, w->installed, m->update ? w->mom : installed, &next, e);
 	manifest_free(w->mom);
@@ -396,35 +446,98 @@ static int add_step(struct way *w, uint32_t from, uint32_t to, struct err *e)
 	if (r < 0)
 		return r == -ERR_MISSING ? r : err_in(e, r, "%s is not used", h->path);
 	h->before = m->update;
-	m->update = take(h);
+	m->update = take(*step);
 	return 0;
 }
 
-/* By way of other releases. */
-static int add_steps(struct way *w, uint32_t from, struct err *e)
+static int add_steps(struct way *w, const struct ways *way, struct err *e)
 {
-	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0}, way = {0};
+	struct update_head **heads = xcalloc(way->n + 1, sizeof(struct update_head *));
+
+	for (size_t i = 0; i < way->n; i++)
+		heads[i] = new_head(w, &way->items[i]);
+	if (w->installed)
+		limit_requests(w, heads, way->n);
+	int r = fetch_parts(w, heads, way->n, e);
+	if (r < 0 && r != -ERR_MISSING)
+		r = err_in(e, r, "an update file is not used");
+	for (size_t i = 0; r >= 0 && i < way->n; i++)
+		r = add_step(w, &heads[i], e);
+	manifest_free(take(w->mom));
+	for (size_t i = 0; i < way->n; i++)
+		update_head_free(heads[i]);
+	free(heads);
+	/* half of a way leads nowhere */
+	if (r < 0)
+		update_head_free(take(w->m->update));
+	return r;
+}
+
+/* What was signed of the ways to that release; NULL: nothing. */
+static const struct freshness *said_of(const struct way *w)
+{
+	const struct freshness *f = w->m->trust ? &w->m->trust->fresh : NULL;
+
+	return f && f->release == w->to && f->has_updates ? f : NULL;
+}
+
+/* Is all that some release has, and what has changed since, less than what leads there from ours? */
+static bool is_cheaper(const struct ways *whole, const struct ways *way)
+{
+	return whole->n && (!way->n || (whole->items[0].bytes && ways_cost(whole) < ways_cost(way)));
+}
+
+/* By way of other releases, or from nothing. Of a list that is not the one that was signed, sizes count for nothing. */
+static int list_steps(struct way *w, uint32_t from, struct ways *out, struct err *e)
+{
+	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0}, own = {0}, whole = {0};
 	_cleanup_(buf_free) struct buf list = {0};
 	_cleanup_free_ char *path = layout_updates(w->to);
+	const struct freshness *said = said_of(w);
+	struct digest hash;
 
 	int r = fetch_text(w->m->fetch, w->m->content_url, path, LIST_MAX, &list, e);
 	if (r < 0)
 		return r;
 	ways_parse(list.data, list.len, w->to, &all);
+	manifest_hash(list.data, list.len, &hash);
+	if (!said || !digest_equal(&hash, &said->updates)) {
+		ui_debug(w->m->ui, "%s is not signed", path);
+		ways_forget_sizes(&all);
+	}
 	ways_choose(&all, w->to, &chosen);
 	w->m->no_fullfiles = ways_next(&chosen, 0) != NULL;
-	ways_follow(&chosen, from, w->to, &way);
-	if (way.n == 0)
-		return err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, from);
-	for (size_t i = 0; r >= 0 && i < way.n; i++)
-		r = add_step(w, way.items[i].from, way.items[i].to, e);
-	return r;
+	ways_follow(&chosen, from, w->to, &own);
+	ways_follow(&chosen, 0, w->to, &whole);
+	if (is_cheaper(&whole, &own)) {
+		w->installed = NULL;
+		*out = whole;
+		whole = (struct ways){0};
+	} else {
+		*out = own;
+		own = (struct ways){0};
+	}
+	return out->n ? 0 : err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, from);
+}
+
+/* In one step, if that was said, or if nothing was said: most have such a file, and no list must be asked for. */
+static void find_direct(struct way *w, uint32_t from, struct ways *out)
+{
+	const struct freshness *said = said_of(w);
+
+	if (said) {
+		ways_follow(&said->direct, from, w->to, out);
+		w->m->no_fullfiles = ways_next(&said->direct, 0) != NULL;
+	} else if (from) {
+		ways_add(out, from, w->to, 0);
+	}
 }
 
 /* from 0: from nothing. */
 static int find_way(struct way *w, uint32_t from, struct err *e)
 {
 	_cleanup_(scratch_close) struct scratch scratch = SCRATCH_INIT;
+	_cleanup_(ways_clear) struct ways direct = {0}, listed = {0};
 	struct machine *m = w->m;
 	struct err why = ERR_INIT;
 
@@ -438,22 +551,26 @@ static int find_way(struct way *w, uint32_t from, struct err *e)
 	if (r < 0)
 		return r;
 	w->dir = scratch.fd;
-	r = from ? add_step(w, from, w->to, &why) : -ERR_MISSING;
+	find_direct(w, from, &direct);
+	r = direct.n ? add_steps(w, &direct, &why) : -ERR_MISSING;
 	if (r == -ERR_MISSING) {
 		err_clear(&why);
-		r = add_steps(w, from, &why);
+		r = list_steps(w, from, &listed, &why);
+		if (r >= 0)
+			r = add_steps(w, &listed, &why);
 	}
-	manifest_free(take(w->mom));
 	if (r >= 0)
 		return 0;
-	/* half of a way leads nowhere */
-	update_head_free(take(m->update));
 	if (stage_is_fatal(r)) {
 		err_move(e, &why);
 		return r;
 	}
 	if (r != -ERR_MISSING)
 		ui_note(m->ui, "%s", why.text);
+	if (r != -ERR_MISSING && !from) {
+		free(m->whole_fault);
+		m->whole_fault = xstrdup(why.text);
+	}
 	/* nor will it be there, or smaller, the next time */
 	if (!from && (r == -ERR_MISSING || r == -ERR_LIMIT))
 		m->no_whole = w->to;

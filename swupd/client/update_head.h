@@ -14,15 +14,17 @@ struct machine;
  * The beginning of an update file (update_file.h): what it has, and the manifests of its release, by one request. Neither its absence nor anything in it fails an update:
  * what it did not bring, others do.
  *
- * Not every release has one from every older one. Then "<release>/updates" tells the way: a line "<from>\t<to>" for each release from which some file leads on, to the newest
- * one that has such a file.
+ * freshness(5) says whether the newest release has one from ours, and its size. Not every release has one from every older one: "<release>/updates" tells the way by several (ways.h).
  */
 struct update_head {
 	uint32_t from, to; /* releases */
 	struct update_index index;
-	char *path;    /* on the server */
-	int fd;        /* its first bytes */
-	uint64_t have; /* so many */
+	char *path;     /* on the server */
+	uint64_t bytes; /* of all of it, as was signed; 0: not known */
+	uint64_t first; /* bytes that are asked for at once */
+	int fd;         /* its first bytes */
+	uint64_t have;  /* so many */
+	bool left;      /* some of them by an interrupted run */
 	struct update_head
 		*before; /* of the file that leads to where this begins; NULL: that is the installed release */
 };
@@ -37,6 +39,12 @@ int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old,
  * The same for those that lead there from nothing, by way of all objects of some release. Trees with classic files have none. manifests: of interest too.
  */
 int update_head_fetch_whole(struct machine *m, uint32_t to, bool manifests, struct err *e);
+
+/* An update has no more requests, from the first question on, if sizes are known and there are at most WAYS_STEPS_FEW files. */
+#define UPDATE_REQUESTS 8
+
+/* All of it is here, or comes with its first bytes. */
+bool update_head_is_all(const struct update_head *h);
 
 /* It leads from nothing. */
 bool update_head_is_whole(const struct update_head *h);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "swupd/content/digest.h"
 #include "swupd/content/root.h"
 #include "swupd/content/signature.h"
+#include "swupd/content/ways.h"
 
 struct buf;
 struct err;
@@ -16,15 +18,19 @@ struct err;
  * when it may be believed. It replaces latest + latest.sig for our client (one request, and a mirror cannot freeze or
  * roll back unnoticed).
  *
- *     FRESHNESS\t1\n
+ *     FRESHNESS\t2\n
  *     format:\t30\n
  *     release:\t20\n
  *     time:\t1763700000\n        seconds since 1970, when it was signed
  *     expires:\t1766292000\n
  *     root:\t1\n                 the newest root file; 0: the tree has none
  *     mom:\t<64 hex>\n           file hash of that release's MoM (as a 0644 root:root file)
+ *     updates:\t<64 hex>\n       file hash of the list of all ways to that release (ways.h)
+ *     update:\t10 937 20721\n   head and bytes of the update file that leads there from release 10, where that is the way; any number of lines, from low to high
  *     \n
  *     -----BEGIN CMS-----\n … base64 of a detached DER signature over all bytes before … -----END CMS-----\n
+ *
+ * Where there is no list, the first line says FRESHNESS\t1, and those of updates are missing.
  *
  * A client walks from what it trusts to that statement so. It has root N (the higher of the one that it adopted and the
  * one that its release brought, INSTALLED_ROOT), or (N = 0) only the installed certificates.
@@ -46,13 +52,17 @@ struct freshness {
 	uint32_t format, release, root;
 	int64_t time, expires;
 	struct digest mom;
+	bool has_updates; /* what follows is said */
+	struct digest updates;
+	struct ways direct; /* sorted by from */
 };
+void freshness_clear(struct freshness *f);
 
 #define FRESHNESS_AHEAD_MAX 86400 /* seconds that time may be ahead of our clock; the predecessor allowed as much */
 
 /*
  * Parse without verifying: root tells which keys to learn first. signed_len: how many bytes of text the signature
- * covers; the signature (DER) is added to sig. Both may be NULL. -ERR_FORMAT: not of exactly that form, the message
+ * covers; the signature (DER) is added to sig. Both may be NULL. Only when it returns 0 there is something in out to be cleared. -ERR_FORMAT: not of exactly that form, the message
  * names the line; -ERR_LIMIT: larger than SMALL_TEXT_MAX.
  */
 int freshness_parse(const char *text, size_t len, struct freshness *out, size_t *signed_len, struct buf *sig,

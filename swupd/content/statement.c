@@ -74,6 +74,11 @@ static int value_of(const struct statement *s, const char *key, const char **val
 	return 0;
 }
 
+static int parse_number(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t *out)
+{
+	return len > 1 && *text == '0' ? -EINVAL : text_u64_n(text, len, min, max, out);
+}
+
 int statement_number(struct statement *s, const char *key, uint64_t min, uint64_t max, uint64_t *out, struct err *e)
 {
 	const char *value = NULL;
@@ -83,11 +88,30 @@ int statement_number(struct statement *s, const char *key, uint64_t min, uint64_
 	int r = value_of(s, key, &value, &len, e);
 	if (r < 0)
 		return r;
-	if ((len > 1 && *value == '0') || text_u64_n(value, len, min, max, &n) < 0)
+	if (parse_number(value, len, min, max, &n) < 0)
 		return err_set(e, -ERR_FORMAT, "line %u: '%s:' is not a number from %llu to %llu", s->line, key,
 			       (unsigned long long)min, (unsigned long long)max);
 	skip(s, (size_t)(value - s->pos) + len + 1);
 	*out = n;
+	return 0;
+}
+
+int statement_numbers(struct statement *s, const char *key, uint64_t *out, size_t n, struct err *e)
+{
+	const char *value = NULL;
+	size_t len = 0;
+
+	int r = value_of(s, key, &value, &len, e);
+	if (r < 0)
+		return r;
+	const char *pos = value, *const end = value + len;
+	for (size_t i = 0; i < n; i++) {
+		const char *blank = i + 1 < n ? memchr(pos, ' ', (size_t)(end - pos)) : end;
+		if (!blank || parse_number(pos, (size_t)(blank - pos), 0, UINT64_MAX, &out[i]) < 0)
+			return err_set(e, -ERR_FORMAT, "line %u: '%s:' is not %zu numbers", s->line, key, n);
+		pos = blank + 1;
+	}
+	skip(s, (size_t)(value - s->pos) + len + 1);
 	return 0;
 }
 

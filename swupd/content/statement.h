@@ -25,6 +25,8 @@ int statement_open(struct statement *s, const char *text, size_t len, const char
 
 bool statement_at(const struct statement *s, const char *key); /* does the next line have this key? */
 int statement_number(struct statement *s, const char *key, uint64_t min, uint64_t max, uint64_t *out, struct err *e);
+int statement_numbers(struct statement *s, const char *key, uint64_t *out, size_t n,
+		      struct err *e); /* n of any size, a blank between them */
 int statement_u32(struct statement *s, const char *key, uint32_t min, uint32_t *out, struct err *e);
 int statement_digest(struct statement *s, const char *key, struct digest *out, struct err *e);
 int statement_blank(struct statement *s, struct err *e);

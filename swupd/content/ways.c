@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/content/ways.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +25,31 @@ void ways_clear(struct ways *w)
 	*w = (struct ways){0};
 }
 
-void ways_add(struct ways *w, uint32_t from, uint32_t to, uint64_t bytes)
+static void add_step(struct ways *w, const struct way_step *step)
 {
 	VEC_GROW(w->items, w->n, w->cap);
-	w->items[w->n++] = (struct way_step){from, to, bytes};
+	w->items[w->n++] = *step;
+}
+
+void ways_add(struct ways *w, uint32_t from, uint32_t to, uint64_t bytes)
+{
+	add_step(w, &(struct way_step){.from = from, .to = to, .bytes = bytes});
+}
+
+/* How many numbers, between tabs, a line has; 0: it is of another form. */
+static size_t parse_numbers(const char *line, size_t len, uint64_t *out, size_t max)
+{
+	const char *const end = line + len;
+
+	for (size_t n = 0; n < max; n++) {
+		const char *tab = memchr(line, '\t', (size_t)(end - line));
+		if (text_u64_n(line, (size_t)((tab ? tab : end) - line), 0, UINT64_MAX, &out[n]) < 0)
+			return 0;
+		if (!tab)
+			return n + 1;
+		line = tab + 1;
+	}
+	return 0;
 }
 
 void ways_parse(const char *text, size_t len, uint32_t to, struct ways *out)
@@ -36,11 +58,12 @@ void ways_parse(const char *text, size_t len, uint32_t to, struct ways *out)
 	size_t n;
 
 	for (const char *pos = text, *end = text + len; text_line(&pos, end, &line, &n, NULL);) {
-		const char *tab = memchr(line, '\t', n);
-		uint64_t a, b;
-		if (tab && text_u64_n(line, (size_t)(tab - line), 0, to, &a) == 0 &&
-		    text_u64_n(tab + 1, n - (size_t)(tab - line) - 1, a + 1, to, &b) == 0)
-			ways_add(out, (uint32_t)a, (uint32_t)b, 0);
+		uint64_t x[4] = {0};
+		const size_t numbers = parse_numbers(line, n, x, ARRAY_LEN(x));
+		if ((numbers != 2 && numbers != 4) || x[0] >= x[1] || x[1] > to || x[2] > x[3])
+			continue;
+		ways_add(out, (uint32_t)x[0], (uint32_t)x[1], x[3]);
+		out->items[out->n - 1].head = x[2];
 	}
 }
 
@@ -70,7 +93,7 @@ void ways_follow(const struct ways *chosen, uint32_t from, uint32_t to, struct w
 	const struct way_step *step = NULL;
 
 	for (uint32_t at = from; at != to && (step = ways_next(chosen, at)); at = step->to)
-		ways_add(out, step->from, step->to, step->bytes);
+		add_step(out, step);
 }
 
 /* What it takes to go on from a release. */
@@ -98,7 +121,14 @@ static const struct rest *rest_of(const struct ways *done, const struct rest *re
 
 static bool is_cheaper(const struct rest *a, const struct rest *b)
 {
-	return a->cost != b->cost ? a->cost < b->cost : a->steps < b->steps;
+	const bool many = a->steps > WAYS_STEPS_FEW || b->steps > WAYS_STEPS_FEW;
+
+	return a->cost == b->cost || many ? a->steps < b->steps : a->cost < b->cost;
+}
+
+static uint64_t step_cost(const struct way_step *step, uint64_t bytes_most)
+{
+	return STEP_COST + MIN(step->bytes, bytes_most);
 }
 
 /* sorted: from high to low. No file counts as more than bytes_most; 0: only steps count. */
@@ -117,7 +147,7 @@ static void choose(const struct way_step *sorted, size_t n, uint32_t to, uint64_
 			const struct rest *rest = s->to == to ? &arrived : rest_of(out, rests, s->to);
 			if (s->to > to || !rest || rest->steps == WAYS_STEPS_MAX || (best && from == 0))
 				continue;
-			const struct rest all = {rest->cost + STEP_COST + MIN(s->bytes, bytes_most), rest->steps + 1};
+			const struct rest all = {rest->cost + step_cost(s, bytes_most), rest->steps + 1};
 			if (!best || is_cheaper(&all, &least)) {
 				least = all;
 				best = s;
@@ -125,7 +155,7 @@ static void choose(const struct way_step *sorted, size_t n, uint32_t to, uint64_
 		}
 		if (best) {
 			rests[out->n] = least;
-			ways_add(out, best->from, best->to, best->bytes);
+			add_step(out, best);
 		}
 	}
 	if (out->n)
@@ -150,8 +180,24 @@ void ways_choose(const struct ways *all, uint32_t to, struct ways *out)
 	}
 }
 
+uint64_t ways_cost(const struct ways *way)
+{
+	uint64_t cost = 0;
+
+	for (size_t i = 0; i < way->n; i++)
+		cost += step_cost(&way->items[i], BYTES_MOST);
+	return cost;
+}
+
+void ways_forget_sizes(struct ways *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		w->items[i].bytes = w->items[i].head = 0;
+}
+
 void ways_format(const struct ways *chosen, struct buf *out)
 {
 	for (size_t i = 0; i < chosen->n; i++)
-		buf_printf(out, "%u\t%u\n", chosen->items[i].from, chosen->items[i].to);
+		buf_printf(out, "%" PRIu32 "\t%" PRIu32 "\t%" PRIu64 "\t%" PRIu64 "\n", chosen->items[i].from,
+			   chosen->items[i].to, chosen->items[i].head, chosen->items[i].bytes);
 }

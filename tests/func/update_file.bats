@@ -310,7 +310,7 @@ far_behind()
 	local MIX WWW
 	far_behind
 	WWW=$MIX/update/www
-	assert_equal "$(cat "$WWW/50/updates")" "$(printf '10\t20\n20\t30\n30\t40\n40\t50')"
+	assert_equal "$(cut -f 1,2 "$WWW/50/updates")" "$(printf '10\t20\n20\t30\n30\t40\n40\t50')"
 	serve "$WWW"
 	installed a os-core,b1
 	run -0 sw update
@@ -318,8 +318,8 @@ far_behind()
 	refute_output --partial pack-
 	refute_output --partial /files/
 	refute_output --partial Manifest
-	# freshness, the file that is not there, the list, four heads; all is in them
-	[ "$(requests)" -le 7 ] || { cat "$ACCESS"; false; }
+	# freshness, the list, four heads; all is in them
+	[ "$(requests)" -le 6 ] || { cat "$ACCESS"; false; }
 	run -0 sw diagnose --picky
 	local updated=$ROOT
 	URL=
@@ -329,6 +329,92 @@ far_behind()
 	# nothing of the releases between is left
 	run find "$BATS_TEST_TMPDIR/a/cache/download" -type f
 	assert_output ""
+}
+
+# noisy N: releases 10 to 10 N; in each the bundles have so much that is new that no head has it, and of every second one nobody asks
+noisy()
+{
+	BATS_TEST_TMPDIR+=/noisy
+	mkdir -p "$BATS_TEST_TMPDIR"
+	mix_init
+	for ((n = 10; n <= 10 * $1; n += 10)); do
+		content os-core usr/bin/base "base $n"
+		bundle os-core
+		for i in 1 2 3 4; do
+			mkdir -p "$MIX/bundles/tree/b$i/usr/share"
+			# 10 to 60 leads through the releases between, by changes of changes
+			[ "$n" != 10 ] || head -c 900000 /dev/urandom >"$MIX/bundles/tree/b$i/usr/share/noise-$i"
+			head -c $((60000 + n * 300)) /dev/urandom | dd of="$MIX/bundles/tree/b$i/usr/share/noise-$i" bs=1000 seek="$n" conv=notrunc status=none
+			bundle "b$i"
+		done
+		release --previous-versions=1
+	done
+	BATS_TEST_TMPDIR=${BATS_TEST_TMPDIR%/noisy}
+	WWW=$MIX/update/www
+}
+
+@test "eight requests at most by way of six files, too: the smallest come whole" {
+	local MIX WWW n i far
+	noisy 7
+	assert_equal "$(cut -f 1,2 "$WWW/70/updates" | wc -l)" 6
+	serve "$WWW"
+	for far in 10 20 30 40; do
+		rm -rf "$BATS_TEST_TMPDIR/a"
+		machine a
+		SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+		sw os-install -V "$far" -B os-core,b1,b3
+		: >"$ACCESS"
+		run -0 sw update
+		[ "$(requests)" -le 8 ] || { cat "$ACCESS"; false; }
+		run -0 cat "$ACCESS"
+		refute_output --partial pack-
+		refute_output --partial /files/
+		refute_output --partial '" 404 '
+		# of as many as eight requests leave, ranges: all that is known before
+		[ "$far" = 10 ] || [ "$(requests)" = 8 ] || { cat "$ACCESS"; false; }
+		run -0 sw diagnose --picky
+	done
+}
+
+@test "of a list of ways that is not the one that was signed the ways are gone, but nothing is planned by its sizes" {
+	local MIX WWW bad
+	far_behind
+	WWW=$MIX/update/www
+	cp "$WWW/50/updates" "$BATS_TEST_TMPDIR/good"
+	serve "$WWW"
+	for bad in '30\t40' '1000000\t9000000000' '4000000000\t9000000000'; do
+		sed "s/\t[0-9]*\t[0-9]*\$/\t$bad/" "$BATS_TEST_TMPDIR/good" >"$WWW/50/updates"
+		run ! cmp -s "$BATS_TEST_TMPDIR/good" "$WWW/50/updates"
+		rm -rf "$BATS_TEST_TMPDIR/a"
+		installed a os-core,b1
+		run -0 sw update
+		run -0 cat "$ACCESS"
+		refute_output --partial pack-
+		refute_output --partial /files/
+		[ "$(requests)" -le 6 ] || { cat "$ACCESS"; false; }
+		run -0 sw diagnose --picky
+	done
+}
+
+@test "a file that is made later is told at once, to who asks for the newest" {
+	local MIX WWW
+	far_behind
+	WWW=$MIX/update/www
+	run -0 grep -a '^update:' "$WWW/version/format30/freshness"
+	assert_output --regexp '^update:'$'\t''40 [0-9]+ [0-9]+$'
+	run -0 mixer -C "$MIX" build delta-packs --from=10 --to=50
+	run -0 grep -a '^update:' "$WWW/version/format30/freshness"
+	assert_line --regexp "^update:"$'\t'"10 [0-9]+ $(stat -c %s "$WWW/50/update-from-10")\$"
+	serve "$WWW"
+	installed a os-core,b1
+	run -0 sw update
+	run -0 cat "$ACCESS"
+	refute_output --partial /updates
+	[ "$(requests)" -le 3 ] || { cat "$ACCESS"; false; }
+	# of another than the newest nothing is said, and what is said stays as it is
+	cp "$WWW/version/format30/freshness" "$BATS_TEST_TMPDIR/freshness"
+	run -0 mixer -C "$MIX" build delta-packs --from=10 --to=30
+	cmp "$WWW/version/format30/freshness" "$BATS_TEST_TMPDIR/freshness"
 }
 
 @test "what the older file is of no use for comes alone, from however far, whatever is installed" {
@@ -378,8 +464,8 @@ far_behind()
 	run -0 cat "$ACCESS"
 	refute_output --partial pack-
 	refute_output --partial /files/
-	# freshness, the file that is not there, the list, three heads
-	[ "$(requests)" -le 7 ] || { cat "$ACCESS"; false; }
+	# freshness, the list, three heads
+	[ "$(requests)" -le 5 ] || { cat "$ACCESS"; false; }
 	run -0 sw diagnose --picky
 }
 
@@ -399,11 +485,11 @@ far_behind()
 	WWW=$MIX/update/www
 	# 30 has in passing what nobody needs any more, and leads on in as many steps
 	assert_exist "$WWW/30/update-from-10" "$WWW/40/update-from-30"
-	assert_equal "$(cat "$WWW/40/updates")" "$(printf '10\t20\n20\t40\n30\t40')"
+	assert_equal "$(cut -f 1,2 "$WWW/40/updates")" "$(printf '10\t20\n20\t40\n30\t40')"
 	run -0 mixer -C "$MIX" gc --keep=10 --keep=30
 	assert_exist "$WWW/20/update-from-10"
 	assert_exist "$WWW/40/update-from-20"
-	assert_equal "$(cat "$WWW/40/updates")" "$(printf '10\t20\n20\t40\n30\t40')"
+	assert_equal "$(cut -f 1,2 "$WWW/40/updates")" "$(printf '10\t20\n20\t40\n30\t40')"
 	serve "$WWW"
 	installed a os-core
 	run -0 sw update

@@ -81,7 +81,7 @@ only_whole()
 	assert_output ""
 	[ -e "$WWW/10/update-from-0" ]
 	[ ! -e "$WWW/20/update-from-0" ]
-	assert_equal "$(head -n 1 "$WWW/50/updates")" "$(printf '0\t10')"
+	assert_equal "$(head -n 1 "$WWW/50/updates" | cut -f 1,2)" "$(printf '0\t10')"
 	run mixer -C "$MIX" build validate
 	refute_line --regexp '^[0-9]+/'
 }
@@ -103,12 +103,22 @@ only_whole()
 }
 
 @test "a server without ranges, and a file of any size: it is fetched once" {
-	own
+	local MIX
+	other_mix
+	WWW=$MIX/update/www
 	# larger than a head may be
 	truncate -s 300M "$WWW/10/update-from-0"
 	serve "$WWW" 'max_ranges 0;'
 	machine a
 	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+	# than what was signed, too
+	run ! sw os-install -B os-core,b1
+	assert_output --regexp "an update file is not used: .*/10/update-from-0: larger than"
+	run -0 mixer -C "$MIX" build delta-packs --from=40
+	rm -rf "$BATS_TEST_TMPDIR/a"
+	machine a
+	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+	: >"$ACCESS"
 	run -0 "$TOP/ci/measure" "$BATS_TEST_TMPDIR/peak" install swupd os-install "${SWUPD_GLOBAL[@]}" -B os-core,b1
 	[ "$(cut -f 3 "$BATS_TEST_TMPDIR/peak" | cut -d . -f 1)" -lt 100 ]
 	sleep 0.2
@@ -159,6 +169,43 @@ only_whole()
 	run cat "$ACCESS"
 	refute_output --partial pack-
 	refute_output --partial /files/
+}
+
+@test "from far behind all of a release is fetched, where that is less than what has changed on the way" {
+	local MIX n
+	BATS_TEST_TMPDIR+=/changes
+	mkdir "$BATS_TEST_TMPDIR"
+	mix_init
+	echo 'classic = no' | sed -i '/^content-url/r /dev/stdin' "$MIX/mixer.conf"
+	for n in 10 20 30 40 50; do
+		content os-core usr/bin/base "base $n"
+		content b1 usr/share/noise begin
+		head -c 500000 /dev/urandom >"$MIX/bundles/tree/b1/usr/share/noise"
+		content b1 usr/share/same "$(seq 100000)"
+		bundle os-core
+		bundle b1
+		release --previous-versions=1
+	done
+	WWW=$MIX/update/www
+	assert_equal "$(cut -f 1,2 "$WWW/50/updates" | tr '\t\n' '- ')" "0-50 10-20 20-30 30-40 40-50 "
+	served a
+	sw os-install -V 10 -B os-core,b1
+	: >"$ACCESS"
+	run -0 sw update
+	only_whole
+	[ "$(requests)" -le 4 ] || { cat "$ACCESS"; false; }
+	[ "$(awk '{ n += $4 } END { print n }' "$ACCESS")" -lt 800000 ] || { cat "$ACCESS"; false; }
+	run -0 sw diagnose --picky
+	cmp "$ROOT/usr/share/noise" "$MIX/bundles/tree/b1/usr/share/noise"
+	# from the one before it is the change that is fetched
+	machine b
+	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+	sw os-install -V 40 -B os-core,b1
+	: >"$ACCESS"
+	run -0 sw update
+	run -0 cat "$ACCESS"
+	refute_output --partial update-from-0
+	run -0 sw diagnose --picky
 }
 
 @test "a file of any size is made from the one before, in little memory" {
@@ -237,7 +284,7 @@ only_whole()
 	head -c 900000 /dev/urandom >"$MIX/bundles/tree/b1/usr/share/b1/file"
 	release --previous-versions=1
 	[ -e "$WWW/$RELEASE/update-from-0" ]
-	assert_equal "$(head -n 1 "$WWW/$RELEASE/updates")" "$(printf '0\t%s' "$RELEASE")"
+	assert_equal "$(head -n 1 "$WWW/$RELEASE/updates" | cut -f 1,2)" "$(printf '0\t%s' "$RELEASE")"
 	served a
 	run -0 sw os-install -B os-core,b1,b2
 	run grep -c update-from- "$ACCESS"

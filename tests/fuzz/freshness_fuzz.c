@@ -22,7 +22,7 @@ static void must(bool ok)
 static void try_freshness(const char *text, size_t len)
 {
 	_cleanup_(buf_free) struct buf sig = {0}, again = {0};
-	struct freshness f;
+	_cleanup_(freshness_clear) struct freshness f = {0};
 	size_t signed_len = 0;
 
 	if (freshness_parse(text, len, &f, &signed_len, &sig, NULL) < 0)

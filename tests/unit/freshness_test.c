@@ -147,9 +147,10 @@ static const struct {
 } forms[] = {
 	{NULL, "time:\t5\nexpires:\t5\nroot:\t0\n" MOM CMS, NULL},
 	{NULL, "time:\t0\nexpires:\t253402300799\nroot:\t4294967295\n" MOM CMS, NULL},
-	{"", "", "line 1 is not 'FRESHNESS 1'"},
-	{"FRESHNESS\t1", "", "line 1 is not 'FRESHNESS 1'"},
-	{"FRESHNESS\t2\n", "", "line 1 is not 'FRESHNESS 1'"},
+	{"", "", "line 1 is not 'FRESHNESS 2'"},
+	{"FRESHNESS\t1", "", "line 1 is not 'FRESHNESS 2'"},
+	{"FRESHNESS\t2\n", "", "line 2 is not 'format:'"},
+	{"FRESHNESS\t3\n", "", "line 1 is not 'FRESHNESS 2'"},
 	{"FRESHNESS\t10\n", "", "line 1 is not"},
 	{"FRESHNESS 1\n", "", "line 1 is not"},
 	{"FRESHNESS\t1\r\n", "", "line 1 is not"},
@@ -209,6 +210,71 @@ static const struct {
 	{NULL, "time:\t5\nexpires:\t5\nroot:\t0\n" MOM "-----BEGIN CMS-----\n  AA\n-----END CMS-----\n", "base64"},
 	{NULL, "time:\t5\nexpires:\t5\nroot:\t0\n" MOM "-----BEGIN CMS-----\nAA=A\n-----END CMS-----\n", "base64"},
 };
+
+#define HEAD_2  "FRESHNESS\t2\nformat:\t30\nrelease:\t20\ntime:\t5\nexpires:\t5\nroot:\t0\nmom:\t" HEX "\n"
+#define UPDATES "updates:\t" HEX "\n"
+static const struct {
+	const char *lines, *part; /* part NULL: is accepted */
+} update_forms[] = {
+	{UPDATES "\n" CMS, NULL},
+	{UPDATES "update:\t0 1 1\nupdate:\t1 7 9\nupdate:\t19 8 9223372036854775807\n\n" CMS, NULL},
+	{"\n" CMS, "line 8 is not 'updates:'"},
+	{"update:\t10 7 9\n", "line 8 is not 'updates:'"},
+	{"updates:\t00\n", "line 8: 'updates:' is not 64 hex digits"},
+	{UPDATES "update:\t20 7 9\n", "line 9: 'update:' is not an older release"},
+	{UPDATES "update:\t4294967306 7 9\n", "line 9: 'update:' is not an older release"},
+	{UPDATES "update:\t10 7 9\nupdate:\t10 7 9\n", "line 10: 'update:' is not an older release"},
+	{UPDATES "update:\t10 7 9\nupdate:\t9 7 9\n", "line 10: 'update:' is not an older release"},
+	{UPDATES "update:\t10 0 9\n", "line 9: 'update:' is not an older release"},
+	{UPDATES "update:\t10 9 7\n", "line 9: 'update:' is not an older release"},
+	{UPDATES "update:\t10 9 9223372036854775808\n", "line 9: 'update:' is not an older release"},
+	{UPDATES "update:\t10 7\n", "line 9: 'update:' is not 3 numbers"},
+	{UPDATES "update:\t10 7 9 9\n", "line 9: 'update:' is not 3 numbers"},
+	{UPDATES "update:\t10  7 9\n", "line 9: 'update:' is not 3 numbers"},
+	{UPDATES "update:\t10 7 09\n", "line 9: 'update:' is not 3 numbers"},
+	{UPDATES "update:\t10 7 9 \n", "line 9: 'update:' is not 3 numbers"},
+	{UPDATES "update:\t\n", "line 9: 'update:' is not 3 numbers"},
+	{UPDATES UPDATES, "line 9 is not empty"},
+};
+
+TEST(freshness_says_of_updates_in_one_form)
+{
+	for (size_t i = 0; i < ARRAY_LEN(update_forms); i++) {
+		_cleanup_free_ char *text = xasprintf(HEAD_2 "%s", update_forms[i].lines);
+		_cleanup_(freshness_clear) struct freshness f = {0};
+		struct err e = ERR_INIT;
+
+		int r = freshness_parse(text, strlen(text), &f, NULL, NULL, &e);
+		if (update_forms[i].part)
+			assert_fails(r, ERR_FORMAT, &e, update_forms[i].part);
+		else
+			assert_ok(r, &e);
+	}
+}
+
+TEST(freshness_of_updates_is_read_as_it_was_written)
+{
+	_cleanup_(freshness_clear) struct freshness f = sample, read = {0};
+	_cleanup_(buf_free) struct buf text = {0};
+	struct err e = ERR_INIT;
+	struct test_key k;
+
+	test_key_make(&k, "mix");
+	f.has_updates = true;
+	f.updates.bytes[31] = 0xfe;
+	ways_add(&f.direct, 7, 20, 900);
+	ways_add(&f.direct, 10, 20, 90);
+	f.direct.items[0].head = 800;
+	f.direct.items[1].head = 90;
+	sample_write(&f, &k, &text);
+	assert_ok(freshness_parse(text.data, text.len, &read, NULL, NULL, &e), &e);
+	assert_true(read.has_updates && digest_equal(&read.updates, &f.updates));
+	assert_int_equal(read.direct.n, 2);
+	const struct way_step *step = ways_next(&read.direct, 7);
+	assert_true(step->to == 20 && step->head == 800 && step->bytes == 900);
+	step = ways_next(&read.direct, 10);
+	assert_true(step->to == 20 && step->head == 90 && step->bytes == 90);
+}
 
 TEST(freshness_has_one_form)
 {

@@ -7,6 +7,7 @@
 #include "swupd/base/text.h"
 #include "tests/unit/test.h"
 
+/* Without sizes, which are not known here. */
 static char *chosen(const char *list, uint32_t to)
 {
 	_cleanup_(ways_clear) struct ways all = {0}, out = {0};
@@ -15,7 +16,8 @@ static char *chosen(const char *list, uint32_t to)
 	ways_parse(list, strlen(list), to, &all);
 	ways_choose(&all, to, &out);
 	buf_puts(&text, "");
-	ways_format(&out, &text);
+	for (size_t i = 0; i < out.n; i++)
+		buf_printf(&text, "%u\t%u\n", out.items[i].from, out.items[i].to);
 	return text.data;
 }
 
@@ -53,6 +55,22 @@ TEST(ways_of_a_list_that_makes_no_sense_are_none)
 	_cleanup_free_ char *text = chosen("20\t20\n30\t20\n20\t-1\nx\t30\n20\n\t\n\n20\t99999999999\n10\t40", 30);
 
 	assert_string_equal(text, "");
+}
+
+TEST(ways_are_listed_with_sizes_that_may_be_missing)
+{
+	static const char list[] = "10\t20\t30\t400\n20\t40\n30\t40\t7\t7\n";
+	static const char bad[] = "1\t40\t8\t7\n2\t40\t7\n3\t40\t7\t7\t7\n4\t40\t7\t\n5\t40\t7\t18446744073709551616\n";
+	_cleanup_(ways_clear) struct ways all = {0}, none = {0};
+	_cleanup_(buf_free) struct buf text = {0};
+
+	ways_parse(list, strlen(list), 40, &all);
+	ways_format(&all, &text);
+	assert_string_equal(text.data, "10\t20\t30\t400\n20\t40\t0\t0\n30\t40\t7\t7\n");
+	ways_forget_sizes(&all);
+	assert_true(all.n == 3 && all.items[0].bytes == 0 && all.items[0].head == 0);
+	ways_parse(bad, strlen(bad), 40, &none);
+	assert_int_equal(none.n, 0);
 }
 
 TEST(ways_have_at_most_as_many_steps_as_clients_go)
@@ -138,23 +156,34 @@ TEST(ways_from_nothing_begin_with_the_newest_file_whatever_it_costs)
 	assert_int_equal(next(&all, 0, 10), 10);
 }
 
-TEST(ways_with_too_many_steps_hide_none_that_is_allowed)
+TEST(ways_of_more_than_a_few_steps_are_taken_only_where_there_is_no_shorter_one)
 {
-	_cleanup_(ways_clear) struct ways all = {0}, out = {0};
-	const uint32_t to = WAYS_STEPS_MAX + 2;
+	_cleanup_(ways_clear) struct ways all = {0};
+	const uint32_t to = WAYS_STEPS_FEW + 2;
 
 	for (uint32_t i = 1; i < to; i++)
 		ways_add(&all, i, i + 1, 1);
 	ways_add(&all, 1, to, UINT64_MAX);
+	ways_add(&all, 2, to, UINT64_MAX);
 	assert_int_equal(next(&all, 1, to), to);
-	ways_add(&all, 2, to, 90 * MIB);
 	assert_int_equal(next(&all, 2, to), 3);
-	/* a release that comes by way of 2 would have none */
-	ways_add(&all, 0, 2, MIB);
+}
+
+TEST(ways_with_too_many_steps_hide_none_that_is_allowed)
+{
+	_cleanup_(ways_clear) struct ways all = {0}, out = {0};
+	const uint32_t to = WAYS_STEPS_MAX + 2, cut = to - WAYS_STEPS_FEW;
+
+	for (uint32_t i = 3; i < to; i++)
+		ways_add(&all, i, i + 1, 1);
+	ways_add(&all, cut, to, 90 * MIB);
+	assert_int_equal(next(&all, cut, to), cut + 1);
+	/* without the short cut there is no way from 1 */
+	ways_add(&all, 1, 2, 1);
+	ways_add(&all, 2, 3, 1);
 	ways_choose(&all, to, &out);
-	assert_int_equal(out.n, to);
-	assert_int_equal(ways_next(&out, 0)->to, 2);
-	assert_int_equal(ways_next(&out, 2)->to, to);
+	assert_int_equal(out.n, to - 1);
+	assert_int_equal(ways_next(&out, cut)->to, to);
 }
 
 TEST(ways_of_files_of_any_size_are_counted)
