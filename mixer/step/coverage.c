@@ -63,30 +63,29 @@ static int load_history(const struct mix *m, uint32_t to, struct history *out, s
 
 /* -- the policy -- */
 
-static int64_t span_of(int64_t age)
-{
-	int64_t span = WEEK;
+/* From release to release of a span it is one step, and one more to those of the next longer span (coverage.h). */
+static const int64_t spans[] = {DAY, WEEK, 4 * WEEK, 16 * WEEK, INT64_MAX};
 
-	while (2 * span <= age)
-		span *= 2;
-	return span;
+static bool same_span(const struct published *x, const struct published *y, int64_t span)
+{
+	return x->time / span == y->time / span;
 }
 
-static bool is_last_of_span(const struct history *h, size_t i)
+static bool is_covered(const struct history *h, size_t i)
 {
-	const int64_t span = span_of(h->items[0].time - h->items[i].time);
+	const struct published *x = &h->items[i], *after = x - 1, *newest = h->items;
 
-	for (size_t k = 0; k < i; k++)
-		if (h->items[k].time / span == h->items[i].time / span)
-			return false;
-	return true;
+	for (size_t k = 0; k + 1 < ARRAY_LEN(spans) && !same_span(x, after, spans[k]); k++)
+		if (same_span(x, newest, spans[k + 1]))
+			return true;
+	return false;
 }
 
 void coverage_choose(struct history *h, uint32_t cover, uint32_t days)
 {
 	for (size_t i = 1; i < h->n; i++) {
 		const int64_t age = h->items[0].time - h->items[i].time;
-		h->items[i].covered = i <= cover || (days && age <= days * DAY && is_last_of_span(h, i));
+		h->items[i].covered = i <= cover || (days && age <= days * DAY && is_covered(h, i));
 	}
 }
 

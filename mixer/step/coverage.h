@@ -12,14 +12,16 @@ struct strv;
 /*
  * Which older releases get update files (update(5)) to a new one, and are kept by gc.
  *
- * Each of the last 'cover' before it; and, up to 'cover-days' before it, the last one of each span of time. A span is a week, or 2, 4, 8 ... weeks, the longest that is no longer than
- * the release is old:
+ * Each of the last 'cover' before it; and, up to 'cover-days' before it, the last one of each day of the same week, of each week of the same four weeks, of those of the same sixteen
+ * weeks, and of each sixteen weeks:
  *
- *     weeks old   0 ....... 1 ....... 2 ................. 4 ..................................... 8
- *     span        |--- 1 ---|--- 1 ---|-------- 2 --------|------------------ 4 ------------------|------
+ *     weeks      |---------------- 16 ---------------|- 4 -|- 4 -|1|1|now
+ *     covered                                        x     x     x x xxx
  *
- * Spans are counted from 1970, not from the new release, and each is made of two shorter ones. So who was left out once will not be needed later, whatever gc has removed meanwhile;
- * and there are at most two for each time that the age doubles.
+ * Whoever is the last of a span is covered until one is that of the next longer span, to which it then has a step. So nobody whose mix has a release a day needs more than four, and one
+ * more for each year beyond cover-days; and there are at most 6, 3, 3 and, in a year, 4 of them.
+ *
+ * Spans are counted from 1970, not from the new release, and each is made of shorter ones: who was left out once will not be needed later, whatever gc has removed meanwhile.
  *
  * All others go by way of releases that came after them (ways.h).
  */

@@ -227,6 +227,15 @@ static void mark_way(struct collecting *c, const struct ways *chosen, uint32_t f
 	}
 }
 
+/* A machine with a release that goes can leave it for as long as the policy looks back. */
+static bool must_be_left(struct collecting *c, const struct candidate *x)
+{
+	const int64_t since =
+		find(c, c->m->previous)->mom->timestamp - (int64_t)c->m->config->cover_days * INT64_C(86400);
+
+	return !x->why && x->mom->timestamp >= since;
+}
+
 static void mark_ways(struct collecting *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
@@ -237,22 +246,19 @@ static void mark_ways(struct collecting *c)
 		ways_choose(&c->steps, to->mom->release, &chosen);
 		mark_way(c, &chosen, 0, to->mom->release);
 		for (size_t k = 0; k < i; k++) {
-			if (!c->releases[k].why)
-				continue;
-			needs_add_classic(c->needs, c->releases[k].mom, to->mom);
-			mark_way(c, &chosen, c->releases[k].mom->release, to->mom->release);
+			const struct candidate *from = &c->releases[k];
+			if (from->why)
+				needs_add_classic(c->needs, from->mom, to->mom);
+			if (from->why || must_be_left(c, from))
+				mark_way(c, &chosen, from->mom->release, to->mom->release);
 		}
 	}
 }
 
-/* A machine with a release that goes can leave it for as long as the policy looks back. */
 static void mark_lists(struct collecting *c)
 {
-	const int64_t since =
-		find(c, c->m->previous)->mom->timestamp - (int64_t)c->m->config->cover_days * INT64_C(86400);
-
 	for (size_t i = 0; i < c->n; i++)
-		if (!c->releases[i].why && c->releases[i].mom->timestamp >= since)
+		if (must_be_left(c, &c->releases[i]))
 			needs_add_lists(c->needs, c->releases[i].mom);
 }
 

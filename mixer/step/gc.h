@@ -17,7 +17,7 @@ struct strv;
  *
  * Of the others the lists stay (MoM and manifests) for cover-days: machines that have them still have to leave them.
  *
- * A kept release stays whole: what it needs lies in directories of older releases, too (needs.h), and so do the steps of the ways from one kept release, or from none, to another.
+ * A kept release stays whole: what it needs lies in directories of older releases, too (needs.h), and so do the steps of the ways to it from any release whose lists stay, or from none.
  * What is to go is known before anything is removed; the lists of ways are rewritten first, then a release loses its mark (release.h) before anything else. So a run that is killed leaves kept
  * releases whole and no half of another that counts as one, and the next run ends the work.
  *

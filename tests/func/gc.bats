@@ -18,7 +18,7 @@ setup_file()
 	[ "$(id -u)" = 0 ] || return 0
 	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
 	local n
-	local -A day=([10]=0 [20]=2 [30]=28 [40]=30 [50]=70 [60]=77 [70]=84)
+	local -A day=([10]=0 [20]=2 [30]=28 [40]=30 [50]=70 [60]=77 [70]=83)
 	mix_init
 	sed -i '/^content-url/a cover = 2' "$MIX/mixer.conf"
 	for n in 10 20 30 40 50 60 70; do
@@ -101,7 +101,7 @@ from_to()
 @test "update files come from the last releases, and from the last of each longer span" {
 	run -0 mixer -C "$MIX" versions
 	assert_line --regexp '^  from 60 +[0-9.]+ (B|KiB), '
-	# 40 is four to eight weeks old, 20 eight to sixteen; 10 and 30 are not the last of their spans
+	# 50 is of these four weeks, 40 and 20 of the four weeks before those and before; 10 and 30 are not the last of theirs
 	assert_equal "$(cd "$MIX/update/www/70" && echo update-from-*)" "update-from-20 update-from-40 update-from-50 update-from-60"
 	# those go by way of others
 	run -0 cat "$MIX/update/www/70/updates"
@@ -158,14 +158,21 @@ from_to()
 
 @test "a machine whose release went can leave it, also with an empty cache" {
 	own
-	URL=file://$MIX/update/www
+	serve "$MIX/update/www"
 	machine a
+	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
 	sw os-install -V 30 -B b1,b2
 	cp -a "$ROOT" "$BATS_TEST_TMPDIR/before"
 	run -0 mixer -C "$MIX" gc
 	assert_not_exist "$MIX/update/www/30/format"
+	# by the update files that lead on from it
 	rm -rf "$BATS_TEST_TMPDIR/a/cache" && mkdir "$BATS_TEST_TMPDIR/a/cache"
+	: >"$ACCESS"
 	run -0 sw update
+	sleep 0.2
+	run -0 cat "$ACCESS"
+	refute_output --partial pack-
+	refute_output --partial /files/
 	run -0 sw diagnose --picky
 	# when the policy does not look back so far any more, its lists are gone, too
 	sed -i '/^cover = 2/a cover-days = 20' "$MIX/mixer.conf"
@@ -210,7 +217,7 @@ from_to()
 	own
 	run -0 mixer -C "$MIX" gc
 	content os-core usr/bin/base "base 80"
-	dated 85
+	dated 83
 	assert_equal "$(cat "$MIX/update/www/version/format30/latest")" 80
 	assert_exist "$MIX/update/www/80/update-from-70"
 	assert_exist "$MIX/update/www/80/update-from-20"

@@ -6,6 +6,7 @@
 
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
+#include "swupd/content/ways.h"
 #include "tests/unit/test.h"
 
 #define DAY   86400
@@ -34,21 +35,22 @@ static char *covered(const struct history *h)
 
 TEST(coverage_is_the_last_releases_and_the_last_of_each_span)
 {
-	/*                                1   2   3   4   5   6   7    8    9    10   11 */
-	static const unsigned days[] = {0, 40, 41, 80, 90, 97, 98, 104, 105, 106, 107};
+	/* weeks turn on days 109, 116 ... 144, four of them on 81, 109, 137, sixteen on 81
+	 *                                1   2   3   4    5    6    7    8    9   10   11   12   13   14 */
+	static const unsigned days[] = {0, 40, 70, 82, 100, 110, 120, 130, 139, 140, 145, 147, 147, 148};
 	_cleanup_(history_clear) struct history h = {0};
 
 	add_days(&h, days, ARRAY_LEN(days));
-	coverage_choose(&h, 2, 365);
-	/* 8 is of the newest's week, 6 of that of 7; spans of 5 and 4 are two weeks; eight weeks that 3 and 2 are of end with 4; the eight before with 1 */
+	coverage_choose(&h, 1, 365);
+	/* of this week the last of each day, of these four weeks 10, of these sixteen 8 and 5, of those before 3 */
 	_cleanup_free_ char *text = covered(&h);
-	assert_string_equal(text, " 10 9 7 5 4 1");
+	assert_string_equal(text, " 13 11 10 8 5 3");
 	coverage_choose(&h, 2, 0);
 	_cleanup_free_ char *last = covered(&h);
-	assert_string_equal(last, " 10 9");
-	coverage_choose(&h, 0, 66);
+	assert_string_equal(last, " 13 12");
+	coverage_choose(&h, 0, 20);
 	_cleanup_free_ char *recent = covered(&h);
-	assert_string_equal(recent, " 7 5 4");
+	assert_string_equal(recent, " 13 11 10 8");
 	coverage_choose(&h, 0, 0);
 	_cleanup_free_ char *none = covered(&h);
 	assert_string_equal(none, "");
@@ -65,12 +67,30 @@ TEST(coverage_of_releases_without_times_is_the_last_ones)
 	assert_string_equal(text, " 5 4 3");
 }
 
+/* The most steps from any release of the last year to the newest; steps: the numbers of those that cover each. */
+static unsigned steps_at_most(const struct history *all, struct ways *steps)
+{
+	_cleanup_(ways_clear) struct ways chosen = {0};
+	const uint32_t newest = all->items[0].release;
+	unsigned most = 0;
+
+	ways_choose(steps, newest, &chosen);
+	for (size_t i = 1; i < all->n && all->items[0].time - all->items[i].time <= 365 * DAY; i++) {
+		_cleanup_(ways_clear) struct ways way = {0};
+		ways_follow(&chosen, all->items[i].release, newest, &way);
+		assert_true(way.n > 0);
+		most = MAX(most, (unsigned)way.n);
+	}
+	return most;
+}
+
 /*
- * One after the other is published, and gc removes each time what is not covered: what remains is what would be covered had nothing ever been removed. And it is little.
+ * One after the other is published, and gc removes each time what is not covered: what remains is what would be covered had nothing ever been removed. It is little, and no way is long.
  */
 static void publish_for(unsigned releases, unsigned every_days, unsigned jitter)
 {
 	_cleanup_(history_clear) struct history all = {0}, left = {0};
+	_cleanup_(ways_clear) struct ways steps = {0};
 	unsigned seed = 7, day = 0, most = 0;
 
 	for (unsigned i = 0; i < releases; i++) {
@@ -82,28 +102,29 @@ static void publish_for(unsigned releases, unsigned every_days, unsigned jitter)
 			VEC_GROW(h->items, h->n, h->cap);
 			memmove(h->items + 1, h->items, h->n++ * sizeof(*h->items));
 			h->items[0] = (struct published){.release = i + 1, .time = START + (int64_t)day * DAY};
-			coverage_choose(h, 3, 3650);
+			coverage_choose(h, 3, 365);
 		}
 		_cleanup_free_ char *want = covered(&all), *have = covered(&left);
 		assert_string_equal(have, want);
 		size_t kept = 1;
 		for (size_t k = 1; k < left.n; k++)
-			if (left.items[k].covered)
+			if (left.items[k].covered) {
+				ways_add(&steps, left.items[k].release, i + 1, 0);
 				left.items[kept++] = left.items[k];
+			}
 		left.n = kept;
 		most = MAX(most, (unsigned)kept - 1);
-		/* two for each doubling of the age in weeks, the first two weeks, and the last three */
-		unsigned doublings = 1;
-		for (unsigned weeks = day / 7; weeks > 1; weeks /= 2)
-			doublings++;
-		assert_true(kept - 1 <= 2 * doublings + 3);
+		/* 6 of this week, 3 of these four, 3 of these sixteen, those of a year; the last three may be others */
+		assert_true(kept - 1 <= 6 + 3 + 3 + 4 + 3);
+		if (i % 50 == 49)
+			assert_true(steps_at_most(&all, &steps) <= 4);
 	}
 	assert_true(most >= 5);
 }
 
-TEST(coverage_is_stable_under_gc_and_grows_with_the_logarithm_of_age)
+TEST(coverage_is_stable_under_gc_little_and_no_way_has_more_than_four_steps)
 {
 	publish_for(1000, 1, 0);
 	publish_for(300, 7, 0);
-	publish_for(500, 0, 12);
+	publish_for(500, 1, 12);
 }
