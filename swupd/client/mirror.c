@@ -52,8 +52,8 @@ struct mirroring {
 	size_t n, cap;
 	struct announced *formats;
 	size_t n_formats, cap_formats;
-	struct ways ways; /* of all update files that are needed */
-	struct buf *lists; /* of the ways to each of the set, as they came: freshness has their hash. Without data: there is none */
+	struct ways ways;  /* of all update files that are needed */
+	struct buf *lists; /* of the ways to each of the set, as they came; without data: there is none */
 	struct table *
 		probed; /* folders of releases → the fullfile that was asked for first; without it there, the folder has no classic files */
 	struct timespec synced;

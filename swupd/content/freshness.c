@@ -12,7 +12,7 @@
 
 #define MAGIC    "FRESHNESS\t2"
 #define MAGIC_1  "FRESHNESS\t1" /* says nothing of updates */
-#define TIME_MAX 253402300799U /* the last second of the year 9999: no sum of two can overflow */
+#define TIME_MAX 253402300799U  /* the last second of the year 9999: no sum of two can overflow */
 
 void freshness_clear(struct freshness *f)
 {
@@ -142,7 +142,7 @@ void freshness_format(const struct freshness *f, struct buf *out)
 	digest_format(&f->mom, mom);
 	buf_printf(out,
 		   "%s\nformat:\t%" PRIu32 "\nrelease:\t%" PRIu32 "\ntime:\t%" PRIi64 "\nexpires:\t%" PRIi64
-			 "\nroot:\t%" PRIu32 "\nmom:\t%s\n",
+		   "\nroot:\t%" PRIu32 "\nmom:\t%s\n",
 		   f->has_updates ? MAGIC : MAGIC_1, f->format, f->release, f->time, f->expires, f->root, mom);
 	if (f->has_updates) {
 		digest_format(&f->updates, updates);

@@ -67,8 +67,10 @@ static int value_of(const struct statement *s, const char *key, const char **val
 {
 	const char *nl = memchr(s->pos, '\n', (size_t)(s->end - s->pos));
 
-	if (!nl || !statement_at(s, key))
-		return err_set(e, -ERR_FORMAT, "line %u is not '%s:'", s->line, key);
+	if (!nl || !statement_at(s, key)) {
+		(void)err_set(e, -ERR_FORMAT, "line %u is not '%s:'", s->line, key);
+		return -ERR_FORMAT;
+	}
 	*value = s->pos + strlen(key) + 2;
 	*len = (size_t)(nl - *value);
 	return 0;

@@ -75,7 +75,7 @@ static unsigned steps_at_most(const struct history *all, struct ways *steps)
 	unsigned most = 0;
 
 	ways_choose(steps, newest, &chosen);
-	for (size_t i = 1; i < all->n && all->items[0].time - all->items[i].time <= 365 * DAY; i++) {
+	for (size_t i = 1; i < all->n && all->items[0].time - all->items[i].time <= INT64_C(365) * DAY; i++) {
 		_cleanup_(ways_clear) struct ways way = {0};
 		ways_follow(&chosen, all->items[i].release, newest, &way);
 		assert_true(way.n > 0);
