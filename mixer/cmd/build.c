@@ -226,7 +226,7 @@ static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_
 	if (r < 0 || o->report || !packs)
 		return r;
 	r = ways_publish(m, to, e);
-	if (r > 0)
+	if (r >= 0)
 		r = publish_renewed(m, to, e);
 	return r < 0 ? r : report_cost(m, &from, to, e);
 }

@@ -540,7 +540,7 @@ static int save_ways(const struct collecting *c, uint32_t release, struct err *e
 		return 0;
 	ways_choose(&c->kept, release, &chosen);
 	int r = ways_save(c->m, release, &chosen, e);
-	return r > 0 ? publish_renewed(c->m, release, e) : r;
+	return r < 0 ? r : publish_renewed(c->m, release, e);
 }
 
 static int remove_victims(const struct collecting *c, struct err *e)

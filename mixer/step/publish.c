@@ -164,7 +164,8 @@ static int say_ways(const struct mix *m, struct freshness *f, struct err *e)
 	return r;
 }
 
-static int save_freshness(const struct mix *m, uint32_t release, struct err *e)
+/* before: what was said last; NULL: nothing that must not be taken back */
+static int save_freshness(const struct mix *m, uint32_t release, const struct freshness *before, struct err *e)
 {
 	_cleanup_free_ char *mom = xasprintf(WWW "/%u/Manifest.MoM", release);
 	_cleanup_free_ char *name = layout_freshness(m->format), *file = xasprintf(WWW "/%s", name);
@@ -180,6 +181,10 @@ static int save_freshness(const struct mix *m, uint32_t release, struct err *e)
 	manifest_hash(text.data, text.len, &f.mom);
 	f.time = time_of_publishing();
 	f.expires = f.time + (int64_t)m->config->freshness_days * 86400;
+	if (before) {
+		f.time = MAX(f.time, before->time);
+		f.expires = MAX(f.expires, before->expires);
+	}
 	r = freshness_write(&f, &m->config->signer, &out, e);
 	return r < 0 ? r : fs_save(m->config->dir, file, out.data, out.len, 0644, e);
 }
@@ -187,7 +192,7 @@ static int save_freshness(const struct mix *m, uint32_t release, struct err *e)
 int publish_renewed(const struct mix *m, uint32_t release, struct err *e)
 {
 	_cleanup_(manifest_freep) struct manifest *mom = NULL;
-	_cleanup_(freshness_clear) struct freshness f = {0};
+	_cleanup_(freshness_clear) struct freshness f = {0}, now = {.release = release};
 	_cleanup_(buf_free) struct buf text = {0};
 	struct mix of_format = *m;
 
@@ -201,8 +206,11 @@ int publish_renewed(const struct mix *m, uint32_t release, struct err *e)
 	r = fs_load(m->config->dir, file, SMALL_TEXT_MAX, &text, e);
 	if (r >= 0)
 		r = freshness_parse(text.data, text.len, &f, NULL, NULL, e);
-	if (r >= 0 && f.release == release)
-		r = save_freshness(&of_format, release, e);
+	if (r >= 0)
+		r = say_ways(m, &now, e);
+	if (r >= 0 && f.release == release &&
+	    (f.has_updates != now.has_updates || !digest_equal(&f.updates, &now.updates)))
+		r = save_freshness(&of_format, release, &f, e);
 	return r < 0 ? err_in(e, r, "cannot say which updates there are to release %" PRIu32, release) : 0;
 }
 
@@ -229,7 +237,7 @@ int publish_freshness(const struct mix *m, uint32_t release, bool sign, struct e
 		r = fs_tmp_sweep(m->config->dir, tree, e);
 	/* freshness first: it is one file, and who has it does not read the others */
 	if (r >= 0)
-		r = sign ? save_freshness(m, release, e) : remove_freshness(m, e);
+		r = sign ? save_freshness(m, release, NULL, e) : remove_freshness(m, e);
 	if (r >= 0)
 		r = save_signed(m, latest, release, sign, e);
 	return r < 0 ? err_in(e, r, "cannot say that release %u is the newest of format %u", release, m->format) : 0;

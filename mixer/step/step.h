@@ -111,7 +111,7 @@ int publish(const struct mix *m, bool sign, struct err *e);
 /* freshness and latest say that release is the newest of its format, as of now (SOURCE_DATE_EPOCH if set). Unsigned, there is no freshness. */
 int publish_freshness(const struct mix *m, uint32_t release, bool sign, struct err *e);
 
-/* The ways to a release have changed: sign again what freshness says of them, if it speaks of that release. */
+/* The ways to a release may have changed: if they have, and freshness speaks of that release, it is signed again. */
 int publish_renewed(const struct mix *m, uint32_t release, struct err *e);
 
 /* The same as publish_freshness, and latest_version says that it is the newest of all. */

@@ -16,6 +16,7 @@
 #include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
+#include "swupd/base/ui.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
 #include "swupd/content/manifest.h"
@@ -66,38 +67,42 @@ static int list_chosen(const struct mix *m, uint32_t to, struct ways *out, struc
 	return r;
 }
 
-static int measure(const struct mix *m, struct way_step *step, struct err *e)
+/* One that cannot be read does not keep others from being published. */
+static void measure(const struct mix *m, struct way_step *step)
 {
 	_cleanup_free_ char *name = layout_update(step->to, step->from), *path = xasprintf(WWW "%s", name);
 	_cleanup_close_ int fd = openat(m->config->dir, path, O_RDONLY | O_CLOEXEC);
 	char fixed[UPDATE_FIXED];
+	struct err why = ERR_INIT;
 	size_t index, head = 0;
 
-	int r = fd < 0 ? err_errno(e, "cannot be opened") : fs_read_at(fd, 0, fixed, sizeof(fixed), e);
+	int r = fd < 0 ? err_errno(&why, "cannot be opened") : fs_read_at(fd, 0, fixed, sizeof(fixed), &why);
 	if (r >= 0)
-		r = update_head_size(fixed, sizeof(fixed), &index, &head, e);
+		r = update_head_size(fixed, sizeof(fixed), &index, &head, &why);
+	if (r < 0)
+		ui_warn(m->ui,
+			"%s: %s; 'mixer build delta-packs --from=%" PRIu32 " --to=%" PRIu32
+			"' makes it when it is removed",
+			path, why.text, step->from, step->to);
+	err_clear(&why);
 	step->head = head;
-	return r < 0 ? err_in(e, r, "%s", path) : 0;
 }
 
 int ways_save(const struct mix *m, uint32_t to, struct ways *chosen, struct err *e)
 {
 	_cleanup_free_ char *name = layout_updates(to), *path = xasprintf(WWW "%s", name);
 	_cleanup_(buf_free) struct buf text = {0}, now = {0};
-	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < chosen->n; i++)
-		r = measure(m, &chosen->items[i], e);
-	if (r < 0)
-		return err_in(e, r, "cannot list the updates to release %" PRIu32, to);
+	for (size_t i = 0; i < chosen->n; i++)
+		measure(m, &chosen->items[i]);
 	ways_format(chosen, &text);
 	if (fs_load(m->config->dir, path, MANIFEST_MAX, &now, NULL) < 0 && !text.len)
 		return 0;
 	if (now.len == text.len && memcmp(now.data, text.data, text.len) == 0)
 		return 0;
-	r = text.len ? fs_save(m->config->dir, path, text.data, text.len, 0644, e)
-		     : fs_remove_tree(m->config->dir, path, e);
-	return r < 0 ? err_in(e, r, "cannot list the updates to release %" PRIu32, to) : 1;
+	int r = text.len ? fs_save(m->config->dir, path, text.data, text.len, 0644, e)
+			 : fs_remove_tree(m->config->dir, path, e);
+	return r < 0 ? err_in(e, r, "cannot list the updates to release %" PRIu32, to) : 0;
 }
 
 int ways_publish(const struct mix *m, uint32_t to, struct err *e)
@@ -155,6 +160,5 @@ int ways_complete(const struct mix *m, uint32_t to, struct err *e)
 	r = between_open(m, 0, to, &b, e);
 	if (r >= 0)
 		r = diff_update(&b, e);
-	r = r < 0 ? r : ways_publish(m, to, e);
-	return MIN(r, 0);
+	return r < 0 ? r : ways_publish(m, to, e);
 }

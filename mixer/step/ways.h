@@ -21,7 +21,7 @@ int ways_list(const struct mix *m, uint32_t to, struct ways *out, struct err *e)
 /* Those from nothing to this release, as clients take them, added to out; none: there is no such way. */
 int ways_from_nothing(const struct mix *m, uint32_t to, struct ways *out, struct err *e);
 
-/* Write what tells clients of them, "<to>/updates". 1: it is another than before. */
+/* Write what tells clients of them, "<to>/updates". */
 int ways_publish(const struct mix *m, uint32_t to, struct err *e);
 
 /* The same of ways that were chosen; sets the heads of the files. Of none there is no list. */

@@ -513,18 +513,20 @@ static int sweep_target(const struct mirroring *k, const char *path, struct err 
 	return fs_tmp_sweep(k->target, dir, e);
 }
 
-/* The steps to a release that are there. */
-static void choose_ways(const struct mirroring *k, uint32_t release, struct ways *chosen)
+/* Is the way from nothing there, as clients go it by this list? */
+static bool has_way(const struct mirroring *k, const struct buf *list, uint32_t release)
 {
-	_cleanup_(ways_clear) struct ways there = {0};
-	struct stat st;
+	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0}, way = {0};
 
-	for (size_t i = 0; i < k->ways.n; i++) {
-		_cleanup_free_ char *file = layout_update(k->ways.items[i].to, k->ways.items[i].from);
-		if (fstatat(k->target, file, &st, AT_SYMLINK_NOFOLLOW) == 0)
-			ways_add(&there, k->ways.items[i].from, k->ways.items[i].to, (uint64_t)st.st_size);
+	ways_parse(list->data, list->len, release, &all);
+	ways_choose(&all, release, &chosen);
+	ways_follow(&chosen, 0, release, &way);
+	for (size_t i = 0; i < way.n; i++) {
+		_cleanup_free_ char *file = layout_update(way.items[i].to, way.items[i].from);
+		if (!fs_exists(k->target, file))
+			return false;
 	}
-	ways_choose(&there, release, chosen);
+	return way.n > 0;
 }
 
 static bool has_all_fullfiles(const struct mirroring *k)
@@ -538,13 +540,11 @@ static bool has_all_fullfiles(const struct mirroring *k)
 }
 
 /* A release is whole by its fullfiles, or by a way from nothing. */
-static int check_release(const struct mirroring *k, const struct manifest *mom, struct err *e)
+static int check_release(const struct mirroring *k, const struct manifest *mom, const struct buf *list, struct err *e)
 {
-	_cleanup_(ways_clear) struct ways chosen = {0};
 	int r = 0;
 
-	choose_ways(k, mom->release, &chosen);
-	if (ways_next(&chosen, 0))
+	if (has_way(k, list, mom->release))
 		return 0;
 	for (size_t i = 0; r >= 0 && i < mom->n_entries; i++) {
 		_cleanup_(manifest_freep) struct manifest *bundle = NULL;
@@ -729,7 +729,7 @@ static int copy_all(struct mirroring *k, const struct strv *releases, struct err
 		r = bring(k, "content", is_content, e);
 	const bool all = r >= 0 && has_all_fullfiles(k);
 	for (size_t i = 0; r >= 0 && !all && i < k->n; i++)
-		r = check_release(k, k->moms[i], e);
+		r = check_release(k, k->moms[i], &k->lists[i], e);
 	for (size_t i = 0; r >= 0 && i < k->n; i++)
 		r = save_list(k, i, e);
 	if (r >= 0 && k->more)

@@ -10,8 +10,8 @@
 #include "swupd/base/text.h"
 
 /*
- * What a step costs beside its bytes: a request for its head, one for the rest of the head where that has more than 64 KiB, a range of the rest; each waits for the one before, and
- * for those of the step before. A client would rather fetch 32 KiB for nothing than ask once more (GAP_MAX of client/stage_update.c); and two answers that take 50 ms each are 128
+ * What a step costs beside its bytes: a request for its head and a range of the rest, which waits for that; where sizes are not signed, also one for the rest of a head of more than
+ * 64 KiB. A client would rather fetch 32 KiB for nothing than ask once more (GAP_MAX of client/stage_update.c); and two answers that take 50 ms each are 128
  * KiB of 10 Mbit/s.
  */
 #define STEP_COST (128UL << 10)
@@ -123,7 +123,9 @@ static bool is_cheaper(const struct rest *a, const struct rest *b)
 {
 	const bool many = a->steps > WAYS_STEPS_FEW || b->steps > WAYS_STEPS_FEW;
 
-	return a->cost == b->cost || many ? a->steps < b->steps : a->cost < b->cost;
+	if (a->steps != b->steps && (many || a->cost == b->cost))
+		return a->steps < b->steps;
+	return a->cost < b->cost;
 }
 
 static uint64_t step_cost(const struct way_step *step, uint64_t bytes_most)

@@ -412,6 +412,50 @@ copy_http()
 	run -0 sw diagnose --picky
 }
 
+@test "classic = no: a copy is whole by the ways that its lists tell, not by others" {
+	mix_init
+	printf 'classic = no\n' | sed -i '/^content-url/r /dev/stdin' "$MIX/mixer.conf"
+	local n
+	for n in 10 20 30 40; do
+		content os-core usr/bin/base "base $n"
+		content b1 usr/share/always "$(seq 1 20000 | sed "s/99/$n/")"
+		bundle os-core
+		bundle b1
+		dated "$n" --previous-versions=1
+	done
+	run -0 mixer -C "$MIX" build delta-packs --from=10 --to=40
+	run -0 cut -f 1,2 "$MIX/update/www/40/updates"
+	assert_line "0	10"
+	assert_line "10	40"
+	run -0 mixer -C "$MIX" mirror --releases=30 "$BATS_TEST_TMPDIR/copy"
+	# 10 to 20 to 30 to 40 is there, too
+	assert_exist "$BATS_TEST_TMPDIR/copy/20/update-from-10" "$BATS_TEST_TMPDIR/copy/30/update-from-20" "$BATS_TEST_TMPDIR/copy/40/update-from-30"
+	rm "$BATS_TEST_TMPDIR/copy/40/update-from-10" "$MIX/update/www/40/update-from-10"
+	run -1 mixer -C "$MIX" mirror --releases=30 "$BATS_TEST_TMPDIR/copy"
+	assert_output --partial "release 40: neither "
+}
+
+@test "gc, or who makes a file later, signs what was not signed when it was killed; what is said does not become older" {
+	own
+	local fresh=$MIX/update/www/version/format30/freshness
+	cp "$fresh" "$BATS_TEST_TMPDIR/fresh"
+	run -0 mixer -C "$MIX" build delta-packs --from=30 --to=70
+	run ! cmp -s "$fresh" "$BATS_TEST_TMPDIR/fresh"
+	# the list is there, its signature is not
+	cp "$BATS_TEST_TMPDIR/fresh" "$fresh"
+	SOURCE_DATE_EPOCH=1700000000 run -0 mixer -C "$MIX" gc
+	assert_equal "$(grep -a '^updates:' "$fresh" | cut -f 2)" "$(swupd hashdump --no-xattrs "$MIX/update/www/70/updates" 2>/dev/null | tail -n 1)"
+	assert_equal "$(sed -n 's/^time:\t//p' "$fresh" | head -n 1)" "$(sed -n 's/^time:\t//p' "$BATS_TEST_TMPDIR/fresh" | head -n 1)"
+	URL=file://$MIX/update/www
+	machine a
+	sw os-install -V 20 -B b1
+	run -0 sw update
+	# nothing changes: nothing is signed
+	cp "$fresh" "$BATS_TEST_TMPDIR/fresh"
+	run -0 mixer -C "$MIX" gc
+	cmp "$fresh" "$BATS_TEST_TMPDIR/fresh"
+}
+
 @test "a tree that somebody else has signed is not copied, nor one that went back" {
 	own
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=other -keyout /dev/null -out "$BATS_TEST_TMPDIR/other.pem" 2>/dev/null

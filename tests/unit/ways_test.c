@@ -169,6 +169,20 @@ TEST(ways_of_more_than_a_few_steps_are_taken_only_where_there_is_no_shorter_one)
 	assert_int_equal(next(&all, 2, to), 3);
 }
 
+TEST(ways_of_many_steps_are_those_of_fewer_bytes_too)
+{
+	_cleanup_(ways_clear) struct ways all = {0};
+	const uint32_t to = WAYS_STEPS_FEW + 3;
+
+	for (uint32_t i = 4; i < to; i++)
+		ways_add(&all, i, i + 1, 1);
+	ways_add(&all, 2, 4, 1);
+	ways_add(&all, 3, 4, 1);
+	ways_add(&all, 1, 2, 1);
+	ways_add(&all, 1, 3, 90 * MIB);
+	assert_int_equal(next(&all, 1, to), 2);
+}
+
 TEST(ways_with_too_many_steps_hide_none_that_is_allowed)
 {
 	_cleanup_(ways_clear) struct ways all = {0}, out = {0};
