@@ -236,6 +236,8 @@ static int announce(struct mix *m, const struct build_opts *o, bool increment, s
 	int r = ways_complete(m, m->release, e);
 
 	if (r >= 0)
+		r = diff_all_manifests(m, m->release, e);
+	if (r >= 0)
 		r = publish_latest(m, m->release, !o->no_signing, e);
 	if (r >= 0)
 		r = save_state(m, increment ? m->release + RELEASE_STEP : m->release, m->release, e);

@@ -57,6 +57,7 @@ struct group {
 struct updating {
 	const struct mix *m;
 	struct between *b;
+	bool all_manifests;
 	struct item **items; /* by path */
 	size_t n, cap;
 	struct table *by_hash;
@@ -426,7 +427,7 @@ static size_t lay_out(struct updating *u, const struct entry **lines)
 	for (size_t i = 0; i < u->b->to->n; i++) {
 		const struct entry *line = &u->b->to->mom->entries[i],
 				   *was = manifest_find(u->b->from->mom, line->name);
-		if (was ? !digest_equal(&was->hash, &line->hash) : is_reached(u, line->name))
+		if (was ? !digest_equal(&was->hash, &line->hash) : u->all_manifests || is_reached(u, line->name))
 			lines[n++] = line;
 	}
 	x->from = u->b->from->mom->release;
@@ -512,6 +513,30 @@ static int make(struct updating *u, const char *path, struct err *e)
 	if (r >= 0)
 		r = make_sections(u, e);
 	return r < 0 ? r : write_file(u, path, e);
+}
+
+static int make_all_manifests(struct updating *u, const char *path, struct err *e)
+{
+	_cleanup_free_ const struct entry **lines = xcalloc(u->b->to->n + 1, sizeof(struct entry *));
+	const size_t n = lay_out(u, lines);
+
+	u->index.from = u->index.to;
+	int r = make_meta(u, lines, n, e);
+	return r < 0 ? r : write_file(u, path, e);
+}
+
+int diff_all_manifests(const struct mix *m, uint32_t release, struct err *e)
+{
+	_cleanup_(between_clear) struct between b = {0};
+	_cleanup_(updating_clear) struct updating u = {.m = m, .b = &b, .all_manifests = true, .by_hash = table_new()};
+	_cleanup_free_ char *name = layout_manifests(release), *path = xasprintf(WWW "%s", name);
+
+	if (fs_exists(m->config->dir, path))
+		return 0;
+	int r = between_open(m, 0, release, &b, e);
+	if (r >= 0)
+		r = make_all_manifests(&u, path, e);
+	return r < 0 ? err_in(e, r, "cannot put the manifests of release %u into one file", release) : 0;
 }
 
 int diff_update(struct between *b, struct err *e)

@@ -184,5 +184,7 @@ int validate_updates(struct validating *v, struct err *e)
 		if (text_starts(names.items[i], LAYOUT_UPDATE) &&
 		    text_u32(names.items[i] + strlen(LAYOUT_UPDATE), 0, INT32_MAX, &from) == 0)
 			r = check_file(v, names.items[i], from, e);
+	if (r >= 0 && strv_has(&names, "manifests"))
+		r = check_file(v, "manifests", v->release->mom->release, e);
 	return r;
 }

@@ -70,6 +70,7 @@ int apply(struct machine *m, const struct plan *p, const struct catalog *old, co
 
 	if (m->fetch && fetch_leave(m->fetch, m->content_url, r, e)) {
 		m->no_whole = 0;
+		free(take(m->whole_fault));
 		r = stage(m, p, old, new, e);
 	}
 	if (r < 0)

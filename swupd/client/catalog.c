@@ -17,6 +17,7 @@
 #include "swupd/client/fetch.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/scratch.h"
+#include "swupd/client/update_head.h"
 #include "swupd/content/delta.h"
 #include "swupd/content/format.h"
 #include "swupd/content/layout.h"
@@ -24,7 +25,9 @@
 #include "swupd/content/tar.h"
 
 #define MANIFEST_DELTA_MAX (64UL << 20)
-#define TRIES              2 /* a ".part" of an earlier run may have been resumed from another file */
+#define SINGLE_MAX                                                                                                     \
+	4 /* manifests that come one by one: of more all come in one file, where the tree has one and there are none that they could be made from */
+#define TRIES 2 /* a ".part" of an earlier run may have been resumed from another file */
 
 /* One bundle of a load. Its manifest is known by its hash wherever it comes from. */
 struct item {
@@ -44,6 +47,7 @@ struct item {
 struct load {
 	struct machine *m;
 	const struct catalog *base;
+	uint32_t release;
 	struct table *listed; /* the MoM's entries by name */
 	struct table *known;  /* names that are items */
 	struct item *items;
@@ -135,6 +139,8 @@ static int read_stored(void *arg, size_t i, struct err *e)
 	struct item *it = &l->items[l->from + i];
 	_cleanup_(buf_free) struct buf text = {0};
 
+	if (it->manifest)
+		return 0;
 	int r = fs_load(l->store, it->hex, MANIFEST_MAX, &text, NULL);
 	if (r == -ENOENT)
 		return 0;
@@ -275,12 +281,18 @@ static int fetch_tars(struct load *l, struct err *e)
 	return r < 0 || n == 0 ? r : work_each(0, l->n - l->from, unpack_tar, l, e);
 }
 
+static size_t count_missing(const struct load *l)
+{
+	size_t n = 0;
+
+	for (size_t i = l->from; i < l->n; i++)
+		n += !l->items[i].manifest;
+	return n;
+}
+
 static bool round_complete(const struct load *l)
 {
-	for (size_t i = l->from; i < l->n; i++)
-		if (!l->items[i].manifest)
-			return false;
-	return true;
+	return count_missing(l) == 0;
 }
 
 /* Some of what came was wrong. */
@@ -301,6 +313,12 @@ static int load_round(struct load *l, struct err *e)
 	if (r < 0 || round_complete(l))
 		return r;
 	fetch_machine(l->m);
+	if (!l->base && !l->m->offline && count_missing(l) > SINGLE_MAX) {
+		update_head_fetch_manifests(l->m, l->release);
+		r = work_each(0, l->n - l->from, read_stored, l, e);
+		if (r < 0 || round_complete(l))
+			return r;
+	}
 	if (l->deltas)
 		r = fetch_deltas(l, e);
 	for (int i = 1; r >= 0 && i <= TRIES && !round_complete(l); i++) {
@@ -382,6 +400,7 @@ static int load_begin(struct load *l, struct machine *m, const struct manifest *
 	int r = l->store < 0 ? l->store : scratch_open(m->cache, &l->download, e);
 	if (r < 0)
 		return r;
+	l->release = mom->release;
 	l->listed = manifest_index(mom);
 	l->known = table_new();
 	return 0;

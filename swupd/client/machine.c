@@ -428,6 +428,7 @@ static int open_rehearsal(struct machine *m, struct err *e)
 	_cleanup_close_ int memory = open_memory(e);
 	if (memory < 0)
 		return memory;
+	m->rehearsal = true;
 	m->data = fs_make_dir(memory, "data", 0700, e);
 	m->cache = m->data < 0 ? m->data : fs_make_dir(memory, "cache", 0700, e);
 	if (m->cache < 0)

@@ -59,6 +59,7 @@ struct machine {
 	bool no_fullfiles;          /* so the server's list of ways tells, by one from nothing */
 	uint32_t no_whole;          /* for this release the server has no way from nothing: it is asked once */
 	char *whole_fault;          /* what is wrong with the one that it has; NULL: nothing that is known */
+	bool rehearsal;             /* data and cache are copies in memory (NEEDS_REHEARSAL) */
 	bool offline;               /* no server answers; what is needed has been downloaded before */
 };
 

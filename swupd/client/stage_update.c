@@ -282,7 +282,7 @@ static void choose(struct level *l, size_t ranges)
 /* How many ranges each level that needs any may have, after what was asked for so far. */
 static size_t ranges_left(const struct transfer *t)
 {
-	const uint64_t most = t->whole ? REQUESTS_WHOLE : UPDATE_REQUESTS;
+	const uint64_t most = t->whole && !t->s->m->update->cheaper ? REQUESTS_WHOLE : UPDATE_REQUESTS;
 	uint64_t bytes = 0, requests = 0, partial = 0;
 
 	if (t->s->m->fetch)
@@ -552,8 +552,10 @@ static int fetch_ranges(struct level *l, struct err *e)
 						       .max = end->at + end->stored,
 						       .grown = on_grown,
 						       .user = g};
-		else
+		else {
+			l->t->resumed |= !l->t->last && l->head->left;
 			r = queue_ready(l, g, NULL, 0, UINT64_MAX, e);
+		}
 	}
 	if (r >= 0 && n)
 		r = fetch_files(s->m->fetch, s->m->content_url, s->download, jobs, n, on_done, l, s->m->progress, e);
@@ -654,7 +656,8 @@ uint64_t stage_update_measure(struct staging *s, uint64_t *transit)
 	for (size_t i = 0; i < t.n; i++) {
 		const struct level *l = &t.levels[i];
 		const uint64_t ranges = measure_ranges(l);
-		bytes += ranges;
+		/* what came in a rehearsal comes again */
+		bytes += ranges + (s->m->rehearsal ? l->head->have : 0);
 		most = MAX(most, ranges);
 		for (size_t r = 0; r < l->head->index.n_records; r++)
 			if (l->uses[r] & FOR_BASE)

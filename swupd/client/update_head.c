@@ -25,6 +25,11 @@
 
 /* Asked for before anything is known. What comes beyond the head is the section that nearly every client needs, and not fetched again. */
 #define FIRST_BYTES (64UL << 10)
+/* So much of a file, and of the room, comes rather than one request more (UPDATE_REQUESTS), though a machine may need little of it */
+#define WHOLE_MAX  (16UL << 20)
+#define WHOLE_ROOM 16
+/* Files from nothing, each with a head and a range, that UPDATE_REQUESTS have room for */
+#define WHOLE_STEPS 3
 #define LIST_MAX    (1UL << 20)
 #define MOM_MAX     (4UL << 20) /* 40,000 bundles; until it is verified, it is held in memory */
 
@@ -287,8 +292,8 @@ static int part_came(void *arg, const struct fetch_job *job, int result, struct 
 }
 
 /*
- * The bytes of each up to first that it has not. A server that knows no ranges sends the whole file, of which nothing may be known yet: it is kept, and must leave as much room for
- * what is made of it (at least one byte, since 0 is no limit).
+ * The bytes of each up to first that it has not. A server that knows no ranges sends whole files, of which nothing may be known yet: they are kept, and must leave as much room for
+ * what is made of them (at least one byte, since 0 is no limit).
  */
 static int fetch_parts(struct way *w, struct update_head **heads, size_t n, struct err *e)
 {
@@ -307,7 +312,7 @@ static int fetch_parts(struct way *w, struct update_head **heads, size_t n, stru
 					     .name = names.items[i],
 					     .at = h->have,
 					     .bytes = h->first - h->have,
-					     .max = MIN(room / 2 + 1, h->bytes ? h->bytes : UINT64_MAX),
+					     .max = MIN(room / 2 / n + 1, h->bytes ? h->bytes : UINT64_MAX),
 					     .user = h};
 	}
 	return fetch_files(m->fetch, m->content_url, w->dir, jobs, n, part_came, w, NULL, e);
@@ -386,12 +391,12 @@ static int try_head(struct way *w, struct update_head *h, struct err *e)
 	return r;
 }
 
-static struct update_head *new_head(const struct way *w, const struct way_step *step)
+/* Takes path. */
+static struct update_head *new_head(const struct way *w, const struct way_step *step, char *path)
 {
 	struct update_head *h = xcalloc(1, sizeof(*h));
 
-	*h = (struct update_head){.from = step->from, .to = step->to, .bytes = step->bytes, .fd = -1};
-	h->path = layout_update(step->to, step->from);
+	*h = (struct update_head){.from = step->from, .to = step->to, .path = path, .bytes = step->bytes, .fd = -1};
 	h->first = MAX(w->manifests ? step->head : 0, FIRST_BYTES);
 	if (h->bytes && h->bytes <= h->first + FIRST_BYTES)
 		h->first = h->bytes;
@@ -411,19 +416,21 @@ bool update_head_is_all(const struct update_head *h)
  */
 static void limit_requests(const struct way *w, struct update_head **heads, size_t n)
 {
-	uint64_t bytes = 0, requests = 0;
+	uint64_t bytes = 0, requests = 0, room = 0;
 	size_t ranges = 0;
 
+	if (n > WAYS_STEPS_FEW || fs_free_space(w->dir, &room, NULL) < 0)
+		return;
 	fetch_count(w->m->fetch, &bytes, &requests);
 	for (size_t i = 0; i < n; i++)
 		ranges += !update_head_is_all(heads[i]);
-	while (ranges && requests + n <= UPDATE_REQUESTS && requests + n + ranges > UPDATE_REQUESTS) {
+	while (ranges && requests + n + ranges > UPDATE_REQUESTS) {
 		struct update_head *smallest = NULL;
 		for (size_t i = 0; i < n; i++)
 			if (heads[i]->bytes && !update_head_is_all(heads[i]) &&
 			    (!smallest || heads[i]->bytes < smallest->bytes))
 				smallest = heads[i];
-		if (!smallest)
+		if (!smallest || smallest->bytes > MIN(WHOLE_MAX, room / WHOLE_ROOM))
 			return;
 		smallest->first = smallest->bytes;
 		ranges--;
@@ -454,9 +461,13 @@ static int add_steps(struct way *w, const struct ways *way, struct err *e)
 {
 	struct update_head **heads = xcalloc(way->n + 1, sizeof(struct update_head *));
 
-	for (size_t i = 0; i < way->n; i++)
-		heads[i] = new_head(w, &way->items[i]);
-	if (w->installed)
+	w->memory = UPDATE_MEMORY;
+	w->heads = UPDATE_HEAD_MAX;
+	for (size_t i = 0; i < way->n; i++) {
+		const struct way_step *step = &way->items[i];
+		heads[i] = new_head(w, step, layout_update(step->to, step->from));
+	}
+	if (w->installed && !w->m->rehearsal)
 		limit_requests(w, heads, way->n);
 	int r = fetch_parts(w, heads, way->n, e);
 	if (r < 0 && r != -ERR_MISSING)
@@ -481,16 +492,19 @@ static const struct freshness *said_of(const struct way *w)
 	return f && f->release == w->to && f->has_updates ? f : NULL;
 }
 
-/* Is all that some release has, and what has changed since, less than what leads there from ours? */
-static bool is_cheaper(const struct ways *whole, const struct ways *way)
+/* Is all that some release has, and what has changed since, less than what leads there from ours? It must have room, since there is nothing behind it. */
+static bool is_cheaper(const struct way *w, const struct ways *whole, const struct ways *way)
 {
-	return whole->n && (!way->n || (whole->items[0].bytes && ways_cost(whole) < ways_cost(way)));
+	uint64_t room = 0;
+
+	return whole->n && whole->n <= WHOLE_STEPS && whole->items[0].bytes && ways_cost(whole) < ways_cost(way) &&
+	       fs_free_space(w->dir, &room, NULL) >= 0 && ways_cost(whole) < room / 4;
 }
 
-/* By way of other releases, or from nothing. Of a list that is not the one that was signed, sizes count for nothing. */
-static int list_steps(struct way *w, uint32_t from, struct ways *out, struct err *e)
+/* By way of other releases, and from nothing. Of a list that is not the one that was signed, sizes count for nothing. */
+static int list_steps(struct way *w, uint32_t from, struct ways *own, struct ways *whole, struct err *e)
 {
-	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0}, own = {0}, whole = {0};
+	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0};
 	_cleanup_(buf_free) struct buf list = {0};
 	_cleanup_free_ char *path = layout_updates(w->to);
 	const struct freshness *said = said_of(w);
@@ -507,17 +521,43 @@ static int list_steps(struct way *w, uint32_t from, struct ways *out, struct err
 	}
 	ways_choose(&all, w->to, &chosen);
 	w->m->no_fullfiles = ways_next(&chosen, 0) != NULL;
-	ways_follow(&chosen, from, w->to, &own);
-	ways_follow(&chosen, 0, w->to, &whole);
-	if (is_cheaper(&whole, &own)) {
-		w->installed = NULL;
-		*out = whole;
-		whole = (struct ways){0};
-	} else {
-		*out = own;
-		own = (struct ways){0};
+	ways_follow(&chosen, from, w->to, own);
+	ways_follow(&chosen, 0, w->to, whole);
+	return 0;
+}
+
+/* As nothing were installed. */
+static int add_whole(struct way *w, const struct ways *whole, struct err *e)
+{
+	const struct catalog *installed = w->installed;
+
+	w->installed = NULL;
+	int r = add_steps(w, whole, e);
+	w->installed = installed;
+	return r;
+}
+
+/* What the list says. */
+static int add_listed(struct way *w, uint32_t from, struct err *e)
+{
+	_cleanup_(ways_clear) struct ways own = {0}, whole = {0};
+	int r = list_steps(w, from, &own, &whole, e);
+
+	if (r < 0)
+		return r;
+	if (from && is_cheaper(w, &whole, &own)) {
+		r = add_whole(w, &whole, e);
+		if (r >= 0)
+			w->m->update->cheaper = true;
+		if (r >= 0 || stage_is_fatal(r))
+			return r;
+		ui_note(w->m->ui, "%s", e->text);
+		err_clear(e);
 	}
-	return out->n ? 0 : err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, from);
+	if (own.n)
+		return add_steps(w, &own, e);
+	return whole.n ? add_whole(w, &whole, e)
+		       : err_set(e, -ERR_MISSING, "no update file leads from release %" PRIu32, from);
 }
 
 /* In one step, if that was said, or if nothing was said: most have such a file, and no list must be asked for. */
@@ -537,13 +577,12 @@ static void find_direct(struct way *w, uint32_t from, struct ways *out)
 static int find_way(struct way *w, uint32_t from, struct err *e)
 {
 	_cleanup_(scratch_close) struct scratch scratch = SCRATCH_INIT;
-	_cleanup_(ways_clear) struct ways direct = {0}, listed = {0};
+	_cleanup_(ways_clear) struct ways direct = {0};
 	struct machine *m = w->m;
 	struct err why = ERR_INIT;
 
 	update_head_free(take(m->update));
-	w->memory = UPDATE_MEMORY;
-	w->heads = UPDATE_HEAD_MAX;
+	free(take(m->whole_fault));
 	if (m->offline)
 		return 0;
 	fetch_machine(m);
@@ -555,9 +594,7 @@ static int find_way(struct way *w, uint32_t from, struct err *e)
 	r = direct.n ? add_steps(w, &direct, &why) : -ERR_MISSING;
 	if (r == -ERR_MISSING) {
 		err_clear(&why);
-		r = list_steps(w, from, &listed, &why);
-		if (r >= 0)
-			r = add_steps(w, &listed, &why);
+		r = add_listed(w, from, &why);
 	}
 	if (r >= 0)
 		return 0;
@@ -567,10 +604,8 @@ static int find_way(struct way *w, uint32_t from, struct err *e)
 	}
 	if (r != -ERR_MISSING)
 		ui_note(m->ui, "%s", why.text);
-	if (r != -ERR_MISSING && !from) {
-		free(m->whole_fault);
+	if (r != -ERR_MISSING && !from)
 		m->whole_fault = xstrdup(why.text);
-	}
 	/* nor will it be there, or smaller, the next time */
 	if (!from && (r == -ERR_MISSING || r == -ERR_LIMIT))
 		m->no_whole = w->to;
@@ -593,6 +628,30 @@ int update_head_fetch_whole(struct machine *m, uint32_t to, bool manifests, stru
 		return find_way(&w, 0, e);
 	update_head_free(take(m->update));
 	return 0;
+}
+
+void update_head_fetch_manifests(struct machine *m, uint32_t release)
+{
+	_cleanup_(scratch_close) struct scratch scratch = SCRATCH_INIT;
+	_cleanup_(update_head_freep) struct update_head *h = NULL;
+	_cleanup_(manifest_freep) struct manifest *mom = NULL;
+	struct way w = {.m = m, .to = release, .manifests = true, .memory = UPDATE_MEMORY, .heads = UPDATE_HEAD_MAX};
+	struct err why = ERR_INIT;
+
+	int r = scratch_open(m->cache, &scratch, &why);
+	w.dir = scratch.fd;
+	h = new_head(&w, &(struct way_step){.from = release, .to = release}, layout_manifests(release));
+	/* all of it is head */
+	h->first = UPDATE_HEAD_MAX;
+	if (r >= 0)
+		r = fetch_parts(&w, &h, 1, &why);
+	if (r >= 0)
+		r = try_head(&w, h, &why);
+	if (r >= 0)
+		r = take_manifests(m, h, NULL, NULL, &mom, &why);
+	if (r < 0)
+		ui_debug(m->ui, "%s is not used: %s", h->path, why.text);
+	err_clear(&why);
 }
 
 bool update_head_is_whole(const struct update_head *h)

@@ -25,12 +25,14 @@ struct update_head {
 	int fd;         /* its first bytes */
 	uint64_t have;  /* so many */
 	bool left;      /* some of them by an interrupted run */
+	bool cheaper;   /* of the last one: it leads from nothing, though others lead here from our release */
 	struct update_head
 		*before; /* of the file that leads to where this begins; NULL: that is the installed release */
 };
 
 /*
- * Ask for the one that leads from the installed release, whose catalog is old, to another, or for those that do. If the server has them, m->update is set, and its MoM and manifests are in the cache, where catalog_mom()
+ * Ask for the one that leads from the installed release, whose catalog is old, to another, or for those that do; or, where those cost more or there are none, for those from nothing. If
+ * the server has them, m->update is set, and its MoM and manifests are in the cache, where catalog_mom()
  * and catalog_load() find them. Fails only for our own disk.
  */
 int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old, struct err *e);
@@ -40,11 +42,14 @@ int update_head_fetch(struct machine *m, uint32_t to, const struct catalog *old,
  */
 int update_head_fetch_whole(struct machine *m, uint32_t to, bool manifests, struct err *e);
 
-/* An update has no more requests, from the first question on, if sizes are known and there are at most WAYS_STEPS_FEW files. */
+/* An update by ways from our release has no more requests, if sizes are signed, there are at most WAYS_STEPS_FEW files, and the smaller ones are not large. */
 #define UPDATE_REQUESTS 8
 
 /* All of it is here, or comes with its first bytes. */
 bool update_head_is_all(const struct update_head *h);
+
+/* The manifests of a release, from one file that has all of them, into the cache. Its failure costs requests, no more. */
+void update_head_fetch_manifests(struct machine *m, uint32_t release);
 
 /* It leads from nothing. */
 bool update_head_is_whole(const struct update_head *h);

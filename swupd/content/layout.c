@@ -68,6 +68,11 @@ char *layout_pack(uint32_t release, const char *bundle, uint32_t from)
 	return xasprintf("%" PRIu32 "/pack-%s-from-%" PRIu32 ".tar", release, bundle, from);
 }
 
+char *layout_manifests(uint32_t release)
+{
+	return layout_release_file(release, "manifests");
+}
+
 char *layout_updates(uint32_t release)
 {
 	return layout_release_file(release, "updates");

@@ -20,6 +20,7 @@ char *layout_manifest_plain(uint32_t release, const char *bundle); /* 20/Manifes
 char *layout_manifest_delta(uint32_t release, const char *bundle, uint32_t from);
 char *layout_fullfile(uint32_t release, const struct digest *hash);     /* 20/files/<hash>.tar */
 char *layout_pack(uint32_t release, const char *bundle, uint32_t from); /* from 0: all of it */
+char *layout_manifests(uint32_t release);                               /* 20/manifests */
 char *layout_updates(uint32_t release);                                 /* 20/updates */
 #define LAYOUT_UPDATE "update-from-"
 char *layout_update(uint32_t release, uint32_t from); /* 20/update-from-10 */

@@ -68,6 +68,7 @@ void needs_add_lists(struct needs *n, const struct manifest *mom)
 	add(n, NEED_MOM, v, layout_manifest_plain(v, "MoM"));
 	add(n, NEED_MOM, v, layout_mom(v));
 	add(n, NEED_MOM, v, layout_mom_signature(v));
+	add(n, NEED_UPDATE, v, layout_manifests(v))->from = v;
 	for (size_t i = 0; i < mom->n_entries; i++) {
 		const struct entry *x = &mom->entries[i];
 		add_hashed(n, NEED_MANIFEST, v, layout_manifest_plain(x->release, x->name), &x->hash, x->name);

@@ -127,6 +127,36 @@ requests() { sleep 0.2; wc -l <"$ACCESS"; }
 	as_new "$(printf 'b%d,' $(seq 10 2 48))os-core"
 }
 
+@test "with an empty cache, too: the manifests of the installed release come in one file" {
+	own
+	serve "$WWW"
+	installed a
+	rm -rf "$BATS_TEST_TMPDIR/a/cache" && mkdir "$BATS_TEST_TMPDIR/a/cache"
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/before"
+	run -0 sw update
+	[ "$(requests)" -le 8 ] || { cat "$ACCESS"; false; }
+	run -0 cat "$ACCESS"
+	assert_output --partial "/10/manifests"
+	refute_output --partial "Manifest.b"
+	run -0 sw diagnose --picky
+	# where it is damaged, or is not there, they come one by one
+	for bad in damaged gone; do
+		case $bad in
+		damaged) printf '\xa5\x5a' | dd of="$WWW/10/manifests" bs=1 seek="$(($(stat -c %s "$WWW/10/manifests") / 2))" conv=notrunc status=none ;;
+		gone) rm "$WWW/10/manifests" ;;
+		esac
+		machine a
+		SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+		rm -rf "$ROOT" "$BATS_TEST_TMPDIR/a/cache" && mkdir "$BATS_TEST_TMPDIR/a/cache"
+		cp -a "$BATS_TEST_TMPDIR/before" "$ROOT"
+		: >"$ACCESS"
+		run -0 sw update
+		sleep 0.2
+		run -0 grep -c "Manifest.b" "$ACCESS"
+		run -0 sw diagnose --picky
+	done
+}
+
 @test "what gzip and zip hold is compared expanded, and compressed again to the same bytes" {
 	BATS_TEST_TMPDIR+=/deflated
 	mkdir "$BATS_TEST_TMPDIR"
@@ -363,6 +393,12 @@ noisy()
 		machine a
 		SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
 		sw os-install -V "$far" -B os-core,b1,b3
+		: >"$ACCESS"
+		# no more than heads, which are held in memory
+		run -0 sw update --dry-run
+		sleep 0.2
+		run awk '$4 > 66000' "$ACCESS"
+		assert_output ""
 		: >"$ACCESS"
 		run -0 sw update
 		[ "$(requests)" -le 8 ] || { cat "$ACCESS"; false; }

@@ -172,7 +172,7 @@ only_whole()
 }
 
 @test "from far behind all of a release is fetched, where that is less than what has changed on the way" {
-	local MIX n
+	local MIX n bad
 	BATS_TEST_TMPDIR+=/changes
 	mkdir "$BATS_TEST_TMPDIR"
 	mix_init
@@ -197,6 +197,24 @@ only_whole()
 	[ "$(awk '{ n += $4 } END { print n }' "$ACCESS")" -lt 800000 ] || { cat "$ACCESS"; false; }
 	run -0 sw diagnose --picky
 	cmp "$ROOT/usr/share/noise" "$MIX/bundles/tree/b1/usr/share/noise"
+	# where it is damaged, or is not there, the changes are
+	for bad in damaged gone; do
+		case $bad in
+		damaged) printf 'x' | dd of="$WWW/50/update-from-0" bs=1 seek=40 conv=notrunc status=none ;;
+		gone) rm "$WWW/50/update-from-0" ;;
+		esac
+		rm -rf "$BATS_TEST_TMPDIR/a"
+		machine a
+		SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
+		sw os-install -V 10 -B os-core,b1
+		: >"$ACCESS"
+		run -0 sw update
+		sleep 0.2
+		run -0 cat "$ACCESS"
+		assert_output --partial /20/update-from-10
+		refute_output --partial /files/
+		run -0 sw diagnose --picky
+	done
 	# from the one before it is the change that is fetched
 	machine b
 	SWUPD_GLOBAL+=(--allow-insecure-http -r 0)
