@@ -11,6 +11,7 @@ setup_file()
 	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR
 	local n i
 	mix_init
+	always_valid
 	for n in 10 20; do
 		content os-core usr/bin/base "base $n"
 		content os-core usr/share/text "$(seq 1 7 200000 | sed "s/^177.*/$n/")"
@@ -23,10 +24,29 @@ setup_file()
 		bundle b1
 		bundle b2
 		release
+		cp -a "$MIX/update/www/version" "$BATS_FILE_TMPDIR/version-$n"
 	done
+	# what was signed long ago, and the same a minute later: release 20
+	SOURCE_DATE_EPOCH=1600000000 mixer -C "$MIX" freshen
+	cp -a "$MIX/update/www/version" "$BATS_FILE_TMPDIR/version-expired"
+	SOURCE_DATE_EPOCH=$(($(date +%s) + 60)) mixer -C "$MIX" freshen
 	export BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR/installed
 	machine a
 	sw os-install -V 10 -B os-core,b1,b2
+}
+
+# always_valid: the mix signs by a certificate that was valid in 2020 already
+always_valid()
+{
+	(
+		cd "$BATS_FILE_TMPDIR" || exit
+		printf '[ca]\ndefault_ca=c\n[c]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n' >ca.cnf
+		: >index
+		echo 01 >serial
+		openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=old -keyout "$MIX/private.pem" -out old.csr
+		openssl ca -batch -selfsign -notext -config ca.cnf -in old.csr -keyfile "$MIX/private.pem" -startdate 20200101000000Z \
+			-enddate 21000101000000Z -out "$MIX/Swupd_Root.pem"
+	) 2>/dev/null
 }
 
 setup()
@@ -353,6 +373,40 @@ one_warning()
 		one_warning
 		followed
 	done
+}
+
+@test "a mirror that is behind what this machine has seen, or whose word has expired: its origin, with one warning" {
+	local way copy=$BATS_TEST_TMPDIR/copy
+	behind well
+	sw update --download
+	cp "$ROOT/var/lib/swupd/seen" "$BATS_TEST_TMPDIR/seen"
+	cp -a "$WWW" "$copy"
+	rm -r "$copy/20"
+	for way in 10 20 expired; do
+		rm -r "$copy/version"
+		cp -a "$BATS_FILE_TMPDIR/version-$way" "$copy/version"
+		WWW=$copy behind well
+		mirrored "$URL"
+		cp "$BATS_TEST_TMPDIR/seen" "$ROOT/var/lib/swupd/seen"
+		run -0 sw update
+		one_warning
+		case $way in
+			10) assert_output --partial "release 10 is the newest, but release 20 was seen before; going on" ;;
+			20) assert_output --regexp "but a statement from [^;]* was seen before; going on" ;;
+			expired) assert_output --regexp "expired[^;]*; going on" ;;
+		esac
+		# nothing more is asked there
+		run -0 grep GET "$BATS_TEST_TMPDIR/log"
+		assert_output "GET /version/format30/freshness -"
+		followed
+	done
+	# who has seen no other believes it
+	cp -aT "$BATS_FILE_TMPDIR/version-10" "$copy/version"
+	WWW=$copy behind well
+	mirrored "$URL"
+	run -0 sw update
+	refute_output --partial "going on"
+	assert_equal "$(cat "$ROOT/usr/bin/base")" "base 10"
 }
 
 @test "a mirror whose origin cannot be reached is as good as without: what it has not is missing, after errors it is asked again" {
