@@ -14,6 +14,7 @@
     html        a page of HTML, with status 200, as portals of hotels do
     slow        one byte after the other, ten in a second
     crawling    a hundred bytes after the other, ten times in a second
+    late        to the first three questions for a file: nothing; a body of one byte after the other; such a head; then well
     growing     each file is longer each time
     busy        503 the first two times, then well
     proxy       well, for requests with a whole URL, as a proxy gets them
@@ -54,6 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, PAGE)
         if bad == "busy" and asked[url.path] <= 2:
             return self.answer(503, b"")
+        if bad == "late" and asked[url.path] <= 3:
+            return self.keep_waiting(data, asked[url.path])
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if bad == "flood" or (bad == "endless" and not (wanted and wanted[1] == "0")):
             return self.flood(data)
@@ -89,13 +92,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close_connection = True
         elif bad in ("slow", "crawling"):
-            piece = 1 if bad == "slow" else 100
-            for at in range(0, len(body), piece):
-                self.wfile.write(body[at:at + piece])
-                self.wfile.flush()
-                time.sleep(0.1)
+            self.drip(body, 1 if bad == "slow" else 100)
         else:
             self.wfile.write(body)
+
+    def drip(self, body, piece):
+        for at in range(0, len(body), piece):
+            self.wfile.write(body[at:at + piece])
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    def keep_waiting(self, body, times):
+        self.close_connection = True
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Long: %s\r\n\r\n" % (len(body), b"x" * 1000)
+        if times == 1:
+            self.rfile.read(1)  # until the other side ends it
+        elif times == 2:
+            self.wfile.write(head)
+            self.drip(body, 1)
+        else:
+            self.drip(head + body, 1)
 
     def flood(self, body):
         self.send_response(200)

@@ -207,6 +207,27 @@ sent()
 	updated
 }
 
+@test "a first question that is not answered, or byte after byte, is asked anew in bounded time" {
+	local name pids=()
+	behind late freshness
+	# each gets one of those answers
+	for name in a b c; do
+		cp -aT "$BATS_FILE_TMPDIR/installed/a" "$BATS_TEST_TMPDIR/$name"
+		machine "$name"
+		SWUPD_GLOBAL+=(--allow-insecure-http)
+		timeout 20 swupd update "${SWUPD_GLOBAL[@]}" 3>&- &
+		pids+=($!)
+	done
+	for name in "${pids[@]}"; do
+		wait "$name"
+	done
+	assert_equal "$(grep -c freshness "$BATS_TEST_TMPDIR/log")" 6
+	for name in a b c; do
+		machine "$name"
+		updated
+	done
+}
+
 @test "a proxy of the environment is used, and none for what no_proxy names" {
 	behind proxy
 	local proxy=$URL
