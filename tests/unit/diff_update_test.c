@@ -82,3 +82,45 @@ TEST(update_files_make_of_older_ones_only_what_gets_smaller)
 	assert_memory_equal(first.data, again.data, first.len);
 	mixed_end(&x);
 }
+
+static size_t count_objects(const struct update_index *index)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < index->n_sections; i++)
+		n += index->sections[i].meta ? 0 : index->sections[i].n;
+	return n;
+}
+
+/* At the same path, at others, twice in one of them: it is one record; a client of any of them can make it, so not of what only one of them had. */
+TEST(update_files_have_an_object_of_several_bundles_once)
+{
+	_cleanup_free_ char *first = mixed_noise(LARGE, 1), *second = mixed_noise(LARGE, 2);
+	_cleanup_(update_index_clear) struct update_index index = {0};
+	struct mixed x;
+
+	mixed_begin(&x);
+	for (uint32_t release = 10; release <= 20; release += 10) {
+		if (release == 20) {
+			first[LARGE / 2]++;
+			second[LARGE / 2]++;
+		}
+		mixed_bundle(&x, "a", "os-core");
+		mixed_file(&x, "/same", 0644, first, LARGE);
+		mixed_file(&x, "/a", 0644, second, LARGE);
+		mixed_bundle(&x, "b", "os-core");
+		mixed_file(&x, "/same", 0644, first, LARGE);
+		if (release == 20) {
+			mixed_file(&x, "/b", 0644, second, LARGE);
+			mixed_file(&x, "/b-again", 0644, second, LARGE);
+		}
+		mixed_bundle(&x, "os-core", "");
+		mixed_text(&x, "/stays", "stays");
+		mixed_release(&x, release, release - 10);
+	}
+	diff(&x, &index);
+	assert_int_equal(count_objects(&index), 2);
+	assert_true(has_base(&index, first, LARGE));
+	assert_false(has_base(&index, second, LARGE));
+	mixed_end(&x);
+}
