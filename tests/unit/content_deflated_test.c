@@ -14,6 +14,7 @@
 #include "swupd/base/text.h"
 #include "swupd/content/diff.h"
 #include "swupd/content/diff_elf.h"
+#include "swupd/content/digest.h"
 #include "swupd/content/varint.h"
 #include "tests/unit/difference.h"
 #include "tests/unit/edits.h"
@@ -323,6 +324,71 @@ TEST(diff_apply_expands_a_large_file_into_the_scratch_directory)
 	const int r = diff_apply(&view, new.len, &in, dir, difference_collect, &out, &e);
 	assert_true(r == -ERR_FORMAT || out.len == new.len);
 	err_clear(&e);
+}
+
+/* A deflated stream that needs no compressor: stored blocks */
+static void add_stored(struct buf *out, const struct buf *text)
+{
+	for (size_t at = 0, n; at < text->len; at += n) {
+		n = MIN(text->len - at, 50000U);
+		const uint16_t lengths[] = {htole16((uint16_t)n), htole16((uint16_t)~n)};
+		buf_putc(out, at + n == text->len ? '\1' : '\0');
+		buf_add(out, lengths, sizeof(lengths));
+		buf_add(out, text->data + at, n);
+	}
+}
+
+/* The old file of a golden difference; a letter of each text is another in the new one. */
+static void golden_old(bool zip, struct buf *old)
+{
+	static const char gzip[10] = "\x1f\x8b\10\0\0\0\0\0\2\3", member[30] = "PK\3\4\24\0\0\0\10\0";
+
+	for (uint32_t i = 0; i < (zip ? 2 : 1); i++) {
+		_cleanup_(buf_free) struct buf text = {0};
+		if (zip)
+			add_text(&text, 20000, 11 + i);
+		else
+			add_lines(&text, 600000, 10);
+		buf_add(old, zip ? member : gzip, zip ? sizeof(member) : sizeof(gzip));
+		add_stored(old, &text);
+		buf_puts(old, "the sums");
+	}
+}
+
+/*
+ * What some version wrote of deflated streams still makes what it made: one of gzip -9, in its own blocks, and two of zlib, by levels 6 and 9. So this file never changes, nor do
+ * the texts. A zlib that makes other bytes of them is noticed here, too.
+ */
+TEST(diff_of_deflated_streams_is_read_for_ever)
+{
+	static const struct {
+		size_t len;
+		const char *sha256;
+	} news[] = {
+		{47096, "3c0ab89d9f39908278a4e1e2d190180f13a2605ad058c4bde8a172c40ad60f14"},
+		{10640, "a9e10bcb5215c9b794f3ca450083edeefaadd2a3c07bd3fdd85e6fbdb482086a"},
+	};
+	_cleanup_(diff_streams_clear) struct diff_streams s = {0};
+	struct diff_cursor c = {.streams = &s};
+	const struct diff_source in = {.read = diff_cursor_read, .arg = &c};
+
+	difference_load("tests/golden/diff-deflated", &s);
+	for (size_t zip = 0; zip < ARRAY_LEN(news); zip++) {
+		_cleanup_(buf_free) struct buf old = {0}, out = {0};
+		char hex[DIGEST_HEX];
+		struct digest made;
+		struct err e = ERR_INIT;
+		golden_old(zip, &old);
+		assert_int_equal(s.s[DIFF_CONTROL].data[c.at[DIFF_CONTROL]], DIFF_DEFLATED);
+		assert_ok(diff_apply(&VIEW_OF((const uint8_t *)old.data, old.len), news[zip].len, &in, -1,
+				     difference_collect, &out, &e),
+			  &e);
+		sha256_mem(out.data, out.len, &made);
+		digest_format(&made, hex);
+		assert_string_equal(hex, news[zip].sha256);
+	}
+	for (size_t i = 0; i < DIFF_STREAMS; i++)
+		assert_int_equal(c.at[i], s.s[i].len);
 }
 
 TEST(diff_apply_refuses_deflated_streams_that_cannot_be)

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "tests/unit/difference.h"
 
+#include <fcntl.h>
+
+#include "swupd/base/fs.h"
 #include "swupd/base/mem.h"
+#include "swupd/content/varint.h"
 #include "tests/unit/edits.h"
 #include "tests/unit/test.h"
 
@@ -48,4 +52,19 @@ size_t difference_damage(const struct buf *old, size_t new_len, struct diff_stre
 		b->data[at] = was;
 	}
 	return refused;
+}
+
+void difference_load(const char *path, struct diff_streams *out)
+{
+	_cleanup_(buf_free) struct buf golden = {0};
+	struct err e = ERR_INIT;
+	uint64_t lengths[DIFF_STREAMS];
+
+	assert_ok(fs_load(AT_FDCWD, path, 1UL << 20, &golden, &e), &e);
+	const uint8_t *at = (const uint8_t *)golden.data, *end = at + golden.len;
+	for (size_t i = 0; i < DIFF_STREAMS; i++)
+		assert_int_equal(varint_read(&at, end, &lengths[i]), 0);
+	for (size_t i = 0; i < DIFF_STREAMS; at += lengths[i++])
+		buf_add(&out->s[i], at, lengths[i]);
+	assert_ptr_equal(at, end);
 }

@@ -13,6 +13,9 @@ int difference_collect(void *buf, const void *data, size_t len, struct err *e);
 int difference_apply(const struct buf *old, size_t new_len, const struct diff_streams *s, struct buf *out,
 		     struct diff_cursor *c, struct err *e);
 
+/* The streams of a golden file: each stream's length (LEB128), then all streams. Differences that follow one another are read by one cursor. */
+void difference_load(const char *path, struct diff_streams *out);
+
 /*
  * Change one byte of it at a time, in CONTROL every other time or anywhere, and apply it: that must give an error, or a file of the right length.
  * Returns how often it was an error.
