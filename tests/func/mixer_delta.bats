@@ -136,6 +136,8 @@ made()
 		run -0 mixer -C "$MIX" build delta-packs --from=10
 		assert_equal "$(made)" "$want"
 		assert_dir_not_exists "$MIX/update/www/.new-packs-10-20"
+		run find "$MIX/update/www" -name '.new.*'
+		assert_output ""
 		n=$((n + 1))
 	done
 	[ "$n" -gt 20 ]
