@@ -205,12 +205,14 @@ static int build_deltas_from(const struct mix *m, uint32_t from, uint32_t to, bo
 static int build_deltas(const struct mix *m, const struct build_opts *o, uint32_t to, bool packs, bool manifests,
 			struct err *e)
 {
-	_cleanup_free_ char *www = xasprintf("update/www/%u", to);
+	_cleanup_free_ char *www = xasprintf("update/www/%u", to), *deltas = xasprintf("%s/delta", www);
 	_cleanup_(history_clear) struct history history = {0};
 	_cleanup_(strv_free) struct strv from = {0};
 
 	/* a run that was killed leaves what it was writing, without its name */
 	int r = o->report ? 0 : fs_tmp_sweep(m->config->dir, www, e);
+	if (r >= 0 && !o->report)
+		r = fs_tmp_sweep(m->config->dir, deltas, e);
 	if (r < 0)
 		return r;
 	if (o->from)

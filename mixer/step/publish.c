@@ -208,6 +208,9 @@ int publish_renewed(const struct mix *m, uint32_t release, struct err *e)
 		r = freshness_parse(text.data, text.len, &f, NULL, NULL, e);
 	if (r >= 0)
 		r = say_ways(m, &now, e);
+	_cleanup_free_ char *dir = xasprintf(WWW "/version/format%u", of_format.format);
+	if (r >= 0)
+		r = fs_tmp_sweep(m->config->dir, dir, e);
 	if (r >= 0 && f.release == release &&
 	    (f.has_updates != now.has_updates || !digest_equal(&f.updates, &now.updates)))
 		r = save_freshness(&of_format, release, &f, e);
