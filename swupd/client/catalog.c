@@ -25,9 +25,10 @@
 #include "swupd/content/tar.h"
 
 #define MANIFEST_DELTA_MAX (64UL << 20)
-#define SINGLE_MAX                                                                                                     \
-	4 /* manifests that come one by one: of more all come in one file, where the tree has one and there are none that they could be made from */
-#define TRIES 2 /* a ".part" of an earlier run may have been resumed from another file */
+#define TRIES              2 /* a ".part" of an earlier run may have been resumed from another file */
+
+/* Manifests that come one by one: of more all come in one file, where the tree has one, and there are none that they could be made from. */
+#define SINGLE_MAX 4
 
 /* One bundle of a load. Its manifest is known by its hash wherever it comes from. */
 struct item {

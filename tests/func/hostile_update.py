@@ -9,6 +9,7 @@ sections  as many as there may be
 window    streams that look back 64 MiB
 mom       a manifest of manifests of 500 MiB
 expands   manifests of 100 GB
+bomb:HASH:SIZE  before an object that the reader wants one of 10 GB, in so few bytes that to fetch both seems to pay
 """
 import lzma
 import struct
@@ -70,6 +71,13 @@ def make(kind, start, end):
             streams.append((4, size, len(data)) if k == LITERAL else (0, len(part), len(part)))
             all_data += data if k == LITERAL else part
         return one_record(start, end, streams, all_data, size)
+    if kind.startswith("bomb:"):
+        _, wanted, wanted_size = kind.split(":")
+        data, size = zeros(10 << 30)
+        index = begin + b"\1" + FILE + b"\2" + section(none) + section([(4, size, len(data)) if k == LITERAL else (0, 0, 0) for k in range(STREAMS)], 2, 0)
+        index += b"\1\2\3\4\5\6\7\x08" + bytes.fromhex(wanted)[:4] + bytes(12) + bytes(3) + b"\0" + number(size) + number(int(wanted_size))
+        index += b"".join(b"\0" + number(size if k == LITERAL else 0) + b"\0" for k in range(STREAMS))
+        return head(index, 0, start, end, index) + data
     if kind == "index":
         index = begin + bytes((64 << 20) - 100)
     elif kind == "shapes":

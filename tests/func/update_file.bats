@@ -192,6 +192,28 @@ requests() { sleep 0.2; wc -l <"$ACCESS"; }
 	as_new os-core
 }
 
+@test "no room, from wherever on: nothing is installed, and the next run goes on" {
+	local n=1 status runs=0
+	serve "$WWW"
+	installed a
+	cp -a "$ROOT" "$BATS_TEST_TMPDIR/before"
+	cp -a "$BATS_TEST_TMPDIR/a/cache" "$BATS_TEST_TMPDIR/cache"
+	while :; do
+		rm -rf "$ROOT" "$BATS_TEST_TMPDIR/a/cache"
+		cp -a "$BATS_TEST_TMPDIR/before" "$ROOT"
+		cp -a "$BATS_TEST_TMPDIR/cache" "$BATS_TEST_TMPDIR/a/cache"
+		run inject -n "$n" -e ENOSPC -a swupd update "${SWUPD_GLOBAL[@]}"
+		[ "$status" != 0 ] || break
+		# but what was staged, which the next run takes
+		run -0 diff -r --no-dereference -x .swupd "$BATS_TEST_TMPDIR/before/usr" "$ROOT/usr"
+		run -0 sw update
+		run -0 sw diagnose --picky
+		runs=$((runs + 1))
+		n=$((n + 1 + n / 2))
+	done
+	[ "$runs" -ge 8 ]
+}
+
 @test "of bundles that are not installed nothing is fetched" {
 	serve "$WWW"
 	installed a b3
@@ -590,6 +612,19 @@ noisy()
 	cat "$BATS_TEST_TMPDIR/peak"
 	run -0 awk -F '\t' 'NR == 1 { most = $3 + 70 } $3 > most' "$BATS_TEST_TMPDIR/peak"
 	assert_output ""
+	as_new
+}
+
+@test "what an object that is not wanted expands to is neither fetched nor passed over, if it is much" {
+	own
+	local program
+	program=$(awk '$4 == "/usr/bin/program" { print $2 }' "$WWW/20/Manifest.os-core")
+	"$BATS_TEST_DIRNAME/hostile_update.py" "bomb:$program:$(stat -c %s "$MIX/bundles/tree/os-core/usr/bin/program")" "$FILE" 10 20
+	serve "$WWW"
+	installed a
+	run -0 sw update
+	refute_output --partial "is not used"
+	assert_equal "$(sleep 0.2; grep -c /update-from- "$ACCESS")" 1
 	as_new
 }
 
