@@ -57,7 +57,7 @@ struct group {
 struct updating {
 	const struct mix *m;
 	struct between *b;
-	bool all_manifests;
+	bool all_manifests;  /* and nothing else: who asks for them has the signature */
 	struct item **items; /* by path */
 	size_t n, cap;
 	struct table *by_hash;
@@ -354,7 +354,7 @@ static int add_mom(struct updating *u, struct diff_streams *s, struct update_rec
 			   was = {.name = "MoM", .release = u->b->from->mom->release};
 	_cleanup_free_ char *name = layout_mom_signature(line.release), *path = xasprintf(WWW "%s", name);
 
-	if (fs_exists(u->m->config->dir, path)) {
+	if (!u->all_manifests && fs_exists(u->m->config->dir, path)) {
 		int result = fs_load(u->m->config->dir, path, SIGNATURE_MAX, &u->index.signature, e);
 		if (result < 0)
 			return result;
