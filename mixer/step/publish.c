@@ -157,10 +157,8 @@ static int say_ways(const struct mix *m, struct freshness *f, struct err *e)
 	int r = ways_load(m, f->release, &all, &f->updates, e);
 	f->has_updates = r > 0;
 	for (size_t i = 0; i < all.n; i++)
-		if (all.items[i].to == f->release && all.items[i].head) {
-			ways_add(&f->direct, all.items[i].from, f->release, all.items[i].bytes);
-			f->direct.items[f->direct.n - 1].head = all.items[i].head;
-		}
+		if (all.items[i].to == f->release && all.items[i].head)
+			ways_add_step(&f->direct, &all.items[i]);
 	return r;
 }
 

@@ -52,7 +52,6 @@ struct mirroring {
 	size_t n, cap;
 	struct announced *formats;
 	size_t n_formats, cap_formats;
-	struct ways ways;  /* of all update files that are needed */
 	struct buf *lists; /* of the ways to each of the set, as they came; without data: there is none */
 	struct table *
 		probed; /* folders of releases → the fullfile that was asked for first; without it there, the folder has no classic files */
@@ -84,7 +83,6 @@ static void mirroring_clear(struct mirroring *k)
 	}
 	free(k->moms);
 	free(k->formats);
-	ways_clear(&k->ways);
 	needs_free(k->needs);
 	table_free(k->probed);
 	scratch_close(&k->scratch);
@@ -476,10 +474,21 @@ static int add_bundles(struct mirroring *k, const struct manifest *mom, struct e
 
 static void add_way(struct mirroring *k, const struct ways *chosen, uint32_t from, uint32_t to)
 {
-	size_t i = k->ways.n;
+	_cleanup_(ways_clear) struct ways way = {0};
 
-	for (ways_follow(chosen, from, to, &k->ways); i < k->ways.n; i++)
-		needs_add_update(k->needs, k->ways.items[i].from, k->ways.items[i].to);
+	ways_follow(chosen, from, to, &way);
+	for (size_t i = 0; i < way.n; i++)
+		needs_add_update(k->needs, way.items[i].from, way.items[i].to);
+}
+
+/* The ways to one of the set, as clients go them by its list. */
+static void choose_ways(const struct mirroring *k, size_t to, struct ways *chosen)
+{
+	const uint32_t release = k->moms[to]->release;
+	_cleanup_(ways_clear) struct ways all = {0};
+
+	ways_parse(k->lists[to].data, k->lists[to].len, release, &all);
+	ways_choose(&all, release, chosen);
 }
 
 /* How clients of the set's releases, and new ones, get to this one. */
@@ -487,16 +496,14 @@ static int add_ways(struct mirroring *k, size_t to, struct err *e)
 {
 	const uint32_t release = k->moms[to]->release;
 	_cleanup_free_ char *path = layout_updates(release);
-	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0};
-	struct buf *list = &k->lists[to];
+	_cleanup_(ways_clear) struct ways chosen = {0};
 
-	int r = fetch_optional(k, k->m->content_url, path, LIST_MAX, list, e);
+	int r = fetch_optional(k, k->m->content_url, path, LIST_MAX, &k->lists[to], e);
 	if (r < 0)
 		return r;
-	ways_parse(list->data, list->len, release, &all);
 	for (size_t i = 0; i < to; i++)
 		needs_add_classic(k->needs, k->moms[i], k->moms[to]);
-	ways_choose(&all, release, &chosen);
+	choose_ways(k, to, &chosen);
 	add_way(k, &chosen, 0, release);
 	for (size_t i = 0; i < to; i++)
 		add_way(k, &chosen, k->moms[i]->release, release);
@@ -513,14 +520,13 @@ static int sweep_target(const struct mirroring *k, const char *path, struct err 
 	return fs_tmp_sweep(k->target, dir, e);
 }
 
-/* Is the way from nothing there, as clients go it by this list? */
-static bool has_way(const struct mirroring *k, const struct buf *list, uint32_t release)
+/* Is the way from nothing there? */
+static bool has_way(const struct mirroring *k, size_t to)
 {
-	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0}, way = {0};
+	_cleanup_(ways_clear) struct ways chosen = {0}, way = {0};
 
-	ways_parse(list->data, list->len, release, &all);
-	ways_choose(&all, release, &chosen);
-	ways_follow(&chosen, 0, release, &way);
+	choose_ways(k, to, &chosen);
+	ways_follow(&chosen, 0, k->moms[to]->release, &way);
 	for (size_t i = 0; i < way.n; i++) {
 		_cleanup_free_ char *file = layout_update(way.items[i].to, way.items[i].from);
 		if (!fs_exists(k->target, file))
@@ -540,11 +546,12 @@ static bool has_all_fullfiles(const struct mirroring *k)
 }
 
 /* A release is whole by its fullfiles, or by a way from nothing. */
-static int check_release(const struct mirroring *k, const struct manifest *mom, const struct buf *list, struct err *e)
+static int check_release(const struct mirroring *k, size_t number, struct err *e)
 {
+	const struct manifest *mom = k->moms[number];
 	int r = 0;
 
-	if (has_way(k, list, mom->release))
+	if (has_way(k, number))
 		return 0;
 	for (size_t i = 0; r >= 0 && i < mom->n_entries; i++) {
 		_cleanup_(manifest_freep) struct manifest *bundle = NULL;
@@ -729,7 +736,7 @@ static int copy_all(struct mirroring *k, const struct strv *releases, struct err
 		r = bring(k, "content", is_content, e);
 	const bool all = r >= 0 && has_all_fullfiles(k);
 	for (size_t i = 0; r >= 0 && !all && i < k->n; i++)
-		r = check_release(k, k->moms[i], &k->lists[i], e);
+		r = check_release(k, i, e);
 	for (size_t i = 0; r >= 0 && i < k->n; i++)
 		r = save_list(k, i, e);
 	if (r >= 0 && k->more)

@@ -42,8 +42,9 @@ static int direct_parse(struct statement *s, struct freshness *f, struct err *e)
 				       "line %u: 'update:' is not an older release, above that of the line before, and "
 				       "bytes",
 				       line);
-		ways_add(&f->direct, (uint32_t)x[0], f->release, x[2]);
-		f->direct.items[f->direct.n - 1].head = x[1];
+		ways_add_step(
+			&f->direct,
+			&(struct way_step){.from = (uint32_t)x[0], .to = f->release, .head = x[1], .bytes = x[2]});
 		next = x[0] + 1;
 	}
 	return 0;

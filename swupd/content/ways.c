@@ -25,7 +25,7 @@ void ways_clear(struct ways *w)
 	*w = (struct ways){0};
 }
 
-static void add_step(struct ways *w, const struct way_step *step)
+void ways_add_step(struct ways *w, const struct way_step *step)
 {
 	VEC_GROW(w->items, w->n, w->cap);
 	w->items[w->n++] = *step;
@@ -33,7 +33,7 @@ static void add_step(struct ways *w, const struct way_step *step)
 
 void ways_add(struct ways *w, uint32_t from, uint32_t to, uint64_t bytes)
 {
-	add_step(w, &(struct way_step){.from = from, .to = to, .bytes = bytes});
+	ways_add_step(w, &(struct way_step){.from = from, .to = to, .bytes = bytes});
 }
 
 /* How many numbers, between tabs, a line has; 0: it is of another form. */
@@ -62,8 +62,8 @@ void ways_parse(const char *text, size_t len, uint32_t to, struct ways *out)
 		const size_t numbers = parse_numbers(line, n, x, ARRAY_LEN(x));
 		if ((numbers != 2 && numbers != 4) || x[0] >= x[1] || x[1] > to || x[2] > x[3])
 			continue;
-		ways_add(out, (uint32_t)x[0], (uint32_t)x[1], x[3]);
-		out->items[out->n - 1].head = x[2];
+		ways_add_step(out, &(struct way_step){
+					   .from = (uint32_t)x[0], .to = (uint32_t)x[1], .head = x[2], .bytes = x[3]});
 	}
 }
 
@@ -93,7 +93,7 @@ void ways_follow(const struct ways *chosen, uint32_t from, uint32_t to, struct w
 	const struct way_step *step = NULL;
 
 	for (uint32_t at = from; at != to && (step = ways_next(chosen, at)); at = step->to)
-		add_step(out, step);
+		ways_add_step(out, step);
 }
 
 /* What it takes to go on from a release. */
@@ -157,7 +157,7 @@ static void choose(const struct way_step *sorted, size_t n, uint32_t to, uint64_
 		}
 		if (best) {
 			rests[out->n] = least;
-			add_step(out, best);
+			ways_add_step(out, best);
 		}
 	}
 	if (out->n)

@@ -30,6 +30,7 @@ struct ways {
 
 void ways_clear(struct ways *w);
 void ways_add(struct ways *w, uint32_t from, uint32_t to, uint64_t bytes);
+void ways_add_step(struct ways *w, const struct way_step *step);
 
 /* The last two numbers may be missing, as in older lists. Lines of another form, and those that lead back or beyond to, are passed over. */
 void ways_parse(const char *text, size_t len, uint32_t to, struct ways *out);
