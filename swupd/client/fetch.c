@@ -81,6 +81,7 @@ struct slot {
 	bool ranged;       /* the rest is asked for, from at, or a part */
 	bool whole;        /* all came instead of a part */
 	bool restarted;    /* the rest could not be had once; not asked for again */
+	bool refused;      /* this source refuses parts: all of it is asked for */
 	bool begun;        /* the head of this answer was looked at */
 	bool dropping;     /* its body is not what we want */
 	unsigned dropped;
@@ -507,7 +508,7 @@ static int ask(struct slot *s, struct err *e)
 	if (r < 0)
 		return r;
 	s->whole = false;
-	s->ranged = s->job->bytes || (s->at > 0 && !s->local && !s->restarted);
+	s->ranged = s->job->bytes ? !s->refused : s->at > 0 && !s->local && !s->restarted;
 	if (s->ranged || s->member)
 		set_range(s);
 	s->due_ms = 0;
@@ -589,7 +590,7 @@ static int begin_at(struct slot *s, bool origin, struct err *e)
 	s->base = origin ? s->mirror->origin : s->batch->base;
 	free(s->url);
 	s->url = make_url(s->base, s->job->path);
-	s->member = s->restarted = false;
+	s->member = s->restarted = s->refused = false;
 	s->tries = 0;
 	int r = find_member(s, e);
 	if (r < 0)
@@ -782,6 +783,39 @@ static bool try_again(struct slot *s, struct err *e)
 	return true;
 }
 
+/* Is it the range that this server does not want? */
+static bool refuses_range(const struct slot *s, long code)
+{
+	return s->ranged && (code == 416 || code == 501 || code == 400);
+}
+
+/* One that says where the file ends knows ranges: there is no such part. */
+static bool ends_before(struct slot *s)
+{
+	struct curl_header *h;
+	uint64_t end;
+
+	return curl.easy_header(s->easy, "Content-Range", 0, CURLH_HEADER, -1, &h) == CURLHE_OK &&
+	       text_starts(h->value, "bytes */") && text_u64(h->value + 8, 0, UINT64_MAX, &end) >= 0 &&
+	       end <= s->job->at;
+}
+
+/* Ask at once for what was not asked for before, if it is the range that was wrong. 1: so it is. */
+static int try_other_range(struct slot *s, long code, struct err *e)
+{
+	const bool rest = s->at > 0 || !s->job->bytes;
+
+	if (s->ranged && rest && (refuses_range(s, code) || s->restarted))
+		s->restarted = true; /* what we have is not the beginning of what the server has: all of it, once */
+	else if (s->job->bytes && refuses_range(s, code) && !ends_before(s))
+		s->refused = true;
+	else
+		return 0;
+	s->due_ms = now_ms();
+	int r = drop_content(s, e);
+	return r < 0 ? r : 1;
+}
+
 /* libcurl is through with a request. Negative: the caller wants no more. */
 static int on_end(struct slot *s, CURLcode rc, struct err *e)
 {
@@ -809,13 +843,9 @@ static int on_end(struct slot *s, CURLcode rc, struct err *e)
 		s->due_ms = now_ms();
 		return 0;
 	}
-	if (s->ranged && (s->at > 0 || !s->job->bytes) && (code == 416 || s->restarted)) {
-		/* what we have is not the beginning of what the server has: all of it, once */
-		s->restarted = true;
-		s->due_ms = now_ms();
-		r = drop_content(s, e);
+	r = try_other_range(s, code, e);
+	if (r != 0)
 		return r < 0 ? end_job(s, r, e) : 0;
-	}
 	if (rc == CURLE_OK && !s->dropping)
 		return end_job(s, s->whole ? FETCH_WHOLE : 0, e);
 	if (code >= 400 || rc == CURLE_OK)

@@ -78,7 +78,7 @@ struct fetch_job {
 	const char *name;
 	uint64_t size;
 	uint64_t max; /* a larger one is -ERR_LIMIT, before it comes where the server tells; 0: any size */
-	/* bytes not 0: only so many from at on are asked for, fewer come when the file ends before; a server that knows no ranges sends all of it */
+	/* bytes not 0: only so many from at on are asked for, fewer come when the file ends before; a server that knows no ranges, or refuses them, sends all of it */
 	uint64_t at, bytes;
 	/*
 	 * Not NULL: what is at most FETCH_IN_MEMORY bytes comes here (and is the caller's), and there is no file; of a larger one there is, and text stays empty.

@@ -321,6 +321,14 @@ static int fetch_parts(struct way *w, struct update_head **heads, size_t n, stru
 	return fetch_files(m->fetch, m->content_url, w->dir, jobs, n, part_came, w, NULL, e);
 }
 
+/* Where its sections end, which is where it does */
+static uint64_t index_end(const struct update_index *x)
+{
+	const struct update_section *last = x->n_sections ? &x->sections[x->n_sections - 1] : NULL;
+
+	return last ? last->at + last->stored : 0;
+}
+
 static int load_head(struct way *w, struct update_head *h, struct err *e)
 {
 	char fixed[UPDATE_FIXED];
@@ -343,6 +351,8 @@ static int load_head(struct way *w, struct update_head *h, struct err *e)
 		r = update_load(h->fd, w->memory, &h->index, e);
 	if (r >= 0 && (h->index.from != h->from || h->index.to != h->to))
 		r = err_set(e, -ERR_FORMAT, "it is of other releases");
+	if (r >= 0 && h->bytes && index_end(&h->index) > h->bytes)
+		r = err_set(e, -ERR_FORMAT, "it is larger than what was signed");
 	if (r < 0)
 		return r;
 	w->memory -= h->index.memory;

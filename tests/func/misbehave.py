@@ -8,6 +8,7 @@
     long        parts with more bytes than were asked for
     endless     status 200 and bytes without end, but for parts from the start
     flood       the same for those, too
+    STATUS      416, 501 ...: parts are refused by it
     cut         half of each answer, then the end of the connection
     torn        half of each part that is not from the start, then the end of the connection; the second time well
     reset       a few bytes of each answer, then a reset
@@ -62,9 +63,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.flood(data)
         if not wanted:
             return self.answer(200, data, bad)
+        if bad.isdecimal():
+            return self.answer(int(bad), b"")
         first, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
         if first >= len(data):
-            return self.answer(416, b"")
+            return self.answer(416, b"", range_=f"bytes */{len(data)}")
         said = first
         if bad in ("shifted", "lying"):
             first = max(first - 7, 0)

@@ -100,6 +100,20 @@ unchanged()
 	done
 }
 
+@test "parts that are refused: all of it, by one request more" {
+	local status
+	cp -a "$WWW" "$BATS_TEST_TMPDIR/www"
+	WWW=$BATS_TEST_TMPDIR/www
+	# there is nothing else
+	rm -r "$WWW"/20/pack-* "$WWW/20/files"
+	for status in 400 416 501; do
+		behind "$status"
+		run -0 sw update
+		updated
+		assert_equal "$(grep -c update-from "$BATS_TEST_TMPDIR/log")" 2
+	done
+}
+
 # parts: "first-last" of what was asked for of the update file, but the head
 parts()
 {

@@ -128,6 +128,25 @@ only_whole()
 	assert_output ""
 }
 
+@test "one that is larger than was signed, by its index, is not used" {
+	local MIX WWW FILE
+	other_mix
+	WWW=$MIX/update/www
+	FILE=$WWW/10/update-from-0
+	cp "$FILE" "$BATS_TEST_TMPDIR/good"
+	truncate -s -1 "$FILE"
+	mixer -C "$MIX" build delta-packs --from=40
+	cp "$BATS_TEST_TMPDIR/good" "$FILE"
+	served a
+	run ! sw os-install -B os-core,b1
+	assert_output --regexp "10/update-from-0 is not used: it is larger than what was signed"
+	: >"$ACCESS"
+	truncate -s +1 "$FILE"
+	mixer -C "$MIX" build delta-packs --from=40
+	run -0 sw os-install -B os-core,b1
+	only_whole
+}
+
 @test "another bundle, old and new ones: no more than what is its own" {
 	served a
 	sw os-install -B os-core,b1

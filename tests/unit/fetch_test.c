@@ -611,6 +611,40 @@ TEST(fetch_files_takes_all_where_there_are_no_parts)
 	outcome_free(&o);
 }
 
+TEST(fetch_files_takes_all_where_parts_are_refused)
+{
+	_cleanup_(server_freep) struct server *s = server_new(NULL);
+	_cleanup_free_ char *body = big_body();
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	_cleanup_(buf_free) struct buf text = {0};
+	const int statuses[] = {400, 416, 501};
+	struct err e = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+		server_put(s, (struct page){.path = "/a", .body = body, .len = BIG, .range_status = statuses[i]});
+		const unsigned asked = server_requests(s);
+		/* also where an earlier run has something of it */
+		for (unsigned left = 0; left < 2; left++) {
+			if (left)
+				assert_ok(fs_save(dir, "x.part", body + 1000, 100, 0600, &e), &e);
+			assert_int_equal(fetch_range(s, "/a", dir, 1000, 500, &text, &e), FETCH_WHOLE);
+			assert_int_equal(text.len, BIG);
+			assert_memory_equal(text.data, body, BIG);
+		}
+		assert_int_equal(server_requests(s), asked + 5);
+	}
+	/* what is refused anyway is asked for no oftener */
+	server_put(s, (struct page){.path = "/b", .status = 501});
+	assert_true(fetch_range(s, "/b", dir, 1000, 500, &text, &e) < 0);
+	assert_int_equal(server_requests_of(s, "/b"), 4);
+	err_clear(&e);
+	/* nor what is behind the end, by who says where that is */
+	server_put(s, (struct page){.path = "/c", .body = body, .len = BIG});
+	assert_true(fetch_range(s, "/c", dir, BIG + 10, 500, &text, &e) < 0);
+	assert_int_equal(server_requests_of(s, "/c"), 1);
+	err_clear(&e);
+}
+
 TEST(fetch_files_refuses_another_part)
 {
 	_cleanup_(server_freep) struct server *s = server_new(NULL);

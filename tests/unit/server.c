@@ -101,11 +101,14 @@ static bool answer(struct server *s, int fd, const char *path, size_t from, size
 		body = file.data ? file.data : "";
 		len = file.len;
 	}
-	if (ranged && !p.no_range && status == 200)
-		status = from < len ? 206 : 416;
-	if (status == 416)
-		len = 0;
+	const bool part = ranged && !p.no_range && status == 200;
+	if (part)
+		status = p.range_status ? p.range_status : from < len ? 206 : 416;
 	buf_printf(&head, "HTTP/1.1 %d Whatever\r\n", status);
+	if (part && status == 416 && !p.range_status)
+		buf_printf(&head, "Content-Range: bytes */%zu\r\n", len);
+	if (part && status != 206)
+		len = 0;
 	if (status == 206) {
 		const size_t end = MIN(last + 1, len);
 		buf_printf(&head, "Content-Range: bytes %zu-%zu/%zu\r\n", from + p.shifted, end - 1, len);

@@ -24,6 +24,7 @@ struct page {
 	size_t cut_after;     /* the connection ends after so many bytes of the body */
 	size_t claimed;       /* Content-Length */
 	bool no_range;        /* Range is ignored */
+	int range_status;     /* what has a Range gets this, with no body */
 	size_t shifted;       /* Content-Range begins so much later than asked for */
 	unsigned slow_ms;     /* between pieces of 100 bytes */
 	unsigned times;       /* only the first so many requests go wrong; 0: all */
