@@ -25,9 +25,6 @@
 #include "swupd/base/text.h"
 #include "swupd/content/manifest.h"
 
-#define RELEASE_STEP                                                                                                   \
-	10 /* releases are multiples of ten: the numbers between are for respins (spec/swupd-format.md section 1.3) */
-
 struct build_opts {
 	uint32_t format, minversion, from, to, previous_versions;
 	bool increment, no_signing, skip_fullfiles, skip_packs, report, quick;

@@ -11,8 +11,6 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/text.h"
 
-#define INCREMENT 10 /* leaves numbers for releases in between */
-
 static int print_lock(struct ui *ui, const struct mix *m, struct err *e)
 {
 	_cleanup_(lock_freep) struct lock *l = NULL;
@@ -104,7 +102,7 @@ static int update_run(void *context, void *opts, const struct strv *args __attri
 		r = mix_state_load(m->config, &state, e);
 	if (r < 0)
 		return r;
-	uint32_t was = state.release, increment = o->increment ? o->increment : INCREMENT;
+	uint32_t was = state.release, increment = o->increment ? o->increment : RELEASE_STEP;
 	if (o->mix_version)
 		state.release = o->mix_version;
 	else if (__builtin_add_overflow(state.release, increment, &state.release))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "mixer/step/coverage.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define WWW  "update/www/"
 #define DAY  INT64_C(86400)
 #define WEEK (7 * DAY)
+#define ANY  UINT32_MAX
 
 void history_clear(struct history *h)
 {
@@ -63,20 +65,28 @@ static int load_history(const struct mix *m, uint32_t to, struct history *out, s
 
 /* -- the policy -- */
 
-/* From release to release of a span it is one step, and one more to those of the next longer span (coverage.h). */
-static const int64_t spans[] = {DAY, WEEK, 4 * WEEK, 16 * WEEK, INT64_MAX};
+/*
+ * From release to release of a span it is one step, and one more to those of the next longer span (coverage.h). Those of one day go by their numbers, since all of one lock have one time.
+ */
+static const struct span {
+	int64_t time;
+	uint32_t numbers;
+} spans[] = {
+	{DAY, 8}, {DAY, 4 * RELEASE_STEP}, {DAY, ANY}, {WEEK, ANY}, {4 * WEEK, ANY}, {16 * WEEK, ANY}, {INT64_MAX, ANY},
+};
+static_assert(4 * RELEASE_STEP % 8 == 0, "a span is made of shorter ones");
 
-static bool same_span(const struct published *x, const struct published *y, int64_t span)
+static bool same_span(const struct published *x, const struct published *y, const struct span *s)
 {
-	return x->time / span == y->time / span;
+	return x->time / s->time == y->time / s->time && x->release / s->numbers == y->release / s->numbers;
 }
 
 static bool is_covered(const struct history *h, size_t i)
 {
 	const struct published *x = &h->items[i], *after = x - 1, *newest = h->items;
 
-	for (size_t k = 0; k + 1 < ARRAY_LEN(spans) && !same_span(x, after, spans[k]); k++)
-		if (same_span(x, newest, spans[k + 1]))
+	for (size_t k = 0; k + 1 < ARRAY_LEN(spans) && !same_span(x, after, &spans[k]); k++)
+		if (same_span(x, newest, &spans[k + 1]))
 			return true;
 	return false;
 }

@@ -12,14 +12,14 @@ struct strv;
 /*
  * Which older releases get update files (update(5)) to a new one, and are kept by gc.
  *
- * Each of the last 'cover' before it; and, up to 'cover-days' before it, the last one of each day of the same week, of each week of the same four weeks, of those of the same sixteen
- * weeks, and of each sixteen weeks:
+ * Each of the last 'cover' before it; and, up to 'cover-days' before it, the last one of each eight numbers of the same forty, of those of the same day, of each day of the same week, of each
+ * week of the same four weeks, of those of the same sixteen weeks, and of each sixteen weeks:
  *
  *     weeks      |---------------- 16 ---------------|- 4 -|- 4 -|1|1|now
  *     covered                                        x     x     x x xxx
  *
- * Whoever is the last of a span is covered until one is that of the next longer span, to which it then has a step. So nobody whose mix has a release a day needs more than four, and one
- * more for each year beyond cover-days; and there are at most 6, 3, 3 and, in a year, 4 of them.
+ * Whoever is the last of a span is covered until one is that of the next longer span, to which it then has a step. So nobody whose mix has a release a day needs more than four, of up
+ * to twelve a day six, and one more for each year beyond cover-days; and there are at most 6, 3, 3 and, in a year, 4 of them, and one for each four releases of the day.
  *
  * Spans are counted from 1970, not from the new release, and each is made of shorter ones: who was left out once will not be needed later, whatever gc has removed meanwhile.
  *

@@ -12,6 +12,9 @@ struct err;
 struct manifest;
 struct mix;
 
+/* Releases are multiples of it unless the user says otherwise: the numbers between are for respins (spec/swupd-format.md section 1.3). */
+#define RELEASE_STEP 10
+
 /* A release as it is published (or about to be): its MoM and the manifest of each bundle that the MoM lists, in its order. */
 struct release {
 	struct manifest *mom;
