@@ -15,14 +15,16 @@
     html        a page of HTML, with status 200, as portals of hotels do
     slow        one byte after the other, ten in a second
     crawling    a hundred bytes after the other, ten times in a second
+    silent      no answer, until the other side ends it
     late        to the first three questions for a file: nothing; a body of one byte after the other; such a head; then well
     growing     each file is longer each time
     busy        503 the first two times, then well
-    proxy       well, for requests with a whole URL, as a proxy gets them
+    proxy       well, for requests with a whole URL, as a proxy gets them; by CONNECT it leads to the server on 127.0.0.1 of that port
 """
 import collections
 import http.server
 import re
+import select
 import socket
 import struct
 import sys
@@ -56,6 +58,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, PAGE)
         if bad == "busy" and asked[url.path] <= 2:
             return self.answer(503, b"")
+        if bad == "silent":
+            return self.keep_waiting(data, 1)
         if bad == "late" and asked[url.path] <= 3:
             return self.keep_waiting(data, asked[url.path])
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
@@ -78,6 +82,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if bad == "long":
             last += 5000
         return self.answer(206, data[first:last + 1], bad, f"bytes {said}-{said + last - first}/{len(data)}")
+
+    def do_CONNECT(self):
+        print("CONNECT", self.path, "-", flush=True)
+        if way != "proxy":
+            return self.answer(400, b"")
+        with socket.create_connection(("127.0.0.1", int(self.path.rpartition(":")[2]))) as server:
+            self.answer(200, b"")
+            self.close_connection = True
+            self.wfile.flush()
+            ends = {self.connection: server, server: self.connection}
+            while True:
+                for end in select.select(list(ends), [], [])[0]:
+                    data = end.recv(1 << 16)
+                    if not data:
+                        return
+                    ends[end].sendall(data)
 
     def answer(self, status, body, bad="well", range_=None):
         self.send_response(status)

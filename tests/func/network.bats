@@ -221,6 +221,13 @@ sent()
 	updated
 }
 
+@test "a server that says nothing is left after half a minute, and other files have it" {
+	behind silent update-from
+	SWUPD_GLOBAL+=(--max-retries=0)
+	run -0 timeout 120 swupd update "${SWUPD_GLOBAL[@]}"
+	updated
+}
+
 @test "a first question that is not answered, or byte after byte, is asked anew in bounded time" {
 	local name pids=()
 	behind late freshness
@@ -268,6 +275,15 @@ certificate()
 		-extfile <(echo "subjectAltName=IP:127.0.0.1")
 }
 
+# serve_tls [SETTING]: the tree by "server", on a port of TLS
+serve_tls()
+{
+	local port
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	serve "$WWW" "listen 127.0.0.1:$port ssl http2; ssl_certificate $PWD/server.pem; ssl_certificate_key $PWD/server.key; ${1:-}"
+	URL=https://127.0.0.1:$port
+}
+
 @test "TLS: an authority of our own, a certificate of the client, one connection of HTTP/2" {
 	cd "$BATS_TEST_TMPDIR"
 	authority ours
@@ -276,10 +292,7 @@ certificate()
 	certificate client ours
 	cat client.pem client.key >both.pem
 	cp -a "$BATS_FILE_TMPDIR/installed/a" .
-	local tls
-	tls=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-	serve "$WWW" "listen 127.0.0.1:$tls ssl http2; ssl_certificate $PWD/server.pem; ssl_certificate_key $PWD/server.key; ssl_client_certificate $PWD/ours.pem; ssl_verify_client on;"
-	URL=https://127.0.0.1:$tls
+	serve_tls "ssl_client_certificate $PWD/ours.pem; ssl_verify_client on;"
 	machine a
 	# nobody knows this authority, then the wrong one is known
 	run ! sw update
@@ -299,16 +312,31 @@ certificate()
 	updated
 }
 
+@test "TLS through a proxy: the server is known by its own certificate" {
+	cd "$BATS_TEST_TMPDIR"
+	authority ours
+	certificate server ours
+	behind proxy
+	local proxy=$URL before
+	serve_tls
+	machine a
+	https_proxy=$proxy run ! sw update
+	assert_output --partial certificate
+	before=$(grep -c "^CONNECT ${URL#*://} " "$BATS_TEST_TMPDIR/log")
+	SSL_CERT_FILE=$PWD/ours.pem https_proxy=$proxy run -0 sw update
+	# one connection for all
+	assert_equal "$(grep -c "^CONNECT ${URL#*://} " "$BATS_TEST_TMPDIR/log")" "$((before + 1))"
+	updated
+}
+
 @test "TLS: authorities by name; all of them only where the server's is not among those" {
 	cd "$BATS_TEST_TMPDIR"
 	authority ours
 	authority others
 	certificate server ours
 	unset SSL_CERT_FILE SSL_CERT_DIR
-	local tls in_certs="mount -t tmpfs tmpfs /etc/ssl/certs && cd /etc/ssl/certs && cp '$PWD/ours.pem' '$PWD/others.pem' ."
-	tls=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-	serve "$WWW" "listen 127.0.0.1:$tls ssl; ssl_certificate $PWD/server.pem; ssl_certificate_key $PWD/server.key;"
-	URL=https://127.0.0.1:$tls
+	local in_certs="mount -t tmpfs tmpfs /etc/ssl/certs && cd /etc/ssl/certs && cp '$PWD/ours.pem' '$PWD/others.pem' ."
+	serve_tls
 	cp -a "$BATS_FILE_TMPDIR/installed/a" .
 	machine a
 	asks()

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "swupd/base/fs.h"
@@ -214,6 +215,33 @@ TEST(fetch_tries_again_after_a_server_error_but_not_after_forbidden)
 	assert_int_equal(server_requests_of(s, "/closed"), 1);
 	server_free(s);
 	close(dir);
+}
+
+/* Seconds that it takes to get a page that is there at the second try or later. */
+static double seconds_for(struct page page)
+{
+	_cleanup_(server_freep) struct server *s = server_new(NULL);
+	_cleanup_close_ int dir = test_dir(NULL, 0);
+	const struct fetch_options patient = {.parallel = 1, .retries = 2, .delay_s = 1, .allow_http = true};
+	struct timespec before, after;
+	struct err e = ERR_INIT;
+
+	server_put(s, page);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	assert_ok(fetch_one(&patient, server_url(s), page.path + 1, 0, dir, &e), &e);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	return (double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+}
+
+TEST(fetch_waits_as_long_as_the_server_wishes_and_longer_each_time)
+{
+	struct page busy = {.path = "/a", .body = "ok", .len = 2, .status = 503, .times = 1, .retry_after = "2"};
+
+	/* the wait itself; to which a slow machine may add */
+	assert_true(seconds_for(busy) >= 2 - 0.01);
+	busy.retry_after = NULL;
+	busy.times = 2;
+	assert_true(seconds_for(busy) >= 1 + 2 - 0.01);
 }
 
 TEST(fetch_goes_on_where_a_transfer_was_cut)
