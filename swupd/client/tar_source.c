@@ -2,6 +2,7 @@
 #include "swupd/client/tar_source.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "swupd/base/err.h"
 #include "swupd/base/table.h"
@@ -17,6 +18,7 @@ struct place {
 struct tar_source {
 	struct table *places; /* by name */
 	struct arena *arena;  /* holds both */
+	uint64_t bytes;       /* of the tar */
 };
 
 void tar_source_free(struct tar_source *t)
@@ -37,9 +39,13 @@ static void add(struct tar_source *t, const struct libarchive *lib, struct archi
 		return;
 	if (text_starts(name, "./"))
 		name += 2;
-	struct place *p = arena_alloc(t->arena, sizeof(*p));
 	/* the head of the member was read, and nothing behind it */
-	*p = (struct place){(uint64_t)lib->archive_filter_bytes(a, 0), (uint64_t)lib->archive_entry_size(x)};
+	const struct place place = {(uint64_t)lib->archive_filter_bytes(a, 0), (uint64_t)lib->archive_entry_size(x)};
+	/* a sparse file whose map is damaged has none for libarchive, and any size */
+	if (place.at > t->bytes || place.bytes > t->bytes - place.at)
+		return;
+	struct place *p = arena_alloc(t->arena, sizeof(*p));
+	*p = place;
 	/* of several of one name the last counts, as when it is unpacked */
 	(void)table_set_str(t->places, arena_strdup(t->arena, name), p);
 }
@@ -64,10 +70,14 @@ int tar_source_open(const char *path, struct tar_source **out, struct err *e)
 {
 	_cleanup_(tar_source_freep) struct tar_source *t = xcalloc(1, sizeof(*t));
 	const struct libarchive *lib;
+	struct stat st;
 
 	int r = libarchive_load(&lib, e);
 	if (r < 0)
 		return r;
+	if (stat(path, &st) < 0)
+		return err_errno(e, "%s", path);
+	t->bytes = (uint64_t)st.st_size;
 	struct archive *a = lib->archive_read_new();
 	t->places = table_new();
 	t->arena = arena_new();
