@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "swupd/client/plain_http.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -74,15 +75,16 @@ static int read_body(BIO *body, size_t length, time_t until, size_t max, struct 
 	return out->len > length ? -ERR_DOWNLOAD : 0;
 }
 
-/* libcrypto tells the status in words only, with one of the errors that it leaves: "code=404, reason=…" */
+/* libcrypto tells the status in words only, with one of the errors that it leaves: "code=404, reason=…", or without the reason */
 static bool is_missing(void)
 {
+	static const char *const codes[] = {"code=404", "code=410", "code=403"};
 	const char *data = NULL;
 	bool missing = false;
 
 	while (ERR_get_error_all(NULL, NULL, NULL, &data, NULL))
-		missing |=
-			text_starts(data, "code=404") || text_starts(data, "code=410") || text_starts(data, "code=403");
+		for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+			missing |= text_starts(data, codes[i]) && !isdigit((unsigned char)data[strlen(codes[i])]);
 	return missing;
 }
 
