@@ -101,7 +101,7 @@ int tree_parse(const char *text, size_t len, struct tree **out, struct err *e)
 	_cleanup_(tree_freep) struct tree *t = tree_new();
 	const char *pos = text, *line;
 	uint64_t count = 0;
-	bool complete;
+	bool complete = false;
 	size_t n;
 
 	for (size_t number = 1; text_line(&pos, text + len, &line, &n, &complete); number++) {
@@ -117,7 +117,7 @@ int tree_parse(const char *text, size_t len, struct tree **out, struct err *e)
 		tree_add(t, &node);
 	}
 	/* caches are not synced: what a crash of the machine left of one must not pass for a smaller package */
-	if (len == 0 || t->n != count)
+	if (!complete || t->n != count)
 		return err_set(e, -ERR_FORMAT, "tree: it is cut off");
 	*out = take(t);
 	return 0;

@@ -250,6 +250,12 @@ int jobs_parse(const char *text, size_t len, struct config *c, struct job_list *
 	return 0;
 }
 
+struct job *job_list_jobs(const struct job_list *l, size_t *n)
+{
+	*n = l->n;
+	return l->jobs;
+}
+
 int job_list_run(const struct mix *m, struct job_list *l, struct err *e)
 {
 	int r = 0;

@@ -83,6 +83,7 @@ bool job_done(const struct mix *m, const struct job *j);
 struct job_list;
 void jobs_format(const struct mix *m, struct job *const *jobs, size_t n, struct buf *out);
 int jobs_parse(const char *text, size_t len, struct config *c, struct job_list **out, struct err *e);
+struct job *job_list_jobs(const struct job_list *l, size_t *n); /* lent */
 int job_list_run(const struct mix *m, struct job_list *l, struct err *e);
 void job_list_free(struct job_list *l);
 DEFINE_CLEANUP(struct job_list *, job_list_free);

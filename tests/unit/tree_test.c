@@ -79,6 +79,7 @@ TEST(tree_that_lost_lines_is_refused)
 {
 	static const char *const cut[] = {
 		"",
+		"limpid-tree 1 0",
 		"limpid-tree 1 2",
 		"limpid-tree 1 2\n",
 		"limpid-tree 1 2\nF\t644\t0\t0\t5\t" ZEROS "\to\t/a\t\n",
