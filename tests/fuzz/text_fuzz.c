@@ -11,9 +11,10 @@
 #include "swupd/client/alias.h"
 #include "swupd/client/machine.h"
 #include "swupd/client/mounts.h"
+#include "swupd/client/url.h"
 #include "swupd/content/ways.h"
 
-/* The small texts that a system has: configuration, aliases, os-release, mountinfo; and the ways that a server tells of. */
+/* The small texts that a system has: configuration, aliases, os-release, mountinfo, URLs; and the ways that a server tells of. */
 
 static int on_key(void *arg, const char *section, const char *key, const char *value,
 		  struct err *e __attribute__((unused)))
@@ -44,7 +45,7 @@ static void try_json(const char *text)
 /* Whatever the list says, each way that is chosen goes up and ends. */
 static void try_ways(const char *text, size_t len)
 {
-	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0}, again = {0}, same = {0};
+	_cleanup_(ways_clear) struct ways all = {0}, chosen = {0}, again = {0}, same = {0}, unsized = {0};
 	_cleanup_(buf_free) struct buf list = {0};
 
 	ways_parse(text, len, NEWEST, &all);
@@ -62,6 +63,31 @@ static void try_ways(const char *text, size_t len)
 	ways_parse(list.data, list.len, NEWEST, &again);
 	ways_choose(&again, NEWEST, &same);
 	FUZZ_CHECK(same.n == chosen.n);
+	/* bytes never decide whether there is a way */
+	ways_forget_sizes(&all);
+	ways_choose(&all, NEWEST, &unsized);
+	FUZZ_CHECK(unsized.n == chosen.n);
+	for (size_t i = 0; i < unsized.n; i++)
+		FUZZ_CHECK(unsized.items[i].from == chosen.items[i].from);
+}
+
+/* One spelling, which stays as it is, and is of the same path. */
+static void try_url(const char *source)
+{
+	_cleanup_free_ char *url = url_normal(source);
+	_cleanup_free_ char *again = url_normal(url);
+	_cleanup_free_ char *said = *source == '/' ? xstrdup(source) : url_path(source);
+	_cleanup_free_ char *path = url_path(url);
+
+	FUZZ_CHECK(strcmp(url, again) == 0);
+	FUZZ_CHECK(!said == !path);
+	if (!path)
+		return;
+	const size_t len = strlen(path);
+	FUZZ_CHECK(len == 1 || path[len - 1] != '/');
+	FUZZ_CHECK(path[0] == '/' && strncmp(path, said, len) == 0 && said[len + strspn(said + len, "/")] == '\0');
+	for (const char *s = url; *s; s++)
+		FUZZ_CHECK(*s > ' ' && *s <= '~');
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -80,5 +106,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(mounts.items[i][0] == '/' && mounts.items[i][1]);
 	try_json(text);
 	try_ways(exact, size);
+	try_url(text);
 	return 0;
 }
