@@ -75,6 +75,15 @@ static int read_body(BIO *body, size_t length, time_t until, size_t max, struct 
 	return out->len > length ? -ERR_DOWNLOAD : 0;
 }
 
+/* Chunks are for HTTP/1.1, which we do not speak; some send them all the same, and libcrypto does not tell what the head said of it. */
+static bool is_chunked(const struct buf *body)
+{
+	const char *text = body->data ? body->data : "";
+	const size_t digits = strspn(text, "0123456789abcdefABCDEF");
+
+	return digits && text_starts(text + digits, "\r\n") && text_ends(text, "\r\n0\r\n\r\n");
+}
+
 /* libcrypto tells the status in words only, with one of the errors that it leaves: "code=404, reason=…", or without the reason */
 static bool is_missing(void)
 {
@@ -100,7 +109,7 @@ static int exchange(OSSL_HTTP_REQ_CTX *c, const char *path, const STACK_OF(CONF_
 		return is_missing() ? -ERR_MISSING : -ERR_DOWNLOAD;
 	int r = read_body(body, OSSL_HTTP_REQ_CTX_get_resp_len(c), until, max, out);
 	BIO_free(body);
-	return r;
+	return r >= 0 && is_chunked(out) ? -ERR_DOWNLOAD : r;
 }
 
 int plain_http_get(const char *url, const char *user_agent, size_t max, struct buf *out)

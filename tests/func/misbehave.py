@@ -18,6 +18,7 @@
     silent      no answer, until the other side ends it
     late        to the first three questions for a file: nothing; a body of one byte after the other; such a head; then well
     growing     each file is longer each time
+    chunked     each whole answer in chunks, whatever HTTP the question is of
     busy        503 the first two times, then well
     proxy       well, for requests with a whole URL, as a proxy gets them; by CONNECT it leads to the server on 127.0.0.1 of that port
 """
@@ -100,6 +101,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     ends[end].sendall(data)
 
     def answer(self, status, body, bad="well", range_=None):
+        if bad == "chunked" and not range_:
+            return self.send_chunks(status, body)
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         if range_:
@@ -118,6 +121,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.drip(body, 1 if bad == "slow" else 100)
         else:
             self.wfile.write(body)
+
+    def send_chunks(self, status, body):
+        self.send_response(status)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for at in range(0, len(body), 1000):
+            piece = body[at:at + 1000]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
 
     def drip(self, body, piece):
         for at in range(0, len(body), piece):

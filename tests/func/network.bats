@@ -208,6 +208,12 @@ sent()
 	unchanged
 }
 
+@test "answers in chunks, also to questions of HTTP/1.0" {
+	behind chunked
+	run -0 sw update
+	updated
+}
+
 @test "a server that is busy is asked again" {
 	behind busy
 	run -0 sw update
