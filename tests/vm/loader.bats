@@ -50,16 +50,12 @@ loader_health()
 	sed -i '1a /etc/entries' "$MIX/local-bundles/tree/usr/share/defaults/swupd/health.d/check"
 }
 
-# machine STEP…: a copy of that disk runs until there is no step any more; $output is its console
-machine()
+# prepare STEP…: what it does at each boot
+prepare()
 {
-	local top=$BATS_TEST_TMPDIR/top image=$BATS_TEST_TMPDIR/machine.json disk
-	cp --sparse=always "$IMAGE" "${IMAGE%.json}.disk" "$BATS_TEST_TMPDIR"
-	disk=${image%.json}.disk
-	mkdir -p "$top"
-	mount -o "loop,offset=$(jq '."root-offset"' "$image"),subvolid=5" "$disk" "$top"
+	# shellcheck disable=SC2154 # mounted() sets it
 	driver "$top/etc" /dev/vdb
-	printf '%s\n' "$@" >"$top/etc/steps"
+	write_steps "$@"
 	cat >"$top/etc/entries" <<-'END'
 		#!/bin/sh
 		mkdir -p /run/esp
@@ -68,7 +64,15 @@ machine()
 		umount /run/esp
 	END
 	chmod +x "$top/etc/entries"
-	umount "$top"
+}
+export -f prepare
+
+# machine STEP…: a copy of that disk runs until there is no step any more; $output is its console
+machine()
+{
+	local image=$BATS_TEST_TMPDIR/machine.json
+	cp --sparse=always "$IMAGE" "${IMAGE%.json}.disk" "$BATS_TEST_TMPDIR"
+	mounted "loop,offset=$(jq '."root-offset"' "$image"),subvolid=5" "${image%.json}.disk" prepare "$@"
 	run "$TOP/images/run" --serial --write --memory=512 --timeout=1500 "$image" -- -action reboot=reset \
 		-drive "file=$BATS_FILE_TMPDIR/www,if=none,id=www,format=raw,readonly=on" -device virtio-blk-pci,drive=www </dev/null
 	printf '%s\n' "$output" >"$BATS_TEST_TMPDIR/console"
