@@ -783,12 +783,6 @@ static bool try_again(struct slot *s, struct err *e)
 	return true;
 }
 
-/* Is it the range that this server does not want? */
-static bool refuses_range(const struct slot *s, long code)
-{
-	return s->ranged && (code == 416 || code == 501 || code == 400);
-}
-
 /* One that says where the file ends knows ranges: there is no such part. */
 static bool ends_before(struct slot *s)
 {
@@ -803,11 +797,13 @@ static bool ends_before(struct slot *s)
 /* Ask at once for what was not asked for before, if it is the range that was wrong. 1: so it is. */
 static int try_other_range(struct slot *s, long code, struct err *e)
 {
-	const bool rest = s->at > 0 || !s->job->bytes;
+	const bool rest = s->at > 0 || !s->job->bytes, refused = code == 416 || code == 501 || code == 400;
 
-	if (s->ranged && rest && (refuses_range(s, code) || s->restarted))
+	if (!s->ranged)
+		return 0;
+	if (rest && (refused || s->restarted))
 		s->restarted = true; /* what we have is not the beginning of what the server has: all of it, once */
-	else if (s->job->bytes && refuses_range(s, code) && !ends_before(s))
+	else if (refused && !ends_before(s))
 		s->refused = true;
 	else
 		return 0;

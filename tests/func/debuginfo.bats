@@ -148,7 +148,7 @@ look()
 @test "the same from a server of plain directories" {
 	with_all
 	crash
-	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	port=$(free_port)
 	python3 -m http.server -b 127.0.0.1 -d "$MIX/update/www" "$port" >"$BATS_TEST_TMPDIR/python.log" 2>&1 3>&- &
 	PYTHON_PID=$!
 	for _ in $(seq 50); do

@@ -285,7 +285,7 @@ certificate()
 serve_tls()
 {
 	local port
-	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	port=$(free_port)
 	serve "$WWW" "listen 127.0.0.1:$port ssl http2; ssl_certificate $PWD/server.pem; ssl_certificate_key $PWD/server.key; ${1:-}"
 	URL=https://127.0.0.1:$port
 }

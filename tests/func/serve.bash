@@ -2,13 +2,19 @@
 # A web server, for functional tests and those that boot.
 # shellcheck shell=bash disable=SC2154 # bats sets BATS_*
 
+# free_port: one of loopback that nobody listens on
+free_port()
+{
+	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
 # serve DIR [SETTING…]: a real web server (nginx) on loopback, with these lines in its configuration; its address in $URL, its access log in
 # $ACCESS. A second one is in the place of the first.
 serve()
 {
 	local dir=$BATS_TEST_TMPDIR/nginx port=${URL##*:}
 	mkdir -p "$dir"
-	[ -z "${NGINX_PID:-}" ] && port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	[ -z "${NGINX_PID:-}" ] && port=$(free_port)
 	ACCESS=$dir/access.log
 	cat >"$dir/nginx.conf" <<-END
 		worker_processes 1;

@@ -127,6 +127,7 @@ static void publish(const struct rhythm *x)
 		if (i % 50 == 49)
 			longest = MAX(longest, steps_at_most(&all, &steps));
 	}
+	assert_true(most >= 5);
 	if (most > x->files_max || longest > x->steps_max)
 		fail_msg("%u releases at once, %u apart, each %u days: %u files of one, ways of %u", x->burst, x->step,
 			 x->days, most, longest);

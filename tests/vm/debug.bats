@@ -165,7 +165,7 @@ coredump_only()
 		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name" -addext 'subjectAltName = IP:10.0.2.2' \
 			-keyout "$BATS_TEST_TMPDIR/$name.key" -out "$share/$name.pem" 2>/dev/null
 	done
-	tls=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	tls=$(free_port)
 	serve "$VM_MIX/update/www" "listen 127.0.0.1:$tls ssl; ssl_certificate $share/right.pem; ssl_certificate_key $BATS_TEST_TMPDIR/right.key;"
 	{
 		crash
