@@ -145,9 +145,9 @@ static int zstd_mem(int level, size_t dictionary, const void *in, size_t len, st
 	return 0;
 }
 
-int compress_zstd(size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e)
+int compress_zstd(int level, size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e)
 {
-	int r = zstd_mem(0, dictionary, in, len, out, e);
+	int r = zstd_mem(level, dictionary, in, len, out, e);
 
 	if (r == 0)
 		out->data[out->len] = '\0';

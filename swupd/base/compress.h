@@ -34,8 +34,8 @@ uint64_t compress_memory(enum codec c, int level, uint64_t len);
  */
 int compress_xz(unsigned unit, size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e);
 
-/* zstd (as level 0) that looks back at most dictionary bytes, a power of two: what each reader needs in memory. */
-int compress_zstd(size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e);
+/* zstd, level as above, that looks back at most dictionary bytes, a power of two: what each reader needs in memory. */
+int compress_zstd(int level, size_t dictionary, const void *in, size_t len, struct buf *out, struct err *e);
 
 /*
  * The same for what comes piece by piece, however it is cut, and goes as it is made: 82 MiB of memory, or what the dictionary takes. The bytes are not those of compress_zstd.

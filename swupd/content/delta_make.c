@@ -13,7 +13,7 @@
 #include "swupd/content/match.h"
 
 #define DICTIONARY (32UL << 20) /* of xz: twice as much would take 340 MiB more to make */
-#define GZIP_MAX   (64UL << 10) /* of larger blocks xz or bzip2 made less in all pairs measured */
+#define SMALL      (64UL << 10) /* up to here each coding is tried */
 #define NEW_MIN    200          /* a smaller file is not worth a delta (spec/swupd-format.md section 6.3) */
 
 struct span {
@@ -69,6 +69,25 @@ static bool all_zero(const struct buf *b)
 	return b->len > 0 && b->data[0] == 0 && memcmp(b->data, b->data + 1, b->len - 1) == 0;
 }
 
+/* As are differences of programs that were only linked anew */
+static bool mostly_zero(const struct buf *b)
+{
+	size_t zeros = 0;
+
+	for (size_t i = 0; i < b->len; i++)
+		zeros += b->data[i] == 0;
+	return zeros >= b->len / 10 * 9;
+}
+
+/*
+ * What a large block is coded in. xz makes the least of nearly all, but of differences that are mostly zero bzip2 makes
+ * about as little in a sixth of the time: 5 % more than the better of both for all differences of a server's update.
+ */
+static enum delta_coding usual_coding(unsigned unit, const struct buf *plain)
+{
+	return unit == 1 && mostly_zero(plain) ? DELTA_BZIP2 : DELTA_XZ;
+}
+
 /* The smaller of this coding and best is in best afterwards. unit: of the data, as compress_xz has it. */
 static int try_coding(enum delta_coding coding, const struct buf *plain, unsigned unit, struct block *best,
 		      struct err *e)
@@ -92,20 +111,21 @@ static int try_coding(enum delta_coding coding, const struct buf *plain, unsigne
 
 /*
  * Code a block as it is told, if that makes it smaller. For DELTA_ANY: zeros, or what is smallest, and of equal ones
- * what is decoded with less work. Takes what plain holds.
+ * what is decoded with less work; for a large one what usually is. Takes what plain holds.
  */
 static int block_code(struct block *b, enum delta_coding coding, unsigned unit, struct buf *plain, struct err *e)
 {
 	static const enum delta_coding codings[] = {DELTA_GZIP, DELTA_XZ, DELTA_BZIP2};
-	bool any = coding == DELTA_ANY;
 
-	if ((any || coding == DELTA_ZEROS) && unit < 8 && plain->len > 8 && all_zero(plain)) {
+	if ((coding == DELTA_ANY || coding == DELTA_ZEROS) && unit < 8 && plain->len > 8 && all_zero(plain)) {
 		b->coding = DELTA_ZEROS;
 		put(&b->data, plain->len, 8);
 		return 0;
 	}
+	if (coding == DELTA_ANY && plain->len > SMALL)
+		coding = usual_coding(unit, plain);
 	for (size_t i = 0; i < ARRAY_LEN(codings); i++) {
-		if (coding != codings[i] && (!any || (codings[i] == DELTA_GZIP && plain->len > GZIP_MAX)))
+		if (coding != codings[i] && coding != DELTA_ANY)
 			continue;
 		int r = try_coding(codings[i], plain, unit, b, e);
 		if (r < 0)

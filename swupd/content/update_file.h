@@ -156,7 +156,7 @@ int update_read(const struct update_index *x, size_t section, int fd, uint64_t a
 		struct err *e);
 
 /*
- * Writing: the streams of a section's records compressed (added to out), its table filled in. Then, when all sections are there, everything before them; sets their places.
+ * Writing: the streams of manifests, a section's records, compressed (added to out), its table filled in. Then, when all sections are there, everything before them; sets their places.
  */
 int update_pack(const struct diff_streams *streams, struct update_section *s, struct buf *out, struct err *e);
 int update_format(struct update_index *x, struct buf *out, struct err *e);

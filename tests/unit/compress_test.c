@@ -400,7 +400,7 @@ TEST(decompress_read_looks_back_no_further_than_it_may)
 		if (c == CODEC_XZ)
 			assert_ok(compress_xz(4, written, in.data, in.len, &file, &e), &e);
 		else
-			assert_ok(compress_zstd(written, in.data, in.len, &file, &e), &e);
+			assert_ok(compress_zstd(0, written, in.data, in.len, &file, &e), &e);
 		assert_ok(fs_save_cache(dir, "file", file.data, file.len, 0600, &e), &e);
 		_cleanup_close_ int fd = openat(dir, "file", O_RDONLY | O_CLOEXEC);
 		assert_ok(decompress_open(c, may, fd, 0, file.len, &d, &e), &e);

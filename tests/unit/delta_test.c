@@ -681,6 +681,31 @@ TEST(delta_make_codes_blocks_of_zeros_as_a_count)
 	assert_same(&marked, delta.data, delta.len);
 }
 
+/* A tenth of a difference that is not zero is what decides; literals are xz's. */
+TEST(delta_make_codes_large_blocks_as_is_usual)
+{
+	static const struct {
+		size_t every; /* a byte in so many has changed */
+		enum delta_coding diff;
+	} cases[] = {{40, DELTA_BZIP2}, {11, DELTA_BZIP2}, {9, DELTA_XZ}, {6, DELTA_XZ}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_(buf_free) struct buf old = {0}, new = {0}, delta = {0};
+		struct delta_header h = {0};
+		uint32_t seed = 4;
+		edits_noise(&old, 200000, 256, &seed);
+		buf_add(&new, old.data, old.len);
+		for (size_t at = 1000; at < new.len; at += cases[i].every)
+			new.data[at] = (char)(new.data[at] + 1);
+		edits_noise(&new, 100000, 10, &seed);
+		size_t any = make_and_apply(&old, &new, DELTA_ANY, &delta);
+		assert_int_equal(delta_parse_header(delta.data, delta.len, &h, NULL), 0);
+		assert_int_equal(h.diff, cases[i].diff);
+		assert_int_equal(h.extra, DELTA_XZ);
+		assert_in_range(any, 1, make_and_apply(&old, &new, DELTA_GZIP, NULL));
+	}
+}
+
 /*
  * The bytes of DELTA_RAW depend on nothing but the matching: a change here is a change of all deltas that are
  * published.
