@@ -122,13 +122,18 @@ setup()
 	first_content
 }
 
+# noise BYTES: always the same, that compress to three quarters
+noise()
+{
+	openssl enc -aes-128-ctr -nosalt -K 00 -iv 00 </dev/zero 2>/dev/null | base64 | head -c "$1"
+}
+
 # 226 files, of which 9 MB do not compress to nothing: tasks for both nodes
 first_content()
 {
 	local name
 	mkdir -p "$BATS_TEST_TMPDIR/files"
-	openssl enc -aes-128-ctr -nosalt -K 00 -iv 00 </dev/zero 2>/dev/null | base64 | head -c 9000000 |
-		split -b 40000 -a 3 -d - "$BATS_TEST_TMPDIR/files/"
+	noise 9000000 | split -b 40000 -a 3 -d - "$BATS_TEST_TMPDIR/files/"
 	for name in os-core one two; do
 		mkdir -p "$MIX/bundles/tree/$name/usr/share/$name"
 	done
@@ -247,8 +252,11 @@ two_releases()
 }
 
 @test "slurm: a cancelled array ends the build, and the same command goes on" {
+	# enough for seconds more: it must not have ended before that is cancelled
+	noise 40000000 | tail -c 20000000 | split -b 40000 -a 3 -d - "$MIX/bundles/tree/one/usr/share/one/more"
 	background
-	scancel "$(squeue -h -o %F | head -n 1)"
+	# the last, which has most to do: another may have ended meanwhile
+	scancel "$(squeue -h -o %F | sort -n | tail -n 1)"
 	status=0
 	wait "$BUILD" || status=$?
 	[ "$status" = 1 ]
