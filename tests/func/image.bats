@@ -204,10 +204,8 @@ print(0o104755 in modes, 0o41777 in modes)' "$file"
 
 @test "another user with another cache and only the published tree makes the same bytes" {
 	setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Ur true || skip "users may not make user namespaces"
-	mkdir -p "$D/home/cache/debs" "$D/home/mix"
-	awk '$1 == "package" { print $5 }' "$MIX/tools.lock" | while read -r hash; do
-		cp "/var/cache/limpid/debs/$hash.deb" "$D/home/cache/debs/"
-	done
+	mkdir -p "$D/home/mix"
+	copy_tools "$D/home/cache" image
 	cp -R "$MIX"/{mixer.conf,mixer.state,tools.lock,local-images,Swupd_Root.pem,private.pem} "$D/home/mix/"
 	mkdir "$D/home/mix/update"
 	cp -R "$MIX/update/www" "$D/home/mix/update/"

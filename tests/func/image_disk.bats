@@ -264,10 +264,8 @@ part()
 
 @test "another user, another cache, another time: the same bytes" {
 	setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Ur true || skip "users may not make user namespaces"
-	mkdir -p "$D/home/cache/debs" "$D/home/mix/update"
-	awk '$1 == "package" { print $5 }' "$MIX/tools.lock" | while read -r hash; do
-		cp "/var/cache/limpid/debs/$hash.deb" "$D/home/cache/debs/"
-	done
+	mkdir -p "$D/home/mix/update"
+	copy_tools "$D/home/cache" image
 	cp -R "$MIX"/{mixer.conf,mixer.state,tools.lock,local-images,Swupd_Root.pem,private.pem} "$D/home/mix/"
 	cp -R "$MIX/update/www" "$D/home/mix/update/"
 	cp "$(command -v mixer)" "$D/home/mixer"

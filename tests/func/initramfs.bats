@@ -170,12 +170,7 @@ has()
 @test "another user gets the same bytes, from a cache that has no initrd" {
 	setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Ur true || skip "users may not make user namespaces"
 	home=$BATS_TEST_TMPDIR/home
-	mkdir -p "$home/cache/debs"
-	# of the set "image" alone
-	awk '$1 == "package" { hash[$2] = $5 } $1 == "bundle" && $2 == "image" { for (i = 3; i <= NF; i++) print hash[$i] }' \
-		"$MIX/tools.lock" | grep . | while read -r hash; do
-		cp "/var/cache/limpid/debs/$hash.deb" "$home/cache/debs/"
-	done
+	copy_tools "$home/cache" image
 	mkdir "$home/mix"
 	cp -R "$MIX"/{mixer.conf,mixer.state,mixbundles,mixer.lock,tools.lock,Swupd_Root.pem,local-bundles,local-images,local-debs} "$home/mix/"
 	mkdir "$home/mix/update"

@@ -80,6 +80,20 @@ content()
 	printf '%s' "$3" >"$MIX/bundles/tree/$1/$2"
 }
 
+# copy_tools CACHE SET: the packages of this set of tools, so that another cache needs no network; those of sets that were not used
+# need not be in ours
+copy_tools()
+{
+	local hash hashes
+	hashes=$(awk -v set="$2" '$1 == "package" { hash[$2] = $5 }
+		$1 == "bundle" && $2 == set { for (i = 3; i <= NF; i++) print hash[$i] }' "$MIX/tools.lock")
+	[ -n "$hashes" ] || return
+	mkdir -p "$1/debs"
+	for hash in $hashes; do
+		cp "/var/cache/limpid/debs/$hash.deb" "$1/debs/" || return
+	done
+}
+
 # release: lock and build the next one; its number is in $RELEASE
 release()
 {

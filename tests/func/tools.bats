@@ -124,7 +124,7 @@ root"
 
 @test "what a killed run left is not taken for a root" {
 	cache=$BATS_TEST_TMPDIR/cache
-	cp_debs "$cache"
+	copy_tools "$cache" small
 	mkdir -p "$cache/tools/.new/usr/bin"
 	echo junk >"$cache/tools/.new/usr/bin/true"
 	run -0 mixer -C "$MIX" --cache="$cache" tools run small true
@@ -139,15 +139,6 @@ root"
 	assert_output --partial "No space left on device"
 	assert_equal "$(ls -A "$cache/tools")" .lock
 	run -0 mixer -C "$MIX" --cache="$cache" tools run small true
-}
-
-# cp_debs CACHE: the packages of tools.lock, so that another cache needs no network
-cp_debs()
-{
-	mkdir -p "$1/debs"
-	awk '$1 == "package" { print $5 }' "$MIX/tools.lock" | while read -r hash; do
-		cp "/var/cache/limpid/debs/$hash.deb" "$1/debs/"
-	done
 }
 
 @test "nothing outlives a mixer that is killed" {
@@ -171,7 +162,7 @@ cp_debs()
 	setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Ur true || skip "users may not make user namespaces"
 	home=$BATS_TEST_TMPDIR/home
 	mkdir -p "$home"
-	cp_debs "$home/cache"
+	copy_tools "$home/cache" small
 	cp -R "$MIX" "$home/mix"
 	chown -R 65534:65534 "$home"
 	chmod 711 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_TEST_TMPDIR" "$BATS_RUN_TMPDIR"/*
@@ -186,7 +177,7 @@ cp_debs()
 
 @test "it works in a chroot whose root is no mount point" {
 	root=$BATS_TEST_TMPDIR/root
-	cp_debs "$BATS_TEST_TMPDIR/cache"
+	copy_tools "$BATS_TEST_TMPDIR/cache" small
 	run -0 --separate-stderr unshare --mount --propagation=shared sh -c '
 		set -e
 		root=$1 mix=$2 cache=$3 mixer=$4 bundles=$5
