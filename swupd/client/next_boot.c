@@ -70,6 +70,11 @@ int next_boot_pending(const struct machine *m, struct next_boot_pending *out)
 	return 1;
 }
 
+void next_boot_pending_clear(struct next_boot_pending *p)
+{
+	free(p->root);
+}
+
 static int save_pending(const struct machine *m, uint32_t from, uint32_t to, const char *root, struct err *e)
 {
 	_cleanup_free_ char *text = xasprintf("%u\t%u\t%s\n", from, to, root);
@@ -377,12 +382,11 @@ static int settle(struct machine *m, struct trial *t, const struct next_boot_pen
 
 int next_boot_settle(struct machine *m, struct err *e)
 {
-	struct next_boot_pending p;
+	_cleanup_(next_boot_pending_clear) struct next_boot_pending p = {0};
 	_cleanup_free_ char *why = NULL;
 	struct trial t;
 	const bool pending = next_boot_pending(m, &p) > 0;
 
-	_cleanup_free_ char *root = p.root;
 	if (!pending && !fs_exists(m->data, PREPARING) && !fs_exists(m->root, ARRIVE_PATH))
 		return 0;
 	int r = trial_open(m, &t, &why, e);
@@ -452,13 +456,12 @@ int next_boot_refuse(struct machine *m, const char *reason, struct err *e)
 
 int next_boot_cancel(struct machine *m, struct err *e)
 {
-	struct next_boot_pending p;
+	_cleanup_(next_boot_pending_clear) struct next_boot_pending p = {0};
 	_cleanup_free_ char *why = NULL;
 	struct trial t;
 
 	if (next_boot_pending(m, &p) <= 0)
 		return 0;
-	_cleanup_free_ char *root = p.root;
 	int r = trial_open(m, &t, &why, e);
 	if (r <= 0)
 		return r;

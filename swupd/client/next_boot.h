@@ -44,9 +44,10 @@ int next_boot_previous(struct machine *m, uint32_t wanted, uint32_t *found, stru
 /* soft not NULL: that root, whose name is in *soft (the caller frees it), is to be entered by soft_reboot; refused where that cannot be. */
 int next_boot_back(struct machine *m, uint32_t to, char **soft, struct err *e);
 
-/* What <data>/next-boot says. 1: there is something; 0: no. The caller frees root. */
+/* What <data>/next-boot says. 1: there is something; 0: no. */
 struct next_boot_pending {
 	uint32_t from, to;
 	char *root;
 };
 int next_boot_pending(const struct machine *m, struct next_boot_pending *out);
+void next_boot_pending_clear(struct next_boot_pending *p);

@@ -308,18 +308,17 @@ static int open_trial(struct machine *m, struct trial *t, struct err *e)
 
 int soft_reboot_prepared(struct machine *m, struct err *e)
 {
-	struct next_boot_pending p;
+	_cleanup_(next_boot_pending_clear) struct next_boot_pending p = {0};
 	struct trial t;
 
 	if (next_boot_pending(m, &p) <= 0)
 		return err_set(e, -ERR_RELEASE, "no release is prepared for the next boot");
-	_cleanup_free_ char *root = p.root;
 	int r = open_trial(m, &t, e);
 	if (r >= 0) {
-		if (!t.tried || strcmp(t.tried, root) != 0 || trial_runs(&t) || t.left == 0)
+		if (!t.tried || strcmp(t.tried, p.root) != 0 || trial_runs(&t) || t.left == 0)
 			r = err_set(e, -ERR_RELEASE, "it is not what boots next");
 		else
-			r = enter(m, &t, root, true, e);
+			r = enter(m, &t, p.root, true, e);
 		trial_close(&t);
 	}
 	return r < 0 ? err_in(e, r, "release %u is prepared for the next boot, and not entered now", p.to) : 0;

@@ -24,7 +24,7 @@ static void say_roots(struct machine *m)
 {
 	_cleanup_free_ uint32_t *bad = NULL;
 	_cleanup_free_ char *why = NULL;
-	struct next_boot_pending p;
+	_cleanup_(next_boot_pending_clear) struct next_boot_pending p = {0};
 	struct trial t;
 	size_t n = 0;
 
@@ -35,7 +35,6 @@ static void say_roots(struct machine *m)
 			ui_answer(m->ui, "next boot: release %u, on trial in %s, %u tries", p.to, t.tried, t.left);
 		trial_close(&t);
 	}
-	free(p.root);
 	(void)bad_list(m, &bad, &n, NULL);
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_free_ char *reason = bad_reason(m, bad[i]);

@@ -220,7 +220,7 @@ static int go_on_in_new_format(struct machine *m, const char *format_before, boo
 static int check_known(struct machine *m, const struct update_opts *o, bool named, uint32_t target, struct err *e)
 {
 	_cleanup_free_ char *bad = bad_reason(m, target);
-	struct next_boot_pending p;
+	_cleanup_(next_boot_pending_clear) struct next_boot_pending p = {0};
 
 	if (bad && !named)
 		return err_hint(e,
@@ -228,7 +228,6 @@ static int check_known(struct machine *m, const struct update_opts *o, bool name
 					"release %u is the newest, but it is known not to work here: %s", target, bad),
 				"wait for the next one; 'swupd update --version=%u' tries it again", target);
 	const bool pending = next_boot_pending(m, &p) > 0;
-	free(p.root);
 	/* a soft reboot takes what is there, however it is committed otherwise */
 	const bool soft = o->after.userspace && commit_of(o) == COMMIT_BY_EXCHANGE && !o->live;
 	if (!pending || p.to != target || (commit_of(o) != COMMIT_NEXT_BOOT && !soft))
