@@ -6,14 +6,13 @@
 #include <string.h>
 
 #include "swupd/base/err.h"
+#include "swupd/base/le.h"
 #include "swupd/base/mem.h"
+#include "swupd/content/deflate_symbols.h"
 #include "swupd/content/varint.h"
 
-#define CODE_BITS   15
-#define LITERALS    288 /* symbols of literals and lengths */
-#define DISTANCES   30
-#define END         256
-#define HEADER_BITS 4096 /* no header is longer */
+#define CODE_BITS 15
+#define FAST_BITS 10 /* shorter codes are looked up */
 
 void deflate_tokens_clear(struct deflate_tokens *t)
 {
@@ -35,39 +34,69 @@ struct bits {
 	bool bad; /* there were fewer */
 };
 
-static unsigned get_bits(struct bits *b, unsigned n)
+/* 57 bits from here on, or what is left of them; behind the end there is anything */
+static uint64_t look_ahead(const struct bits *b)
 {
-	unsigned v = 0;
+	const uint64_t from = b->at / 8, to = (b->end + 7) / 8;
+	uint64_t v = 0;
 
-	if (n > b->end - b->at) {
-		b->bad = true;
-		return 0;
-	}
-	for (unsigned i = 0; i < n; i++, b->at++)
-		v |= (unsigned)(b->p[b->at / 8] >> b->at % 8 & 1) << i;
-	return v;
+	if (to - from >= sizeof(v))
+		v = le64_at(b->p + from);
+	else
+		for (uint64_t i = from; i < to; i++)
+			v |= (uint64_t)b->p[i] << 8 * (i - from);
+	return v >> b->at % 8;
 }
 
-struct bit_writer {
-	struct buf *out;
-	uint64_t held;
-	unsigned n;
-};
+static void go_on(struct bits *b, unsigned n)
+{
+	if (n > b->end - b->at)
+		b->bad = true;
+	else
+		b->at += n;
+}
 
-static void put_bits(struct bit_writer *w, uint64_t v, unsigned n)
+static unsigned get_bits(struct bits *b, unsigned n)
+{
+	const uint64_t v = look_ahead(b) & ((1U << n) - 1);
+
+	go_on(b, n);
+	return b->bad ? 0 : (unsigned)v;
+}
+
+static void put_held(struct deflate_writer *w)
+{
+	const unsigned whole = w->n / 8 * 8;
+	uint8_t bytes[sizeof(w->held)];
+
+	le64_put(bytes, w->held);
+	buf_add(w->out, bytes, whole / 8);
+	w->held >>= whole;
+	w->n -= whole;
+}
+
+void deflate_put_bits(struct deflate_writer *w, uint64_t v, unsigned n)
 {
 	w->held |= v << w->n;
-	for (w->n += n; w->n >= 8; w->n -= 8, w->held >>= 8)
-		buf_putc(w->out, (char)(w->held & 255));
+	w->n += n;
+	if (w->n >= 40)
+		put_held(w);
+}
+
+void deflate_align(struct deflate_writer *w)
+{
+	deflate_put_bits(w, 0, -w->n % 8);
+	put_held(w);
 }
 
 /* ---- codes ---- */
 
 struct code {
-	uint16_t count[CODE_BITS + 1]; /* symbols of each length */
-	uint16_t symbols[LITERALS];    /* by length, then by number */
-	uint16_t bits[LITERALS];       /* of each symbol, the first to be written lowest */
-	uint8_t lengths[LITERALS];
+	uint16_t count[CODE_BITS + 1];      /* symbols of each length */
+	uint16_t symbols[DEFLATE_LITERALS]; /* by length, then by number */
+	uint16_t bits[DEFLATE_LITERALS];    /* of each symbol, the first to be written lowest */
+	uint16_t fast[1 << FAST_BITS]; /* what such bits begin with, symbol << 4 | length; 0: a longer code, or none */
+	uint8_t lengths[DEFLATE_LITERALS];
 };
 
 /* false: more symbols than such lengths have room for */
@@ -96,39 +125,41 @@ static bool make_code(struct code *c, const uint8_t *lengths, unsigned n)
 		const unsigned value = next[length]++;
 		for (unsigned k = 0; k < length; k++)
 			c->bits[i] = (uint16_t)(c->bits[i] | (value >> k & 1) << (length - 1 - k));
+		for (unsigned k = c->bits[i]; length <= FAST_BITS && k < ARRAY_LEN(c->fast); k += 1U << length)
+			c->fast[k] = (uint16_t)(i << 4 | length);
 	}
 	return true;
 }
 
-static unsigned get_symbol(struct bits *b, const struct code *c)
+/* What code->fast has of a code of any length */
+static unsigned find_symbol(const struct code *c, uint64_t ahead)
 {
 	int value = 0, first = 0;
 	unsigned index = 0;
 
-	for (unsigned length = 1; length <= CODE_BITS && !b->bad; length++) {
-		value |= (int)get_bits(b, 1);
+	for (unsigned length = 1; length <= CODE_BITS; length++, ahead >>= 1) {
+		value |= (int)(ahead & 1);
 		if (value - first < c->count[length])
-			return c->symbols[index + (unsigned)(value - first)];
+			return (unsigned)c->symbols[index + (unsigned)(value - first)] << 4 | length;
 		index += c->count[length];
 		first = (first + c->count[length]) << 1;
 		value <<= 1;
 	}
-	b->bad = true;
 	return 0;
 }
 
-/* Lengths are 3 and up, distances 1 and up: what a symbol begins with, and how many bits more it has */
-static const uint16_t length_base[] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
-				       31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
-static const uint8_t length_bits[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
-				      2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-static const uint16_t distance_base[] = {1,    2,    3,    4,    5,    7,    9,    13,    17,    25,
-					 33,   49,   65,   97,   129,  193,  257,  385,   513,   769,
-					 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
-
-static unsigned distance_bits(unsigned symbol)
+static unsigned get_symbol(struct bits *b, const struct code *c)
 {
-	return symbol < 4 ? 0 : symbol / 2 - 1;
+	const uint64_t ahead = look_ahead(b);
+	unsigned found = c->fast[ahead % ARRAY_LEN(c->fast)];
+
+	if (!found)
+		found = find_symbol(c, ahead);
+	if (found)
+		go_on(b, found & 15);
+	else
+		b->bad = true;
+	return found >> 4;
 }
 
 /* ---- a block's header ---- */
@@ -159,15 +190,14 @@ static bool read_lengths(struct bits *b, const struct code *code, uint8_t *lengt
 
 static bool read_dynamic(struct bits *b, struct header *h)
 {
-	static const uint8_t order[] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
-	uint8_t lengths[LITERALS + 32] = {0}, of_lengths[ARRAY_LEN(order)] = {0};
+	uint8_t lengths[DEFLATE_LITERALS + 32] = {0}, of_lengths[DEFLATE_REPEATS] = {0};
 	const unsigned literals = 257 + get_bits(b, 5), distances = 1 + get_bits(b, 5), n = 4 + get_bits(b, 4);
 	struct code code;
 
-	if (b->bad || literals > LITERALS - 2 || distances > DISTANCES)
+	if (b->bad || literals > DEFLATE_LITERALS - 2 || distances > DEFLATE_DISTANCES)
 		return false;
 	for (unsigned i = 0; i < n; i++)
-		of_lengths[order[i]] = (uint8_t)get_bits(b, 3);
+		of_lengths[deflate_header_order[i]] = (uint8_t)get_bits(b, 3);
 	return make_code(&code, of_lengths, ARRAY_LEN(of_lengths)) &&
 	       read_lengths(b, &code, lengths, literals + distances) && make_code(&h->literals, lengths, literals) &&
 	       make_code(&h->distances, lengths + literals, distances);
@@ -175,16 +205,16 @@ static bool read_dynamic(struct bits *b, struct header *h)
 
 static bool read_header(struct bits *b, struct header *h)
 {
-	uint8_t lengths[LITERALS];
+	uint8_t lengths[DEFLATE_LITERALS];
 
 	h->last = get_bits(b, 1);
 	switch (get_bits(b, 2)) {
 	case 1:
-		for (unsigned i = 0; i < LITERALS; i++)
-			lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
-		(void)make_code(&h->literals, lengths, LITERALS);
-		memset(lengths, 5, DISTANCES);
-		(void)make_code(&h->distances, lengths, DISTANCES);
+		for (unsigned i = 0; i < DEFLATE_LITERALS; i++)
+			lengths[i] = (uint8_t)deflate_fixed_length(i);
+		(void)make_code(&h->literals, lengths, DEFLATE_LITERALS);
+		memset(lengths, DEFLATE_FIXED_DISTANCE, DEFLATE_DISTANCES);
+		(void)make_code(&h->distances, lengths, DEFLATE_DISTANCES);
 		return !b->bad;
 	case 2:
 		return read_dynamic(b, h) && !b->bad;
@@ -197,17 +227,17 @@ static bool read_header(struct bits *b, struct header *h)
 
 static bool read_block(struct bits *b, const struct header *h, struct deflate_tokens *out)
 {
-	for (unsigned symbol; (symbol = get_symbol(b, &h->literals)) != END;) {
+	for (unsigned symbol; (symbol = get_symbol(b, &h->literals)) != DEFLATE_END;) {
 		uint32_t token = symbol;
 		if (b->bad)
 			return false;
-		if (symbol > END) {
-			const unsigned i = symbol - END - 1;
-			if (i >= ARRAY_LEN(length_base))
+		if (symbol > DEFLATE_END) {
+			const unsigned i = symbol - DEFLATE_END - 1;
+			if (i >= DEFLATE_LENGTHS)
 				return false;
-			const unsigned length = length_base[i] + get_bits(b, length_bits[i]);
+			const unsigned length = deflate_length_base[i] + get_bits(b, deflate_length_bits[i]);
 			const unsigned k = get_symbol(b, &h->distances);
-			const unsigned distance = distance_base[k] + get_bits(b, distance_bits(k));
+			const unsigned distance = deflate_distance_base[k] + get_bits(b, deflate_distance_bits(k));
 			token = length << 16 | distance;
 		}
 		if (out->n == DEFLATE_TOKENS_MAX)
@@ -251,65 +281,66 @@ void deflate_blocks_save(const struct deflate_tokens *t, const uint8_t *stream, 
 	}
 }
 
-static unsigned symbol_of(const uint16_t *base, unsigned n, unsigned v)
-{
-	unsigned i = n - 1;
-
-	while (base[i] > v)
-		i--;
-	return i;
-}
-
 /* false: the code has no symbol for it */
-static bool put_symbol(struct bit_writer *w, const struct code *c, unsigned symbol)
+static bool put_symbol(struct deflate_writer *w, const struct code *c, unsigned symbol)
 {
-	put_bits(w, c->bits[symbol], c->lengths[symbol]);
+	deflate_put_bits(w, c->bits[symbol], c->lengths[symbol]);
 	return c->lengths[symbol] > 0;
 }
 
-static bool put_token(struct bit_writer *w, const struct header *h, uint32_t token)
+static bool put_token(struct deflate_writer *w, const struct header *h, uint32_t token)
 {
 	const unsigned length = token >> 16, distance = token & 0xffff;
 
 	if (length == 0)
 		return put_symbol(w, &h->literals, distance);
-	const unsigned i = symbol_of(length_base, ARRAY_LEN(length_base), length);
-	const unsigned k = symbol_of(distance_base, ARRAY_LEN(distance_base), distance);
-	if (!put_symbol(w, &h->literals, END + 1 + i))
+	const unsigned i = deflate_length_symbol(length), k = deflate_distance_symbol(distance);
+	if (!put_symbol(w, &h->literals, DEFLATE_END + 1 + i))
 		return false;
-	put_bits(w, length - length_base[i], length_bits[i]);
+	deflate_put_bits(w, length - deflate_length_base[i], deflate_length_bits[i]);
 	if (!put_symbol(w, &h->distances, k))
 		return false;
-	put_bits(w, distance - distance_base[k], distance_bits(k));
+	deflate_put_bits(w, distance - deflate_distance_base[k], deflate_distance_bits(k));
 	return true;
+}
+
+bool deflate_put_block(struct deflate_writer *w, const uint8_t *header, unsigned bits, const uint32_t *tokens, size_t n,
+		       bool *last)
+{
+	struct bits b = {.p = header, .end = bits};
+	struct header h;
+
+	if (bits > DEFLATE_HEADER_BITS || !read_header(&b, &h) || b.at != bits)
+		return false;
+	*last = h.last;
+	for (b.at = 0; b.at < bits;) {
+		const unsigned some = (unsigned)MIN(16, bits - b.at);
+		deflate_put_bits(w, get_bits(&b, some), some);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (!put_token(w, &h, tokens[i]))
+			return false;
+	return put_symbol(w, &h.literals, DEFLATE_END);
 }
 
 int deflate_tokens_write(const struct deflate_tokens *t, const struct buf *blocks, struct buf *out, struct err *e)
 {
 	const uint8_t *at = (const uint8_t *)blocks->data, *end = at + blocks->len;
-	struct bit_writer w = {.out = out};
+	struct deflate_writer w = {.out = out};
 	uint64_t n = 0, tokens, bits;
-	struct header h = {0};
 	size_t next = 0;
+	bool last;
 
 	if (varint_read(&at, end, &n) < 0)
 		return damaged(e);
 	for (; n > 0; n--) {
 		if (varint_read(&at, end, &tokens) < 0 || varint_read(&at, end, &bits) < 0 || tokens > t->n - next ||
-		    bits > HEADER_BITS || (bits + 7) / 8 > (size_t)(end - at))
+		    bits > DEFLATE_HEADER_BITS || (bits + 7) / 8 > (size_t)(end - at) ||
+		    !deflate_put_block(&w, at, (unsigned)bits, t->items + next, tokens, &last) || last != (n == 1))
 			return damaged(e);
-		struct bits header = {.p = at, .end = bits};
-		bool good = read_header(&header, &h) && header.at == bits && h.last == (n == 1);
-		for (header.at = 0; good && header.at < bits;) {
-			const unsigned some = (unsigned)MIN(8, bits - header.at);
-			put_bits(&w, get_bits(&header, some), some);
-		}
-		for (; good && tokens > 0; tokens--)
-			good = put_token(&w, &h, t->items[next++]);
-		if (!good || !put_symbol(&w, &h.literals, END))
-			return damaged(e);
+		next += tokens;
 		at += (bits + 7) / 8;
 	}
-	put_bits(&w, 0, -w.n % 8);
+	deflate_align(&w);
 	return next == t->n && at == end ? 0 : damaged(e);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,3 +39,20 @@ void deflate_blocks_save(const struct deflate_tokens *t, const uint8_t *stream, 
 
 /* Write the same tokens in such blocks. -ERR_FORMAT: they do not fit one another. */
 int deflate_tokens_write(const struct deflate_tokens *t, const struct buf *blocks, struct buf *out, struct err *e);
+
+/* ---- writing bit by bit ---- */
+
+struct deflate_writer {
+	struct buf *out;
+	uint64_t held;
+	unsigned n; /* bits of it */
+};
+
+void deflate_put_bits(struct deflate_writer *w, uint64_t v, unsigned n); /* at most 16, the lowest first */
+void deflate_align(struct deflate_writer *w); /* zeros, until a byte is full; all are in out then */
+
+#define DEFLATE_HEADER_BITS 4096U /* none is longer */
+
+/* A block with such a header, which says whether it is the last one. false: it is none, or has no codes for these tokens. */
+bool deflate_put_block(struct deflate_writer *w, const uint8_t *header, unsigned bits, const uint32_t *tokens, size_t n,
+		       bool *last);
