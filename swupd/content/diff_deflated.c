@@ -9,6 +9,7 @@
 #include "swupd/base/err.h"
 #include "swupd/base/le.h"
 #include "swupd/base/mem.h"
+#include "swupd/content/deflate_again.h"
 #include "swupd/content/deflate_tokens.h"
 
 #define CHUNK      (64U << 10)
@@ -116,12 +117,13 @@ struct repacker {
 	uint64_t at;   /* in the file that is written */
 	uint64_t left; /* of what the stream expands to; 0: before one */
 	uint64_t made; /* bytes of it */
+	struct deflater *deflater;
 	z_stream z;
-	uint8_t level, memory; /* that z is for */
-	struct buf anew;       /* the stream so far, when it is divided anew */
+	uint8_t level, memory;        /* that z is for */
+	struct deflate_tokens tokens; /* of the stream, when it is divided anew */
+	struct buf packed;            /* of it, what is not yet written */
 	diff_write_fn *write;
 	void *arg;
-	uint8_t chunk[CHUNK];
 };
 
 struct repacker *repacker_new(const struct deflated_list *l, diff_write_fn *write, void *arg)
@@ -138,15 +140,15 @@ void repacker_free(struct repacker *r)
 {
 	if (!r)
 		return;
+	deflater_free(r->deflater);
 	deflateEnd(&r->z);
-	buf_free(&r->anew);
+	deflate_tokens_clear(&r->tokens);
+	buf_free(&r->packed);
 	free(r);
 }
 
-static bool begin_deflate(struct repacker *r, const struct deflated *d)
+static bool begin_zlib(struct repacker *r, const struct deflated *d)
 {
-	r->left = d->expanded;
-	r->made = r->anew.len = 0;
 	if (r->level == d->level && r->memory == d->memory)
 		return deflateReset(&r->z) == Z_OK;
 	deflateEnd(&r->z);
@@ -156,20 +158,65 @@ static bool begin_deflate(struct repacker *r, const struct deflated *d)
 	return deflateInit2(&r->z, d->level, Z_DEFLATED, RAW, d->memory, Z_DEFAULT_STRATEGY) == Z_OK;
 }
 
-/* What zlib made, in other blocks */
+/* Short ones are not worth the deflater's tables. */
+static bool is_ours(const struct deflated *d)
+{
+	return d->level >= DEFLATE_AGAIN_LEVEL && d->expanded >= CHUNK && d->expanded <= DEFLATE_AGAIN_MAX;
+}
+
+static bool begin_deflate(struct repacker *r, const struct deflated *d)
+{
+	r->left = d->expanded;
+	r->made = r->packed.len = 0;
+	r->tokens.n = r->tokens.n_blocks = 0;
+	if (!is_ours(d))
+		return begin_zlib(r, d);
+	if (!r->deflater)
+		r->deflater = deflater_new();
+	deflater_begin(r->deflater, d->level, d->memory, d->blocks.len > 0 ? NULL : &r->packed, &r->tokens);
+	return true;
+}
+
+static int deflate_by_zlib(struct repacker *r, const uint8_t *p, size_t len, struct err *e)
+{
+	int status;
+
+	r->z.next_in = (Bytef *)p;
+	r->z.avail_in = (uInt)len;
+	do {
+		r->z.next_out = (Bytef *)buf_reserve(&r->packed, CHUNK);
+		r->z.avail_out = CHUNK;
+		status = deflate(&r->z, r->left ? Z_NO_FLUSH : Z_FINISH);
+		r->packed.len += CHUNK - r->z.avail_out;
+		if (status == Z_STREAM_ERROR || r->packed.len > 2 * DEFLATED_ANEW_MAX)
+			return damaged(e);
+	} while (r->z.avail_out == 0 && status != Z_STREAM_END);
+	return 0;
+}
+
+/* What was deflated, in other blocks */
 static int divide_anew(struct repacker *r, const struct deflated *d, struct err *e)
 {
-	_cleanup_(deflate_tokens_clear) struct deflate_tokens tokens = {0};
-	_cleanup_(buf_free) struct buf out = {0};
+	int result = 0;
 
-	int result = deflate_tokens_read((const uint8_t *)r->anew.data, r->anew.len, &tokens, e);
-	if (result == 0)
-		result = deflate_tokens_write(&tokens, &d->blocks, &out, e);
-	if (result == 0 && out.len != d->packed)
-		result = damaged(e);
-	for (size_t at = 0, n; result == 0 && at < out.len; at += n) {
-		n = MIN(out.len - at, CHUNK);
-		result = r->write(r->arg, out.data + at, n, e);
+	if (!is_ours(d))
+		result = deflate_tokens_read((const uint8_t *)r->packed.data, r->packed.len, &r->tokens, e);
+	r->packed.len = 0;
+	return result < 0 ? result : deflate_tokens_write(&r->tokens, &d->blocks, &r->packed, e);
+}
+
+static int write_packed(struct repacker *r, const struct deflated *d, struct err *e)
+{
+	const size_t len = r->packed.len;
+	int result = 0;
+
+	r->made += len;
+	r->packed.len = 0;
+	if (r->made > d->packed || (!r->left && r->made < d->packed))
+		return damaged(e);
+	for (size_t at = 0, n; result == 0 && at < len; at += n) {
+		n = MIN(len - at, CHUNK);
+		result = r->write(r->arg, r->packed.data + at, n, e);
 	}
 	return result;
 }
@@ -178,32 +225,20 @@ static int divide_anew(struct repacker *r, const struct deflated *d, struct err 
 static int pack_again(struct repacker *r, const uint8_t *p, size_t len, struct err *e)
 {
 	const struct deflated *d = &r->list->items[r->i];
-	const bool anew = d->blocks.len > 0;
-	int result = 0, status = Z_OK;
+	const bool anew = d->blocks.len > 0, last = len == r->left;
+	int result;
 
 	r->left -= len;
-	r->z.next_in = (Bytef *)p;
-	r->z.avail_in = (uInt)len;
-	do {
-		r->z.next_out = r->chunk;
-		r->z.avail_out = CHUNK;
-		status = deflate(&r->z, r->left ? Z_NO_FLUSH : Z_FINISH);
-		const size_t made = CHUNK - r->z.avail_out;
-		r->made += made;
-		if (status == Z_STREAM_ERROR || r->made > (anew ? 2 * DEFLATED_ANEW_MAX : d->packed))
-			return damaged(e);
-		if (anew)
-			buf_add(&r->anew, r->chunk, made);
-		else if (made > 0)
-			result = r->write(r->arg, r->chunk, made, e);
-	} while (result == 0 && r->z.avail_out == 0 && status != Z_STREAM_END);
-	if (result < 0 || r->left)
+	result = is_ours(d) ? deflater_write(r->deflater, p, len, last, e) : deflate_by_zlib(r, p, len, e);
+	if (result == 0 && anew && last)
+		result = divide_anew(r, d, e);
+	if (result == 0 && (last || !anew))
+		result = write_packed(r, d, e);
+	if (result < 0 || !last)
 		return result;
-	if (!anew && r->made != d->packed)
-		return damaged(e);
 	r->at += d->packed;
 	r->i++;
-	return anew ? divide_anew(r, d, e) : 0;
+	return 0;
 }
 
 int repacker_write(void *repacker, const void *data, size_t len, struct err *e)

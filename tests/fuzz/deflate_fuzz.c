@@ -2,8 +2,10 @@
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>
+#include <zlib.h>
 
 #include "swupd/base/mem.h"
+#include "swupd/content/deflate_again.h"
 #include "swupd/content/deflate_tokens.h"
 #include "swupd/content/diff_deflated.h"
 
@@ -53,7 +55,43 @@ static void find(const uint8_t *data, size_t size)
 	FUZZ_CHECK(again.len == size && (size == 0 || memcmp(again.data, data, size) == 0));
 }
 
-/* The first byte says what the others are: blocks for some tokens, a stream, or a file. */
+/* What is made of the bytes, repeated by many rules, is what zlib makes. */
+static void as_zlib(const uint8_t *data, size_t size)
+{
+	_cleanup_(deflater_freep) struct deflater *d = deflater_new();
+	_cleanup_(buf_free) struct buf text = {0}, want = {0}, out = {0};
+	z_stream z = {0};
+
+	if (size < 8)
+		return;
+	const unsigned level = DEFLATE_AGAIN_LEVEL + data[0] % 6U, memory = 1 + data[1] % 9U, pieces = 1 + data[2];
+	const size_t most = (1UL + data[3]) << 9;
+	for (size_t i = 4; text.len < most; i = i + 1 < size ? i + 1 : 4) {
+		const size_t back = 1 + (size_t)data[i] * data[4 + i % (size - 4)];
+		if (data[i] % 4 == 0 && back <= text.len)
+			for (unsigned n = data[i - 1]; n > 0; n--)
+				buf_putc(&text, text.data[text.len - back]);
+		else
+			buf_putc(&text, (char)(data[i] + i));
+	}
+	FUZZ_CHECK(deflateInit2(&z, (int)level, Z_DEFLATED, -MAX_WBITS, (int)memory, Z_DEFAULT_STRATEGY) == Z_OK);
+	z.next_in = (Bytef *)text.data;
+	z.avail_in = (uInt)text.len;
+	z.avail_out = (uInt)deflateBound(&z, text.len);
+	z.next_out = (Bytef *)buf_reserve(&want, z.avail_out);
+	FUZZ_CHECK(deflate(&z, Z_FINISH) == Z_STREAM_END);
+	want.len = z.total_out;
+	deflateEnd(&z);
+	deflater_begin(d, level, memory, &out, NULL);
+	const uint8_t *p = (const uint8_t *)text.data;
+	for (size_t at = 0, n; at < text.len; at += n) {
+		n = MIN(text.len - at, text.len / pieces + 1);
+		FUZZ_CHECK(deflater_write(d, p + at, n, at + n == text.len, NULL) == 0);
+	}
+	FUZZ_CHECK(out.len == want.len && memcmp(out.data, want.data, out.len) == 0);
+}
+
+/* The first byte says what the others are: blocks for some tokens, a stream, a file, or what is to be deflated. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint32_t items[600];
@@ -62,11 +100,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 1)
 		return 0;
-	if (data[0] % 3 == 1)
+	if (data[0] % 4 == 1)
 		there_and_back(data + 1, size - 1);
-	if (data[0] % 3 == 2)
+	if (data[0] % 4 == 2)
 		find(data + 1, MIN(size - 1, FILE_MAX));
-	if (data[0] % 3 != 0)
+	if (data[0] % 4 == 3)
+		as_zlib(data + 1, size - 1);
+	if (data[0] % 4 != 0)
 		return 0;
 	for (uint32_t i = 0; i < t.n; i++)
 		items[i] = i < 256 ? i : (3 + i % 256) << 16 | (1 + i * i % 32768);

@@ -12,6 +12,7 @@
 #include "swupd/base/mem.h"
 #include "swupd/base/proc.h"
 #include "swupd/base/text.h"
+#include "swupd/content/deflate_again.h"
 #include "swupd/content/diff.h"
 #include "swupd/content/diff_elf.h"
 #include "swupd/content/digest.h"
@@ -175,6 +176,96 @@ static size_t there_and_back(const struct buf *old, const struct buf *new, enum 
 	for (size_t i = 0; i < DIFF_STREAMS; i++)
 		total += s.s[i].len;
 	return total;
+}
+
+/* So that there are blocks that are stored, that zlib cannot store any more, and copies of all lengths from near and far */
+static void add_kind(struct buf *b, unsigned kind)
+{
+	uint32_t seed = kind + 1;
+	const size_t len = 150000;
+
+	switch (kind) {
+	case 0:
+		add_text(b, len, 1);
+		return;
+	case 1:
+		add_lines(b, len, 2);
+		return;
+	case 2:
+		edits_noise(b, len, 256, &seed);
+		return;
+	case 3:
+		/* as far as zlib looks back */
+		edits_noise(b, 32768 - 262, 30, &seed);
+		while (b->len < len)
+			buf_putc(b, b->data[b->len - (32768 - 262)]);
+		return;
+	case 4:
+		/* four bytes that our hash takes for the same, and some of them twice */
+		while (b->len < len) {
+			const uint32_t four = htole32((edits_random(&seed) % 4000) * 244002641U);
+			buf_add(b, &four, sizeof(four));
+		}
+		return;
+	default:
+		edits_noise(b, len, kind == 5 ? 2 : 30, &seed);
+	}
+	for (unsigned i = 0; i < 3000; i++) {
+		const size_t n = 3 + edits_random(&seed) % 300, from = edits_random(&seed) % (len - n);
+		memmove(b->data + from, b->data + edits_random(&seed) % (len - n), n);
+		if (kind == 6 && i % 8 == 0)
+			memset(b->data + from, 0, n);
+	}
+}
+
+/* One after the other by one deflater, in pieces: nothing of one stream shows in the next. */
+TEST(deflater_makes_what_zlib_makes)
+{
+	static const unsigned memories[] = {1, 8, 9};
+	_cleanup_(deflater_freep) struct deflater *d = deflater_new();
+	uint32_t seed = 1;
+
+	for (unsigned kind = 0; kind < 7; kind++) {
+		_cleanup_(buf_free) struct buf text = {0};
+		add_kind(&text, kind);
+		for (unsigned i = 0; i < 6 * ARRAY_LEN(memories); i++) {
+			const unsigned level = DEFLATE_AGAIN_LEVEL + i % 6, memory = memories[i / 6];
+			_cleanup_(buf_free) struct buf want = {0}, out = {0};
+			struct err e = ERR_INIT;
+			deflate_to(&want, &text, (int)level, (int)memory);
+			deflater_begin(d, level, memory, &out, NULL);
+			for (size_t at = 0, n; at < text.len; at += n) {
+				n = 1 + edits_random(&seed) % 90000;
+				n = MIN(n, text.len - at);
+				assert_ok(deflater_write(d, (const uint8_t *)text.data + at, n, at + n == text.len, &e),
+					  &e);
+			}
+			if (out.len != want.len || memcmp(out.data, want.data, out.len) != 0)
+				fail_msg("text %u, level %u, memory %u: %zu bytes of %zu", kind, level, memory, out.len,
+					 want.len);
+		}
+	}
+}
+
+/* Long enough for the deflater, by levels that it has and that are left to zlib */
+TEST(diff_deflates_long_streams_again)
+{
+	static const struct {
+		int level, memory;
+	} ways[] = {{1, 8}, {6, 8}, {9, 8}, {9, 9}};
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		_cleanup_(buf_free) struct buf text = {0}, old = {0}, new = {0};
+		add_text(&text, 400000, 6);
+		buf_add(&old, "\x1f\x8b\x08\0\0\0\0\0\0\3", 10);
+		buf_add(&new, old.data, old.len);
+		deflate_to(&old, &text, ways[i].level, ways[i].memory);
+		memcpy(text.data + 100000, "other", 5);
+		deflate_to(&new, &text, ways[i].level, ways[i].memory);
+		buf_add(&old, "checksum", 8);
+		buf_add(&new, "checksum", 8);
+		assert_in_range(there_and_back(&old, &new, DIFF_DEFLATED), 10, 100);
+	}
 }
 
 TEST(diff_expands_members_of_zip_files_that_changed)
