@@ -2,6 +2,7 @@
 #pragma once
 
 #include <endian.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -41,4 +42,19 @@ static inline void le64_put(void *p, uint64_t v)
 {
 	v = htole64(v);
 	memcpy(p, &v, sizeof(v));
+}
+
+/* The number of equal bytes from the front of both, at most n: compared eight at a time, as such numbers */
+static inline size_t mem_common(const uint8_t *a, const uint8_t *b, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= n; i += 8) {
+		const uint64_t x = le64_at(a + i) ^ le64_at(b + i);
+		if (x)
+			return i + (size_t)__builtin_ctzll(x) / 8;
+	}
+	while (i < n && a[i] == b[i])
+		i++;
+	return i;
 }

@@ -126,20 +126,6 @@ static void insert(struct deflater *d, uint32_t at)
 	*newest = at;
 }
 
-static unsigned same_bytes(const uint8_t *a, const uint8_t *b, unsigned most)
-{
-	unsigned n = 0;
-
-	for (; n + 8 <= most; n += 8) {
-		const uint64_t differ = le64_at(a + n) ^ le64_at(b + n);
-		if (differ)
-			return n + (unsigned)__builtin_ctzll(differ) / 8;
-	}
-	while (n < most && a[n] == b[n])
-		n++;
-	return n;
-}
-
 struct search {
 	const uint8_t *p;
 	const struct place *place;
@@ -155,7 +141,7 @@ static bool is_final(struct search *s, const struct deflater *d, uint32_t from)
 	/* the farthest zlib takes only when it is the first of its chain */
 	if (s->at - from == DISTANCE_MAX && s->place->before != from)
 		return true;
-	const unsigned n = same_bytes(text_at(d, from), s->p, s->most);
+	const unsigned n = (unsigned)mem_common(text_at(d, from), s->p, s->most);
 	if (n > s->best) {
 		s->best = n;
 		s->from = from;

@@ -12,9 +12,8 @@
  * of nodes; where two are as frequent, the less deep one comes first.
  */
 
-#define SYMBOLS  (DEFLATE_LITERALS - 2) /* that a header can say a length of */
-#define NODES    (2 * SYMBOLS)
-#define MAX_BITS 15
+#define SYMBOLS (DEFLATE_LITERALS - 2) /* that a header can say a length of */
+#define NODES   (2 * SYMBOLS)
 
 struct tree {
 	unsigned frequency[NODES];
@@ -110,7 +109,7 @@ static void shorten(unsigned *count, unsigned most, int cut)
 /* How long the codes of n symbols are, whose frequencies are given. Returns behind the last that has one. */
 static unsigned choose_lengths(const unsigned *frequency, unsigned n, unsigned most, uint8_t *lengths)
 {
-	unsigned count[MAX_BITS + 1] = {0};
+	unsigned count[DEFLATE_CODE_BITS + 1] = {0};
 	uint8_t length[NODES] = {0}; /* of inner nodes, too */
 	struct tree t = {0};
 	int cut = 0;
@@ -145,7 +144,7 @@ static unsigned choose_lengths(const unsigned *frequency, unsigned n, unsigned m
 
 struct runs {
 	struct {
-		uint8_t symbol, more; /* 16: as before, 3 + more times; 17, 18: 0, 3 or 11 + more times */
+		uint8_t symbol, more; /* 16: as before, so many times more than at least; 17, 18: 0 */
 	} items[SYMBOLS + DEFLATE_DISTANCES];
 	unsigned n;
 	unsigned frequency[DEFLATE_REPEATS];
@@ -178,16 +177,9 @@ static void add_lengths(struct runs *r, const uint8_t *lengths, unsigned n)
 		}
 		if (repeats)
 			add_run(r, length, 0);
-		if (length > 0)
-			add_run(r, 16, times - 3 - repeats);
-		else
-			add_run(r, times <= 10 ? 17 : 18, times - (times <= 10 ? 3 : 11));
+		const unsigned symbol = length > 0 ? 16 : times <= 10 ? 17 : 18;
+		add_run(r, symbol, times - repeats - deflate_repeat_base(symbol));
 	}
-}
-
-static unsigned repeat_bits(unsigned symbol)
-{
-	return symbol < 16 ? 0 : symbol == 16 ? 2 : symbol == 17 ? 3 : 7;
 }
 
 /* Codes of so many bits, the first bit of each lowest, as they are written */
@@ -195,15 +187,10 @@ static void set_codes(const uint8_t *lengths, unsigned n, uint16_t *codes)
 {
 	unsigned next = 0;
 
-	for (unsigned length = 1; length <= MAX_BITS; length++, next <<= 1) {
-		for (unsigned i = 0; i < n; i++) {
-			if (lengths[i] != length)
-				continue;
-			codes[i] = 0;
-			for (unsigned k = 0; k < length; k++)
-				codes[i] = (uint16_t)(codes[i] | (next >> k & 1) << (length - 1 - k));
-			next++;
-		}
+	for (unsigned length = 1; length <= DEFLATE_CODE_BITS; length++, next <<= 1) {
+		for (unsigned i = 0; i < n; i++)
+			if (lengths[i] == length)
+				codes[i] = deflate_turn(next++, length);
 	}
 }
 
@@ -251,8 +238,8 @@ void deflate_codes_choose(const uint32_t *tokens, size_t n, bool last, struct de
 	uint64_t bits;
 
 	count_symbols(&f, tokens, n);
-	const unsigned n_lengths = choose_lengths(f.symbols, SYMBOLS, MAX_BITS, lengths);
-	const unsigned n_distances = choose_lengths(f.distances, DEFLATE_DISTANCES, MAX_BITS, distances);
+	const unsigned n_lengths = choose_lengths(f.symbols, SYMBOLS, DEFLATE_CODE_BITS, lengths);
+	const unsigned n_distances = choose_lengths(f.distances, DEFLATE_DISTANCES, DEFLATE_CODE_BITS, distances);
 	add_lengths(&runs, lengths, n_lengths);
 	add_lengths(&runs, distances, n_distances);
 	(void)choose_lengths(runs.frequency, DEFLATE_REPEATS, 7, repeats);
@@ -266,7 +253,7 @@ void deflate_codes_choose(const uint32_t *tokens, size_t n, bool last, struct de
 	for (unsigned i = 0; i < DEFLATE_DISTANCES; i++)
 		bits += (uint64_t)f.distances[i] * distances[i];
 	for (unsigned i = 0; i < DEFLATE_REPEATS; i++)
-		bits += (uint64_t)runs.frequency[i] * (repeats[i] + repeat_bits(i));
+		bits += (uint64_t)runs.frequency[i] * (repeats[i] + deflate_repeat_bits(i));
 	const uint64_t own = (bits + FIRST_BITS + 7) / 8, fixed = (fixed_bits(&f) + FIRST_BITS + 7) / 8;
 
 	_cleanup_(buf_free) struct buf written = {0};
@@ -274,7 +261,6 @@ void deflate_codes_choose(const uint32_t *tokens, size_t n, bool last, struct de
 	out->size = MIN(own, fixed);
 	deflate_put_bits(&w, last, 1);
 	deflate_put_bits(&w, fixed <= own ? FIXED : OWN, 2);
-	out->bits = FIRST_BITS;
 	if (fixed > own) {
 		set_codes(repeats, DEFLATE_REPEATS, codes);
 		deflate_put_bits(&w, n_lengths - 257, 5);
@@ -282,14 +268,13 @@ void deflate_codes_choose(const uint32_t *tokens, size_t n, bool last, struct de
 		deflate_put_bits(&w, n_repeats - 4, 4);
 		for (unsigned i = 0; i < n_repeats; i++)
 			deflate_put_bits(&w, repeats[deflate_header_order[i]], 3);
-		out->bits += COUNT_BITS + 3 * n_repeats;
 		for (unsigned i = 0; i < runs.n; i++) {
 			const unsigned symbol = runs.items[i].symbol;
 			deflate_put_bits(&w, codes[symbol], repeats[symbol]);
-			deflate_put_bits(&w, runs.items[i].more, repeat_bits(symbol));
-			out->bits += repeats[symbol] + repeat_bits(symbol);
+			deflate_put_bits(&w, runs.items[i].more, deflate_repeat_bits(symbol));
 		}
 	}
+	out->bits = (unsigned)(8 * written.len) + w.n;
 	deflate_align(&w);
 	memcpy(out->data, written.data, written.len);
 }

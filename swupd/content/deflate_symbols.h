@@ -9,6 +9,7 @@
 #define DEFLATE_LITERALS  288 /* symbols of literals and lengths; the last two are not used */
 #define DEFLATE_DISTANCES 30
 #define DEFLATE_LENGTHS   29
+#define DEFLATE_CODE_BITS 15 /* no code of a symbol is longer */
 
 static const uint16_t deflate_length_base[DEFLATE_LENGTHS] = {3,  4,  5,  6,   7,   8,   9,   10,  11, 13,
 							      15, 17, 19, 23,  27,  31,  35,  43,  51, 59,
@@ -52,7 +53,28 @@ static inline unsigned deflate_fixed_length(unsigned symbol)
 
 #define DEFLATE_FIXED_DISTANCE 5
 
+/* A code's value as it is written: its highest bit lowest */
+static inline uint16_t deflate_turn(unsigned value, unsigned length)
+{
+	unsigned turned = 0;
+
+	for (unsigned k = 0; k < length; k++)
+		turned |= (value >> k & 1) << (length - 1 - k);
+	return (uint16_t)turned;
+}
+
 /* In which order a header has the lengths of the code that it says the other two with; its symbols of 16 and up repeat. */
 #define DEFLATE_REPEATS 19
 static const uint8_t deflate_header_order[DEFLATE_REPEATS] = {16, 17, 18, 0, 8,  7, 9,  6, 10, 5,
 							      11, 4,  12, 3, 13, 2, 14, 1, 15};
+
+/* How many times one of those symbols repeats at least, and how many bits more it has */
+static inline unsigned deflate_repeat_base(unsigned symbol)
+{
+	return symbol == 18 ? 11 : 3;
+}
+
+static inline unsigned deflate_repeat_bits(unsigned symbol)
+{
+	return symbol < 16 ? 0 : symbol == 16 ? 2 : symbol == 17 ? 3 : 7;
+}

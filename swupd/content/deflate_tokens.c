@@ -11,7 +11,6 @@
 #include "swupd/content/deflate_symbols.h"
 #include "swupd/content/varint.h"
 
-#define CODE_BITS 15
 #define FAST_BITS 10 /* shorter codes are looked up */
 
 void deflate_tokens_clear(struct deflate_tokens *t)
@@ -92,9 +91,9 @@ void deflate_align(struct deflate_writer *w)
 /* ---- codes ---- */
 
 struct code {
-	uint16_t count[CODE_BITS + 1];      /* symbols of each length */
-	uint16_t symbols[DEFLATE_LITERALS]; /* by length, then by number */
-	uint16_t bits[DEFLATE_LITERALS];    /* of each symbol, the first to be written lowest */
+	uint16_t count[DEFLATE_CODE_BITS + 1]; /* symbols of each length */
+	uint16_t symbols[DEFLATE_LITERALS];    /* by length, then by number */
+	uint16_t bits[DEFLATE_LITERALS];       /* of each symbol, the first to be written lowest */
 	uint16_t fast[1 << FAST_BITS]; /* what such bits begin with, symbol << 4 | length; 0: a longer code, or none */
 	uint8_t lengths[DEFLATE_LITERALS];
 };
@@ -102,14 +101,14 @@ struct code {
 /* false: more symbols than such lengths have room for */
 static bool make_code(struct code *c, const uint8_t *lengths, unsigned n)
 {
-	uint16_t first[CODE_BITS + 2] = {0}, next[CODE_BITS + 2] = {0};
+	uint16_t first[DEFLATE_CODE_BITS + 2] = {0}, next[DEFLATE_CODE_BITS + 2] = {0};
 	int left = 1;
 
 	*c = (struct code){0};
 	for (unsigned i = 0; i < n; i++)
 		c->count[lengths[i]]++;
 	c->count[0] = 0;
-	for (unsigned length = 1; length <= CODE_BITS; length++) {
+	for (unsigned length = 1; length <= DEFLATE_CODE_BITS; length++) {
 		left = 2 * left - c->count[length];
 		if (left < 0)
 			return false;
@@ -122,9 +121,7 @@ static bool make_code(struct code *c, const uint8_t *lengths, unsigned n)
 			continue;
 		c->lengths[i] = (uint8_t)length;
 		c->symbols[first[length]++] = (uint16_t)i;
-		const unsigned value = next[length]++;
-		for (unsigned k = 0; k < length; k++)
-			c->bits[i] = (uint16_t)(c->bits[i] | (value >> k & 1) << (length - 1 - k));
+		c->bits[i] = deflate_turn(next[length]++, length);
 		for (unsigned k = c->bits[i]; length <= FAST_BITS && k < ARRAY_LEN(c->fast); k += 1U << length)
 			c->fast[k] = (uint16_t)(i << 4 | length);
 	}
@@ -137,7 +134,7 @@ static unsigned find_symbol(const struct code *c, uint64_t ahead)
 	int value = 0, first = 0;
 	unsigned index = 0;
 
-	for (unsigned length = 1; length <= CODE_BITS; length++, ahead >>= 1) {
+	for (unsigned length = 1; length <= DEFLATE_CODE_BITS; length++, ahead >>= 1) {
 		value |= (int)(ahead & 1);
 		if (value - first < c->count[length])
 			return (unsigned)c->symbols[index + (unsigned)(value - first)] << 4 | length;
@@ -177,9 +174,7 @@ static bool read_lengths(struct bits *b, const struct code *code, uint8_t *lengt
 			lengths[i++] = (uint8_t)symbol;
 			continue;
 		}
-		unsigned times = symbol == 16   ? 3 + get_bits(b, 2)
-				 : symbol == 17 ? 3 + get_bits(b, 3)
-						: 11 + get_bits(b, 7);
+		unsigned times = deflate_repeat_base(symbol) + get_bits(b, deflate_repeat_bits(symbol));
 		if (times > n - i || (symbol == 16 && i == 0))
 			return false;
 		for (; times > 0; times--, i++)

@@ -113,21 +113,6 @@ static int index_sort(struct index *ix, struct err *e)
 	return 0;
 }
 
-/* The number of equal bytes from the front of both, at most n */
-static size_t equal(const uint8_t *a, const uint8_t *b, size_t n)
-{
-	size_t i = 0;
-
-	for (; i + 8 <= n; i += 8) {
-		uint64_t x = le64_at(a + i) ^ le64_at(b + i);
-		if (x)
-			return i + (size_t)__builtin_ctzll(x) / 8;
-	}
-	while (i < n && a[i] == b[i])
-		i++;
-	return i;
-}
-
 /*
  * The longest match of s[0..len) in the old file, len >= 2; *at says where, as an index of sorted. Of the length of
  * the common front with both ends of the search the shorter one need not be compared again, so that this takes len +
@@ -142,7 +127,7 @@ static size_t index_find(const struct index *ix, const uint8_t *s, size_t len, s
 		size_t middle = low + (high - low) / 2, skip = MIN(low_equal, high_equal);
 		const uint8_t *suffix = ix->old.p + ix->sorted[middle];
 		size_t max = MIN(len, ix->old.len - (size_t)ix->sorted[middle]);
-		size_t n = skip + equal(suffix + skip, s + skip, max - skip);
+		size_t n = skip + mem_common(suffix + skip, s + skip, max - skip);
 		if (n > best) {
 			best = n;
 			*at = middle;
@@ -205,7 +190,7 @@ static bool window_fill(struct scan *s)
 	while (s->n_misses < BETTER_BY) {
 		size_t n = MIN(s->new.len - s->to, old_left(s, s->to, s->shift));
 		if (n > 0)
-			s->to += equal(s->new.p + s->to, old_at(s, s->to, s->shift), n);
+			s->to += mem_common(s->new.p + s->to, old_at(s, s->to, s->shift), n);
 		if (s->to == s->new.len)
 			return false;
 		s->misses[s->n_misses++] = s->to++;
@@ -370,7 +355,7 @@ static bool window_matches(const struct scan *s, size_t at)
 {
 	size_t old = (size_t)s->ix.sorted[at], len = s->to - s->from;
 
-	return s->ix.old.len - old >= len && equal(s->new.p + s->from, s->ix.old.p + old, len) == len;
+	return s->ix.old.len - old >= len && mem_common(s->new.p + s->from, s->ix.old.p + old, len) == len;
 }
 
 /*
@@ -410,7 +395,7 @@ static void scan_window(struct scan *s)
 	}
 	size_t old = (size_t)s->ix.sorted[window_choose(s, at)];
 	scan_turn(s, s->from, (int64_t)old - (int64_t)s->from,
-		  equal(new, s->ix.old.p + old, MIN(max, s->ix.old.len - old)));
+		  mem_common(new, s->ix.old.p + old, MIN(max, s->ix.old.len - old)));
 }
 
 /* 1: more steps than asked for */
